@@ -1,0 +1,1 @@
+//! posmesh-gateway: skeleton.

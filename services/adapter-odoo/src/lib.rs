@@ -1,0 +1,1 @@
+//! posmesh-adapter-odoo: skeleton.

@@ -1,0 +1,1 @@
+//! posmesh-catalog: skeleton.

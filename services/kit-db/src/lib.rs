@@ -1,0 +1,1 @@
+//! posmesh-kit-db: skeleton.

@@ -1,0 +1,1 @@
+//! posmesh-pricing: skeleton.

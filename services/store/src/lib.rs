@@ -1,0 +1,1 @@
+//! posmesh-store: skeleton.

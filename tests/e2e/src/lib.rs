@@ -1,0 +1,1 @@
+//! posmesh-e2e: skeleton.
