@@ -1,0 +1,123 @@
+//! What the POS decides: from its state, a request and the time to an event or a refusal. No I/O.
+
+mod checks;
+mod order;
+mod text;
+
+pub(crate) use checks::{bill, close, enter_by_staff, open_check, reprint};
+pub(crate) use order::submit;
+
+use crate::api::{Item, Line, LineInput, MAX_LINES, MAX_TENDERS, Menu, PrinterState, Refusal, Tender, cause};
+use crate::journal::{Conditions, Event};
+use crate::pricing::price_line;
+use crate::state::{CheckRecord, State};
+
+/// How long a caller should wait before asking a till that is closed or loading.
+const NOT_READY_RETRY_MS: u64 = 5_000;
+
+/// What was decided: the event to record, if any, and what the caller is told.
+pub(crate) type Decided<T> = Result<(Option<Event>, T), Refusal>;
+
+/// Marks an item sold out or available.
+pub(crate) fn set_availability(state: &State, item_id: &str, available: bool) -> Decided<()> {
+    let item = known_item(state, item_id)?;
+    let event = Event::AvailabilityChanged { item_id: item_id.to_owned(), available };
+    Ok(((item.available != available).then_some(event), ()))
+}
+
+/// Changes a price.
+pub(crate) fn change_price(state: &State, item_id: &str, price: i64) -> Decided<()> {
+    known_item(state, item_id)?;
+    Ok((Some(Event::PriceChanged { item_id: item_id.to_owned(), price }), ()))
+}
+
+/// Replaces the menu by any other, sound or not.
+pub(crate) fn replace_master(menu: Menu) -> Decided<()> {
+    Ok((Some(Event::MasterReplaced { menu: Box::new(menu) }), ()))
+}
+
+/// Changes printer and till; a printer that is ready prints what waits.
+pub(crate) fn set_conditions(state: &State, conditions: Conditions) -> Decided<()> {
+    let ready = conditions.printer == PrinterState::Ready;
+    let printed_tickets: Vec<u32> = if ready { state.waiting_tickets().iter().copied().collect() } else { Vec::new() };
+    let changed = conditions != state.conditions || !printed_tickets.is_empty();
+    Ok((changed.then_some(Event::ConditionsChanged { conditions, printed_tickets }), ()))
+}
+
+fn known_item<'a>(state: &'a State, item_id: &str) -> Result<&'a Item, Refusal> {
+    let unknown = || Refusal::new(404, cause::ITEM_UNKNOWN, format!("item {item_id:?} is not on the menu"));
+    state.menu.item(item_id).map(|(item, _)| item).ok_or_else(|| unknown().item(item_id))
+}
+
+/// Refuses writes while the till is not ready for them.
+fn till_is_ready(state: &State) -> Result<(), Refusal> {
+    let not_now = |cause, message: &str| Err(Refusal::for_now(503, cause, message, NOT_READY_RETRY_MS));
+    if state.conditions.business_day_closed {
+        return not_now(cause::BUSINESS_DAY_NOT_OPEN, "the till's day is closed: open it at the till");
+    }
+    if state.conditions.master_updating {
+        return not_now(cause::MASTER_UPDATING, "the till is loading master data: wait until it has");
+    }
+    Ok(())
+}
+
+fn known_check(state: &State, number: u32) -> Result<&CheckRecord, Refusal> {
+    let unknown = || Refusal::new(404, cause::CHECK_NOT_FOUND, format!("there is no check {number}"));
+    state.check(number).ok_or_else(unknown)
+}
+
+/// Prices lines; references must be unique among them and not be `taken`.
+fn price_lines(state: &State, inputs: &[LineInput], taken: impl Fn(&str) -> bool) -> Result<Vec<Line>, Refusal> {
+    if inputs.is_empty() || inputs.len() > MAX_LINES {
+        let message = format!("an order has 1 to {MAX_LINES} lines, got {}", inputs.len());
+        return Err(Refusal::new(400, cause::INVALID_REQUEST, message).at("lines"));
+    }
+    let mut lines: Vec<Line> = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        let at = format!("lines[{index}]");
+        text::reference(&input.reference, &format!("{at}.reference"))?;
+        text::printable(input.note.as_deref(), &format!("{at}.note"))?;
+        if taken(&input.reference) || lines.iter().any(|line| line.reference == input.reference) {
+            let message = format!("line reference {:?} is used twice", input.reference);
+            return Err(Refusal::new(400, cause::INVALID_REQUEST, message).at(format!("{at}.reference")));
+        }
+        lines.push(price_line(&state.menu, input, &at)?);
+    }
+    Ok(lines)
+}
+
+/// Checks payments, which must make exactly `due` if there are any.
+fn check_tenders(state: &State, tenders: &[Tender], due: i64) -> Result<(), Refusal> {
+    if tenders.len() > MAX_TENDERS {
+        let message = format!("at most {MAX_TENDERS} tenders, got {}", tenders.len());
+        return Err(Refusal::new(400, cause::INVALID_REQUEST, message).at("tenders"));
+    }
+    for (index, tender) in tenders.iter().enumerate() {
+        let at = |field: &str| format!("tenders[{index}].{field}");
+        if !state.menu.has_tender(&tender.tender_id) {
+            let message = format!("there is no tender {:?}", tender.tender_id);
+            return Err(Refusal::new(422, cause::TENDER_UNKNOWN, message).at(at("tender_id")));
+        }
+        if tender.amount <= 0 {
+            let message = format!("a payment is above 0, got {}", tender.amount);
+            return Err(Refusal::new(400, cause::INVALID_REQUEST, message).at(at("amount")));
+        }
+        text::printable(tender.external_reference.as_deref(), &at("external_reference"))?;
+    }
+    let paid = tenders.iter().fold(0i64, |sum, tender| sum.saturating_add(tender.amount));
+    if !tenders.is_empty() && paid != due {
+        let message = format!("the tenders make {paid} yen, to pay are {due}");
+        return Err(Refusal::new(422, cause::TENDER_MISMATCH, message).at("tenders"));
+    }
+    Ok(())
+}
+
+/// A slip is printed as it is made, if the printer can.
+fn printed_at(state: &State, now: i64) -> Option<i64> {
+    (state.conditions.printer == PrinterState::Ready).then_some(now)
+}
+
+fn staff(name: &str) -> Result<String, Refusal> {
+    text::reference(name, "staff")?;
+    Ok(format!("staff:{name}"))
+}
