@@ -58,8 +58,9 @@ impl App {
 
     /// Brings printer and till in line with the standing fault rules.
     pub(crate) async fn apply_conditions(&self, received: Instant) -> Result<(), Refusal> {
-        let conditions = self.faults().conditions();
-        self.writer.write(received, move |state, _| rules::set_conditions(state, conditions)).await
+        let app = self.clone();
+        // Read at the moment of recording, so that of two changes at once the later rules win.
+        self.writer.write(received, move |state, _| rules::set_conditions(state, app.faults().conditions())).await
     }
 
     /// Slips after a number, as they are printed; ends with the receiver or the POS.

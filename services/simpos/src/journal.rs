@@ -128,12 +128,12 @@ pub struct Conditions {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Reading or writing failed.
-    #[error("journal {path}: {source}")]
+    #[error("journal {path}: {error}")]
     Io {
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Another process has it open.
     #[error("journal {0} is in use by another simpos: stop that one or name another file")]
@@ -164,11 +164,11 @@ impl Journal {
 
     /// Opens or creates the file, locks it against other processes, reads it, and drops a torn last line.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Entry>), JournalError> {
-        let io = |source| JournalError::Io { path: path.to_owned(), source };
+        let io = |error| JournalError::Io { path: path.to_owned(), error };
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => JournalError::InUse(path.to_owned()),
-            TryLockError::Error(source) => io(source),
+            TryLockError::Error(error) => io(error),
         })?;
         let (entries, sound_bytes) = read(&file, path)?;
         file.set_len(sound_bytes).map_err(io)?;
@@ -181,7 +181,7 @@ impl Journal {
     /// Adds an entry to what the next [`Journal::sync`] writes.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let Some((path, _)) = &self.file else { return Ok(()) };
-        let io = |error: serde_json::Error| JournalError::Io { path: path.clone(), source: error.into() };
+        let io = |error: serde_json::Error| JournalError::Io { path: path.clone(), error: error.into() };
         serde_json::to_writer(&mut self.buffer, entry).map_err(io)?;
         self.buffer.push(b'\n');
         Ok(())
@@ -195,7 +195,7 @@ impl Journal {
         }
         let written = file.write_all(&self.buffer).and_then(|()| file.sync_data());
         self.buffer.clear();
-        written.map_err(|source| JournalError::Io { path: path.clone(), source })
+        written.map_err(|error| JournalError::Io { path: path.clone(), error })
     }
 }
 
@@ -206,7 +206,7 @@ fn read(file: &File, path: &Path) -> Result<(Vec<Entry>, u64), JournalError> {
     loop {
         line.clear();
         let length =
-            reader.read_until(b'\n', &mut line).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+            reader.read_until(b'\n', &mut line).map_err(|error| JournalError::Io { path: path.to_owned(), error })?;
         if line.last() != Some(&b'\n') {
             return Ok((entries, sound_bytes));
         }
