@@ -1,5 +1,7 @@
 //! Starts the programs that posmesh is tested against, by hand.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use posmesh_counterparts::{ADMIN_LOGIN, ADMIN_PASSWORD, Odoo, Postgres, RESTAURANT, cache_dir};
@@ -23,11 +25,18 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().command {
+async fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
         Command::Install => install().await,
         Command::Postgres => postgres().await,
         Command::Odoo => odoo().await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("counterparts: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

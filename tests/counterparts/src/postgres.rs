@@ -27,7 +27,6 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Postgres {
     binaries: PathBuf,
     port: u16,
-    fsync: bool,
     databases: AtomicU32,
     // Before the directory, so that it is dropped, and the server ended, first.
     running: Mutex<Option<Guard>>,
@@ -40,7 +39,7 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL cannot be installed or does not answer; the error holds the end of its log.
     pub fn start() -> Result<Self> {
-        let server = Self::prepare(true)?;
+        let server = Self::prepare()?;
         let mut initdb = command(server.binaries.join("initdb"), ["--auth=trust", "--encoding=UTF8"]);
         initdb.args(["--locale=C.UTF-8", "--no-sync", "--username", SUPERUSER, "--pgdata"]).arg(server.data());
         run(&mut user::as_server(initdb))?;
@@ -66,25 +65,18 @@ impl Postgres {
     }
 
     /// Starts a server on a copy of the cluster at `template`, which is that of a server ended by [`Postgres::stop`].
-    pub(crate) fn start_on_copy(template: &Path, fsync: bool) -> Result<Self> {
-        let server = Self::prepare(fsync)?;
+    pub(crate) fn start_on_copy(template: &Path) -> Result<Self> {
+        let server = Self::prepare()?;
         run(command("cp", ["--archive", "--reflink=auto"]).arg(template).arg(server.data()))?;
         server.restart()?;
         Ok(server)
     }
 
-    fn prepare(fsync: bool) -> Result<Self> {
+    fn prepare() -> Result<Self> {
         let binaries = binaries()?;
         let directory = tempfile::Builder::new().prefix("posmesh-postgres-").tempdir()?;
         user::give_to_server(directory.path())?;
-        Ok(Self {
-            binaries,
-            port: port::free()?,
-            fsync,
-            databases: AtomicU32::new(0),
-            running: Mutex::new(None),
-            directory,
-        })
+        Ok(Self { binaries, port: port::free()?, databases: AtomicU32::new(0), running: Mutex::new(None), directory })
     }
 
     /// The server's loopback port; it stays the same over [`Postgres::restart`].
@@ -167,7 +159,6 @@ impl Postgres {
             "unix_socket_directories=".to_owned(),
             // Several services with several replicas each share one server.
             "max_connections=300".to_owned(),
-            format!("fsync={}", if self.fsync { "on" } else { "off" }),
         ];
         words.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
         words

@@ -24,6 +24,10 @@ async fn odoo_holds_the_demo_restaurant_opens_and_closes_its_till_and_keeps_it_o
         odoo.search_read("product.product", json!([["name", "=", "Bacon Burger"]]), &["lst_price"]).await.unwrap();
     assert!(burger[0]["lst_price"].as_f64().unwrap() > 0.0, "{burger:?}");
 
+    let translated = json!({"ids": [burger[0]["id"]], "fields": ["name"], "context": {"lang": "ja_JP"}});
+    let translated = odoo.call("product.product", "read", translated).await.unwrap();
+    assert_eq!(translated[0]["name"], "ベーコンバーガー");
+
     let session = odoo.open_session().await.unwrap();
     assert_eq!(session_state(&odoo, session).await, "opened");
     assert_eq!(odoo.open_session().await.unwrap(), session, "an open till stays as it is");

@@ -32,7 +32,6 @@ const POLL: Duration = Duration::from_millis(50);
 ///
 /// Every start gets a fresh copy of the demo database: the restaurant's till waits in opening control with four draft
 /// orders of the staff on its tables. Dropping it, or the death of the process, ends both and removes their data.
-#[derive(Debug)]
 pub struct Odoo {
     base_url: String,
     api_key: String,
@@ -75,7 +74,7 @@ impl Odoo {
         let directory = tempfile::Builder::new().prefix("posmesh-odoo-").tempdir()?;
         let files = directory.path().join("files");
         run(command("cp", ["--archive", "--reflink=auto"]).arg(prepared.files()).arg(&files))?;
-        let postgres = Postgres::start_on_copy(&prepared.cluster(), true)?;
+        let postgres = Postgres::start_on_copy(&prepared.cluster())?;
 
         let port = port::free()?;
         let mut command = user::server_prefix("KILL", false);
