@@ -14,13 +14,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("posmesh.bin"), descriptors.encode_to_vec())?;
 
+    // Named types can travel as details of an error.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names().type_name_domain(["."], "type.googleapis.com");
     tonic_prost_build::configure()
         .skip_debug([
             "posmesh.adapter.v1.PosContext",
             "posmesh.router.v1.PutConnectionRequest",
             "posmesh.order.v1.GuestContact",
         ])
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

@@ -40,10 +40,8 @@ mod tests {
 
     #[test]
     fn debug_of_a_context_never_shows_a_credential() {
-        let context = PosContext {
-            credentials: [("api_key".to_owned(), "s3cret".to_owned())].into(),
-            ..Default::default()
-        };
+        let context =
+            PosContext { credentials: [("api_key".to_owned(), "s3cret".to_owned())].into(), ..Default::default() };
         assert!(!format!("{context:?}").contains("s3cret"));
     }
 

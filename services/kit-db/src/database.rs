@@ -1,0 +1,197 @@
+//! Opening a service's database and bringing its schema up to date.
+
+use std::{path::Path, str::FromStr as _, time::Duration};
+
+use posmesh_kit::config::ConfigError;
+use serde::Deserialize;
+use sqlx::{
+    PgPool, SqlSafeStr as _, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// Where the services keep their data.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host:port/database` (each service uses its own schema in it), or `sqlite:FOLDER` (each
+    /// service uses its own file in it). May hold a password: never logged.
+    pub url: String,
+    /// Connections that one service of this process may open (PostgreSQL).
+    pub max_connections: u32,
+    /// How long a call waits for a free connection before it fails.
+    #[serde(with = "humantime_serde")]
+    pub acquire_timeout: Duration,
+}
+
+impl std::fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = self.url.split(':').next().unwrap_or_default();
+        f.debug_struct("DatabaseConfig")
+            .field("url", &format_args!("{scheme}:[redacted]"))
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .finish()
+    }
+}
+
+/// An open database of one service.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// With `search_path` set to the service's schema.
+    Postgres(PgPool),
+    /// The service's own file.
+    Sqlite(SqlitePool),
+}
+
+/// One migration: a step number, and its SQL for each database. Append-only: a released one is never changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Script {
+    /// From 1, ascending.
+    pub version: i64,
+    /// A few words.
+    pub name: &'static str,
+    /// For PostgreSQL.
+    pub postgres: &'static str,
+    /// For SQLite.
+    pub sqlite: &'static str,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The URL or another setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database does not answer, or refuses.
+    #[error("the database of {service} cannot be used: {source}")]
+    Sql {
+        /// Which service.
+        service: String,
+        /// What the driver says.
+        source: sqlx::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("the database of {service} cannot be migrated: {source}")]
+    Migrate {
+        /// Which service.
+        service: String,
+        /// What failed.
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+impl Database {
+    /// Opens the database of `service` and applies its missing migrations. Any number of replicas may do so at once.
+    pub async fn open(config: &DatabaseConfig, service: &str, scripts: &[Script]) -> Result<Self, DbError> {
+        let sql = |source| DbError::Sql { service: service.to_owned(), source };
+        let migrate = |source| DbError::Migrate { service: service.to_owned(), source };
+        if let Some(folder) = config.url.strip_prefix("sqlite:") {
+            let pool = open_sqlite(Path::new(folder), service, config).await?;
+            migrator(scripts, |s| s.sqlite).run(&pool).await.map_err(migrate)?;
+            return Ok(Self::Sqlite(pool));
+        }
+        let options = PgConnectOptions::from_str(&config.url)
+            .map_err(|_| ConfigError::invalid("database.url", "neither postgres://… nor sqlite:FOLDER"))?;
+        let schema = format!("posmesh_{service}");
+        let options = options.application_name(&schema).options([
+            ("search_path", schema.as_str()),
+            // A cached generic plan of a batched statement scans the whole growing table.
+            ("plan_cache_mode", "force_custom_plan"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.acquire_timeout)
+            .connect_with(options)
+            .await
+            .map_err(sql)?;
+        let mut migrator = migrator(scripts, |s| s.postgres);
+        migrator.create_schema(schema);
+        migrator.run(&pool).await.map_err(migrate)?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Closes all connections, after the statements that run.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(folder: &Path, service: &str, config: &DatabaseConfig) -> Result<SqlitePool, DbError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| ConfigError::invalid("database.url", format!("{}: {e}", folder.display())))?;
+    let options = SqliteConnectOptions::new()
+        .filename(folder.join(format!("{service}.db")))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // FULL syncs at each commit: an acknowledged order survives a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5));
+    SqlitePoolOptions::new()
+        // One writer at a time anyway; a few more for readers.
+        .max_connections(4)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_with(options)
+        .await
+        .map_err(|source| DbError::Sql { service: service.to_owned(), source })
+}
+
+fn migrator(scripts: &[Script], sql: impl Fn(&Script) -> &'static str) -> Migrator {
+    let migrations = scripts
+        .iter()
+        .map(|s| Migration::new(s.version, s.name.into(), MigrationType::Simple, sql(s).into_sql_str(), false))
+        .collect();
+    Migrator::with_migrations(migrations)
+}
+
+/// Whether a failed commit may have taken effect all the same.
+pub fn is_ambiguous(error: &sqlx::Error) -> bool {
+    match error {
+        // The server answered: it said no.
+        sqlx::Error::Database(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => false,
+        sqlx::Error::Configuration(_) | sqlx::Error::RowNotFound | sqlx::Error::Encode(_) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SCRIPTS: &[Script] = &[Script {
+        version: 1,
+        name: "things",
+        postgres: "CREATE TABLE things (id BIGINT PRIMARY KEY)",
+        sqlite: "CREATE TABLE things (id BIGINT PRIMARY KEY)",
+    }];
+
+    fn config(url: String) -> DatabaseConfig {
+        DatabaseConfig { url, max_connections: 2, acquire_timeout: Duration::from_secs(5) }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_opened_twice_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(format!("sqlite:{}", folder.path().display()));
+        for expected in [0_i64, 1] {
+            let Database::Sqlite(pool) = Database::open(&config, "test", SCRIPTS).await.unwrap() else { panic!() };
+            let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM things").fetch_one(&pool).await.unwrap();
+            assert_eq!(count, expected);
+            sqlx::query("INSERT INTO things VALUES ($1)").bind(expected).execute(&pool).await.unwrap();
+            pool.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_of_another_kind_is_refused_without_being_shown() {
+        let error = Database::open(&config("mysql://root:secret@h/d".into()), "test", SCRIPTS).await.unwrap_err();
+        assert!(error.to_string().contains("database.url"), "{error}");
+        assert!(!format!("{error} {:?}", config("postgres://u:secret@h/d".into())).contains("secret"));
+    }
+}

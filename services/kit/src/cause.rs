@@ -1,0 +1,53 @@
+//! The shared vocabulary of causes: why a POS cannot be reached or does not take something. Adapters map their vendors'
+//! codes to these; unknown strings are tolerated everywhere.
+
+/// Nothing answers at the other end, or the connection broke.
+pub const NETWORK_DOWN: &str = "NETWORK_DOWN";
+/// No live instance of the vendor's adapter.
+pub const ADAPTER_DOWN: &str = "ADAPTER_DOWN";
+/// The vendor's cloud or server answers with its own failure.
+pub const VENDOR_SERVICE_DOWN: &str = "VENDOR_SERVICE_DOWN";
+/// The POS does not accept our key.
+pub const CREDENTIALS_REJECTED: &str = "CREDENTIALS_REJECTED";
+/// Too many calls; try again later.
+pub const RATE_LIMITED: &str = "RATE_LIMITED";
+/// The POS's server runs, but the POS application in the store does not.
+pub const POS_APP_NOT_RUNNING: &str = "POS_APP_NOT_RUNNING";
+/// No till session, or the business day has not been opened.
+pub const BUSINESS_DAY_NOT_OPEN: &str = "BUSINESS_DAY_NOT_OPEN";
+/// The POS is in training mode: nothing reaches the kitchen.
+pub const TRAINING_MODE: &str = "TRAINING_MODE";
+/// The POS is reloading its master data.
+pub const MASTER_UPDATING: &str = "MASTER_UPDATING";
+/// The POS does not know an item, modifier, tender or price that we sent.
+pub const MASTER_MISMATCH: &str = "MASTER_MISMATCH";
+/// An item is sold out.
+pub const ITEM_SOLD_OUT: &str = "ITEM_SOLD_OUT";
+/// The check takes no more lines.
+pub const CHECK_LIMIT_REACHED: &str = "CHECK_LIMIT_REACHED";
+/// The check is being paid.
+pub const CHECK_AWAITING_PAYMENT: &str = "CHECK_AWAITING_PAYMENT";
+/// The check is closed or gone.
+pub const CHECK_NOT_FOUND: &str = "CHECK_NOT_FOUND";
+/// Somebody edits the table at a terminal.
+pub const TABLE_LOCKED: &str = "TABLE_LOCKED";
+/// The kitchen printer does not answer.
+pub const PRINTER_OFFLINE: &str = "PRINTER_OFFLINE";
+/// The kitchen printer has no paper.
+pub const PRINTER_OUT_OF_PAPER: &str = "PRINTER_OUT_OF_PAPER";
+/// The kitchen printer is open.
+pub const PRINTER_COVER_OPEN: &str = "PRINTER_COVER_OPEN";
+/// No printer is assigned to the items.
+pub const PRINTER_NOT_ASSIGNED: &str = "PRINTER_NOT_ASSIGNED";
+/// The connection's settings do not fit what the POS has.
+pub const MISCONFIGURED: &str = "MISCONFIGURED";
+/// The time until which the attempt was allowed to write has passed.
+pub const NOT_AFTER_PASSED: &str = "NOT_AFTER_PASSED";
+/// The text does not fit the POS's charset or length.
+pub const TEXT_NOT_REPRESENTABLE: &str = "TEXT_NOT_REPRESENTABLE";
+/// The POS, or its adapter, cannot do this.
+pub const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
+/// The other side did not answer in time.
+pub const TIMED_OUT: &str = "TIMED_OUT";
+/// Nothing above fits; the message tells more.
+pub const UNKNOWN: &str = "UNKNOWN";

@@ -1,0 +1,184 @@
+//! Errors as callers see them: `google.rpc.Status` with a reason, the fields that are wrong and when to try again.
+
+use std::{collections::HashMap, time::Duration};
+
+use prost::{Message as _, Name};
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "posmesh";
+
+/// Proof that nothing of the call reached the POS.
+pub const NOT_HANDED_OVER: &str = "NOT_HANDED_OVER";
+/// The server shed the call before any of its code ran.
+pub const OVERLOADED: &str = "OVERLOADED";
+
+/// An error on its way to a caller. Becomes a [`Status`] with `ErrorInfo` and, where they apply, `BadRequest`,
+/// `RetryInfo` and further details.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    code: Code,
+    reason: String,
+    message: String,
+    metadata: HashMap<String, String>,
+    violations: Vec<(String, String)>,
+    retry_after: Option<Duration>,
+    further: Vec<Any>,
+}
+
+impl Failure {
+    /// `reason` is UPPER_SNAKE and stable: callers branch on it. `message` tells what happened, to which thing, and what
+    /// to do.
+    pub fn new(code: Code, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            metadata: HashMap::new(),
+            violations: Vec::new(),
+            retry_after: None,
+            further: Vec::new(),
+        }
+    }
+
+    /// INVALID_ARGUMENT about one field of the request, named by its path, e.g. `lines[2].quantity`.
+    pub fn field(reason: impl Into<String>, field: impl Into<String>, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let field = field.into();
+        Self::new(Code::InvalidArgument, reason, format!("{field}: {message}")).violation(field, message)
+    }
+
+    /// INTERNAL: a fault of ours. What went wrong goes to the log, not to the caller.
+    pub fn internal(context: &str, error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "{context}");
+        Self::new(Code::Internal, "INTERNAL", format!("{context}: internal error, see the server's log"))
+    }
+
+    /// UNAVAILABLE with the proof that nothing reached the POS, and the cause.
+    pub fn not_handed_over(cause: &str, message: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, NOT_HANDED_OVER, message).meta("cause", cause)
+    }
+
+    /// Adds a dynamic part of the message for programs.
+    pub fn meta(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a field that is wrong.
+    pub fn violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
+        self.violations.push((field.into(), description.into()));
+        self
+    }
+
+    /// Says when it makes sense to try again.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Adds a message of the contracts as a detail, e.g. the new quote beside PRICE_CHANGED.
+    pub fn detail<M: Name>(mut self, message: &M) -> Self {
+        self.further.push(Any { type_url: M::type_url(), value: message.encode_to_vec() });
+        self
+    }
+
+    /// The stable reason.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The gRPC code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What happened, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.reason, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(failure.reason, DOMAIN, failure.metadata);
+        for (field, description) in failure.violations {
+            details.add_bad_request_violation(field, description);
+        }
+        if failure.retry_after.is_some() {
+            details.set_retry_info(failure.retry_after);
+        }
+        let status = Status::with_error_details(failure.code, failure.message, details);
+        if failure.further.is_empty() {
+            return status;
+        }
+        // with_error_details has just encoded it: it decodes.
+        let mut encoded = tonic_types::Status::decode(status.details()).unwrap_or_default();
+        encoded.details.extend(failure.further);
+        Status::with_details(failure.code, status.message(), encoded.encode_to_vec().into())
+    }
+}
+
+/// The reason in a status that a posmesh server sent, or an empty string.
+pub fn reason(status: &Status) -> String {
+    status.get_details_error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason).unwrap_or_default()
+}
+
+/// A dynamic part of a status that a posmesh server sent.
+pub fn metadata(status: &Status, key: &str) -> Option<String> {
+    status.get_details_error_info().filter(|info| info.domain == DOMAIN)?.metadata.remove(key)
+}
+
+/// A message of the contracts that was added with [`Failure::detail`].
+pub fn detail<M: Name + Default>(status: &Status) -> Option<M> {
+    let encoded = tonic_types::Status::decode(status.details()).ok()?;
+    let any = encoded.details.iter().find(|any| any.type_url == M::type_url())?;
+    M::decode(any.value.as_slice()).ok()
+}
+
+/// Whether a failed call provably never reached the POS.
+pub fn is_not_handed_over(status: &Status) -> bool {
+    matches!(reason(status).as_str(), NOT_HANDED_OVER | OVERLOADED)
+}
+
+#[cfg(test)]
+mod tests {
+    use posmesh_proto::common::v1::Money;
+
+    use super::*;
+
+    #[test]
+    fn a_caller_finds_reason_field_retry_and_detail_in_the_status() {
+        // Money stands for any message; it has no Name impl of its own unless the contracts are built with one.
+        let status: Status = Failure::field("BAD_QUANTITY", "lines[2].quantity", "must be 1 to 999")
+            .meta("quantity", "0")
+            .retry_after(Duration::from_secs(3))
+            .detail(&Money { currency_code: "JPY".into(), amount: 980 })
+            .into();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(reason(&status), "BAD_QUANTITY");
+        assert_eq!(metadata(&status, "quantity").as_deref(), Some("0"));
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().map(|b| b.field_violations[0].field.as_str()), Some("lines[2].quantity"));
+        assert_eq!(details.retry_info().and_then(|r| r.retry_delay), Some(Duration::from_secs(3)));
+        assert_eq!(detail::<Money>(&status).map(|m| m.amount), Some(980));
+    }
+
+    #[test]
+    fn only_an_explicit_proof_counts_as_not_handed_over() {
+        assert!(is_not_handed_over(&Failure::not_handed_over("NETWORK_DOWN", "refused").into()));
+        assert!(!is_not_handed_over(&Status::unavailable("connection refused")));
+        assert!(!is_not_handed_over(&Status::deadline_exceeded("")));
+    }
+}
