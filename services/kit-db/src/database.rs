@@ -92,8 +92,11 @@ impl Database {
             migrator(scripts, |s| s.sqlite).run(&pool).await.map_err(migrate)?;
             return Ok(Self::Sqlite(pool));
         }
-        let options = PgConnectOptions::from_str(&config.url)
-            .map_err(|_| ConfigError::invalid("database.url", "neither postgres://… nor sqlite:FOLDER"))?;
+        let wrong_url = || ConfigError::invalid("database.url", "neither postgres://… nor sqlite:FOLDER");
+        if !["postgres://", "postgresql://"].iter().any(|scheme| config.url.starts_with(scheme)) {
+            return Err(wrong_url().into());
+        }
+        let options = PgConnectOptions::from_str(&config.url).map_err(|_| wrong_url())?;
         let schema = format!("posmesh_{service}");
         let options = options.application_name(&schema).options([
             ("search_path", schema.as_str()),

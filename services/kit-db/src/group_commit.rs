@@ -125,27 +125,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_instead_of_growing() {
-        let commit = GroupCommit::start(1, 1, |items: Vec<u32>| async move {
-            std::future::pending::<()>().await;
-            items
+        let writing = Arc::new(Notify::new());
+        let began = Arc::clone(&writing);
+        let commit = GroupCommit::start(1, 1, move |items: Vec<u32>| {
+            began.notify_one();
+            async move {
+                std::future::pending::<()>().await;
+                items
+            }
         });
         let stuck = |i| {
             let commit = commit.clone();
             tokio::spawn(async move { commit.submit(i).await })
         };
-        let writing = stuck(0);
-        while commit.queue.capacity() == 1 {
-            tokio::task::yield_now().await;
-        }
-        while commit.queue.capacity() == 0 {
-            tokio::task::yield_now().await;
-        }
-        let waiting = stuck(1);
-        while commit.queue.capacity() == 1 {
+        let first = stuck(0);
+        writing.notified().await;
+        let second = stuck(1);
+        while commit.queue.capacity() > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(commit.submit(9).await, Err(Rejected::Overloaded));
-        writing.abort();
-        waiting.abort();
+        first.abort();
+        second.abort();
     }
 }
