@@ -1,1 +1,46 @@
-//! posmesh-catalog: skeleton.
+//! The catalog service: the menus of all stores. It pulls a store's master data through the router from its POS, refuses
+//! what is wrong with a readable report, keeps what is right as immutable versions, and resolves the current one into
+//! the menu of a product.
+//!
+//! `service` is the gRPC surface, `sync` a run of a sync, `menus` the prepared answers, `domain` the rules, [`storage`]
+//! what is kept. Bad master data never replaces good data: any problem quarantines the whole pull, and the version
+//! before stays current.
+
+mod config;
+mod domain;
+mod error;
+mod lru;
+mod menus;
+mod pull;
+mod request;
+mod service;
+pub mod storage;
+mod sync;
+
+use std::sync::Arc;
+
+use posmesh_kit::{Channel, server::Mounted, store_cache::StoreCache};
+use posmesh_proto::catalog::v1::catalog_service_server;
+use tonic::service::Routes;
+
+pub use config::Config;
+
+/// The services that this one calls.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    /// `StoreService`: currency, locales and products of a store.
+    pub store: Channel,
+    /// `PosAdapterService` as the router serves it.
+    pub router: Channel,
+}
+
+/// Builds the service on its storage. Its background work (watching stores, runs of syncs, ending dead ones) starts at
+/// once and must therefore be mounted within the runtime.
+pub fn mount(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peers) -> Mounted {
+    let mut mounted = Mounted::new("catalog", Routes::default(), vec![catalog_service_server::SERVICE_NAME]);
+    let stores = StoreCache::start(peers.store, &mounted.background, &mounted.stop);
+    let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage)));
+    let syncs = sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), peers.router, &mounted);
+    mounted.routes = Routes::new(service::Service { storage, stores, menus, syncs }.into_server());
+    mounted
+}

@@ -1,0 +1,43 @@
+//! What can be set.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Settings of the catalog service, section `catalog`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A pull that takes longer has failed.
+    #[serde(with = "humantime_serde")]
+    pub pull_timeout: Duration,
+    /// A pull whose pieces are larger in sum is refused. Must stay below what one answer may hold, 32 MiB.
+    pub max_pull_bytes: usize,
+    /// Runs of syncs at once in this process; further ones are refused with OVERLOADED.
+    pub max_concurrent_syncs: usize,
+    /// How long a run counts as alive after its last sign of life. It is renewed at a third of it.
+    #[serde(with = "humantime_serde")]
+    pub run_lease: Duration,
+    /// How old the knowledge may be which version is current: a version that another replica published is served after
+    /// this at the latest.
+    #[serde(with = "humantime_serde")]
+    pub version_max_age: Duration,
+    /// Memory for current catalogs, by their encoded size.
+    pub catalog_cache_bytes: usize,
+    /// Memory for menus ready to be answered, by their encoded size.
+    pub menu_cache_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pull_timeout: Duration::from_secs(300),
+            max_pull_bytes: 24 << 20,
+            max_concurrent_syncs: 8,
+            run_lease: Duration::from_secs(15),
+            version_max_age: Duration::from_secs(1),
+            catalog_cache_bytes: 64 << 20,
+            menu_cache_bytes: 64 << 20,
+        }
+    }
+}

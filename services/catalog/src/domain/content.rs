@@ -1,0 +1,112 @@
+//! What a catalog says, apart from when it was published: the ground for calling two pulls equal.
+
+use posmesh_proto::{
+    catalog::v1::{Catalog, CatalogCounts},
+    common::v1::LocalizedText,
+};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+/// A checked catalog on its way to be published. It has no version yet.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// What the POS has.
+    pub catalog: Catalog,
+    /// Equal for equal content.
+    pub hash: Vec<u8>,
+}
+
+impl Content {
+    pub(crate) fn new(catalog: Catalog) -> Self {
+        let hash = hash(catalog.clone());
+        Self { catalog, hash }
+    }
+}
+
+pub(crate) fn counts(catalog: &Catalog) -> CatalogCounts {
+    let count = |len: usize| i32::try_from(len).unwrap_or(i32::MAX);
+    CatalogCounts {
+        categories: count(catalog.categories.len()),
+        items: count(catalog.items.len()),
+        modifier_groups: count(catalog.modifier_groups.len()),
+        tables: count(catalog.tables.len()),
+    }
+}
+
+/// SHA-256 over the texts, each sorted by locale, and the encoding of all else. The texts go apart because they are
+/// maps, which encode in any order.
+fn hash(mut catalog: Catalog) -> Vec<u8> {
+    catalog.version = 0;
+    catalog.publish_time = None;
+    let mut hasher = Sha256::new();
+    for text in texts(&mut catalog) {
+        let mut entries: Vec<_> = text.texts.drain().collect();
+        entries.sort();
+        hasher.update(entries.len().to_le_bytes());
+        for part in entries.iter().flat_map(|(locale, value)| [locale, value]) {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.update(catalog.encode_to_vec());
+    hasher.finalize().to_vec()
+}
+
+/// All texts for people, in a fixed order.
+fn texts(catalog: &mut Catalog) -> impl Iterator<Item = &mut LocalizedText> {
+    let classes = catalog.tax_classes.iter_mut().map(|class| &mut class.name);
+    let categories = catalog.categories.iter_mut().map(|category| &mut category.name);
+    let items = catalog.items.iter_mut().flat_map(|item| [&mut item.name, &mut item.description]);
+    let groups = catalog.modifier_groups.iter_mut().flat_map(|group| {
+        let modifiers = group.modifiers.iter_mut().map(|modifier| &mut modifier.name);
+        std::iter::once(&mut group.name).chain(modifiers)
+    });
+    let areas = catalog.areas.iter_mut().map(|area| &mut area.name);
+    let tenders = catalog.tenders.iter_mut().map(|tender| &mut tender.name);
+    classes.chain(categories).chain(items).chain(groups).chain(areas).chain(tenders).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use posmesh_proto::catalog::v1::{Item, Modifier, ModifierGroup};
+
+    use super::*;
+
+    fn text(entries: &[(&str, &str)]) -> Option<LocalizedText> {
+        let texts = entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Some(LocalizedText { texts })
+    }
+
+    fn catalog(item_name: &[(&str, &str)], modifier_name: &[(&str, &str)]) -> Catalog {
+        let modifiers = vec![Modifier { name: text(modifier_name), ..Default::default() }];
+        Catalog {
+            items: vec![Item { name: text(item_name), ..Default::default() }],
+            modifier_groups: vec![ModifierGroup { modifiers, ..Default::default() }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn equal_content_has_an_equal_hash_whatever_its_maps_look_like_inside() {
+        let many: Vec<_> = (0..20).map(|i| (format!("l{i}"), format!("text {i}"))).collect();
+        let many: Vec<_> = many.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        // Each map has its own random seed, so a hash that depended on its order would differ.
+        let hashes: Vec<_> = (0..5).map(|_| hash(catalog(&many, &many))).collect();
+        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]));
+        let published = Catalog { version: 4, publish_time: Some(Default::default()), ..catalog(&many, &many) };
+        assert_eq!(hash(published), hashes[0]);
+    }
+
+    #[test]
+    fn any_changed_text_changes_the_hash() {
+        let tea = catalog(&[("ja", "茶"), ("en", "Tea")], &[("ja", "氷")]);
+        let others = [
+            catalog(&[("ja", "茶"), ("en", "Teas")], &[("ja", "氷")]),
+            catalog(&[("ja", "茶"), ("en", "Tea")], &[("en", "氷")]),
+            catalog(&[("ja", "茶")], &[("en", "Tea"), ("ja", "氷")]),
+        ];
+        for other in others {
+            assert_ne!(hash(tea.clone()), hash(other));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! How a run of a sync ends.
+
+use posmesh_kit::time;
+use posmesh_proto::catalog::v1::{CatalogCounts, CatalogProblem, SyncFailure, SyncRun, SyncState};
+
+/// The cause of a run whose replica died or stopped. (The other causes are the shared ones.)
+const INTERRUPTED: &str = "INTERRUPTED";
+
+/// Longest message that a record keeps of what a vendor said.
+const MAX_MESSAGE_CHARS: usize = 1_000;
+
+pub(crate) fn is_running(run: &SyncRun) -> bool {
+    run.state() == SyncState::Running
+}
+
+/// The pull broke off.
+pub(crate) fn failed(run: SyncRun, cause: &str, message: &str) -> SyncRun {
+    let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
+    let failure = SyncFailure { cause: cause.to_owned(), message };
+    SyncRun { failure: Some(failure), ..ended(run, SyncState::Failed) }
+}
+
+/// Nobody works on the run any more.
+pub(crate) fn interrupted(run: SyncRun) -> SyncRun {
+    failed(run, INTERRUPTED, "the server that ran the sync stopped before it ended; start the sync again")
+}
+
+/// The data is wrong.
+pub(crate) fn quarantined(run: SyncRun, counts: CatalogCounts, problems: Vec<CatalogProblem>) -> SyncRun {
+    SyncRun { counts: Some(counts), problems, ..ended(run, SyncState::Quarantined) }
+}
+
+/// The data is right: as `version`, which is new or was there before.
+pub(crate) fn succeeded(run: SyncRun, counts: CatalogCounts, version: i64, is_new: bool) -> SyncRun {
+    let state = if is_new { SyncState::Published } else { SyncState::Unchanged };
+    SyncRun { counts: Some(counts), catalog_version: version, ..ended(run, state) }
+}
+
+fn ended(run: SyncRun, state: SyncState) -> SyncRun {
+    SyncRun { state: state.into(), end_time: Some(time::now()), ..run }
+}

@@ -1,0 +1,76 @@
+//! Why a call is refused, and how that is told.
+
+use std::time::Duration;
+
+use posmesh_kit::{Failure, failure::OVERLOADED};
+use posmesh_pricing::UnusableCatalog;
+use tonic::{Code, Status};
+
+use crate::storage::StorageError;
+
+/// When to come back after too many syncs at once.
+const SYNC_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{field}: {message}")]
+    Field { reason: &'static str, field: &'static str, message: String },
+    /// From the store cache, ready to be told.
+    #[error("{0}")]
+    Store(Box<Failure>),
+    #[error("the product is not sold at {store_id:?}; add a policy for it to the store")]
+    ProductNotSold { store_id: String },
+    #[error("no catalog of {store_id:?} has been published yet; start a sync and read its report")]
+    NotSynced { store_id: String },
+    #[error("store {store_id:?} has no catalog version {version}")]
+    VersionNotFound { store_id: String, version: i64 },
+    #[error("there is no sync run {run_id:?}")]
+    RunNotFound { run_id: String },
+    #[error("too many syncs run at once in this server; try again in a moment")]
+    TooManySyncs,
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("a published catalog cannot be priced: {0}")]
+    Unusable(#[from] UnusableCatalog),
+    #[error("work was broken off: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Store(Box::new(failure))
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let new = |code, reason| Failure::new(code, reason, &message);
+        let failure = match error {
+            Error::Field { reason, field, message } => Failure::field(reason, field, message),
+            Error::Store(failure) => *failure,
+            Error::ProductNotSold { store_id } => {
+                new(Code::FailedPrecondition, "PRODUCT_NOT_SOLD").meta("store_id", store_id)
+            }
+            Error::NotSynced { store_id } => {
+                new(Code::FailedPrecondition, "CATALOG_NOT_SYNCED").meta("store_id", store_id)
+            }
+            Error::VersionNotFound { store_id, version } => new(Code::NotFound, "CATALOG_VERSION_NOT_FOUND")
+                .meta("store_id", store_id)
+                .meta("version", version.to_string()),
+            Error::RunNotFound { run_id } => new(Code::NotFound, "SYNC_RUN_NOT_FOUND").meta("sync_run_id", run_id),
+            Error::TooManySyncs => new(Code::ResourceExhausted, OVERLOADED).retry_after(SYNC_RETRY_AFTER),
+            Error::Storage(StorageError::Unavailable(source)) => {
+                tracing::warn!(error = %source, "the catalog's database does not answer");
+                Failure::new(Code::Unavailable, "DATABASE_UNAVAILABLE", "the catalog's database does not answer")
+                    .retry_after(Duration::from_secs(1))
+            }
+            Error::Storage(error @ (StorageError::Refused(_) | StorageError::Unreadable(_))) => {
+                Failure::internal("the catalog's database", error)
+            }
+            Error::Unusable(error) => Failure::internal("a published catalog", error),
+            Error::Broken(error) => Failure::internal("the catalog service", error),
+        };
+        failure.into()
+    }
+}

@@ -1,0 +1,138 @@
+//! The gRPC surface.
+
+use std::sync::Arc;
+
+use posmesh_kit::{call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
+use posmesh_proto::{
+    catalog::v1::{
+        GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse,
+        ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse,
+        StartSyncRequest, StartSyncResponse,
+        catalog_service_server::{CatalogService, CatalogServiceServer},
+    },
+    store::v1::Store,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    error::Error,
+    menus::Menus,
+    request,
+    storage::{Storage, StoreKey},
+    sync::Syncs,
+};
+
+pub(crate) struct Service {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) stores: StoreCache,
+    pub(crate) menus: Arc<Menus>,
+    pub(crate) syncs: Arc<Syncs>,
+}
+
+impl Service {
+    pub(crate) fn into_server(self) -> CatalogServiceServer<Self> {
+        CatalogServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// The store of the caller's tenant, and its key.
+    async fn store(&self, store_id: &str) -> Result<(StoreKey, Arc<Store>), Error> {
+        let store = self.stores.get(request::store_id(store_id)?).await?;
+        let key = StoreKey { tenant_id: call::identity().tenant_id, store_id: store.store_id.as_str().into() };
+        Ok((key, store))
+    }
+}
+
+#[tonic::async_trait]
+impl CatalogService for Service {
+    async fn get_menu(&self, request: Request<GetMenuRequest>) -> Result<Response<GetMenuResponse>, Status> {
+        let request = request.into_inner();
+        let product = request::product(request.product)?;
+        let mode = request::service_mode(request.service_mode, product)?;
+        let locale = request::locale(&request.locale)?;
+        let (key, store) = self.store(&request.store_id).await?;
+        if !store.product_policies.iter().any(|policy| policy.product() == product) {
+            return Err(Error::ProductNotSold { store_id: request.store_id }.into());
+        }
+        let prepared = self.menus.menu(&key, &store, (product, mode, locale)).await?;
+        let not_modified = prepared.etag == request.if_none_match;
+        let menu = (!not_modified).then(|| prepared.menu.clone());
+        Ok(Response::new(GetMenuResponse { menu, not_modified, etag: prepared.etag.clone() }))
+    }
+
+    async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Result<Response<GetCatalogResponse>, Status> {
+        let request = request.into_inner();
+        let asked = request::version("version", request.version)?;
+        let known = request::version("known_version", request.known_version)?;
+        let (key, _) = self.store(&request.store_id).await?;
+        let current = self.menus.current_version(&key).await?;
+        let version = match (asked, current) {
+            (0, None) => return Err(Error::NotSynced { store_id: request.store_id }.into()),
+            (0, Some(current)) => current,
+            (asked, _) => asked,
+        };
+        let not_modified = version == known;
+        if current == Some(version) {
+            if not_modified {
+                return Ok(Response::new(GetCatalogResponse { catalog: None, not_modified }));
+            }
+            let catalog = self.menus.catalog(&key, version).await?.index.catalog().as_ref().clone();
+            return Ok(Response::new(GetCatalogResponse { catalog: Some(catalog), not_modified }));
+        }
+        let stored = self.storage.catalog(&key, version).await.map_err(Error::from)?;
+        let catalog = stored.ok_or(Error::VersionNotFound { store_id: request.store_id, version })?;
+        Ok(Response::new(GetCatalogResponse { catalog: (!not_modified).then_some(catalog), not_modified }))
+    }
+
+    async fn list_catalog_versions(
+        &self,
+        request: Request<ListCatalogVersionsRequest>,
+    ) -> Result<Response<ListCatalogVersionsResponse>, Status> {
+        let request = request.into_inner();
+        let size = request::page_size(request.page_size)?;
+        let before = request::version_token(&request.page_token)?;
+        let (key, _) = self.store(&request.store_id).await?;
+        let mut versions = self.storage.versions(&key, before, size + 1).await.map_err(Error::from)?;
+        let next_page_token = cut_page(&mut versions, size, |version| version.version.to_string());
+        Ok(Response::new(ListCatalogVersionsResponse { versions, next_page_token }))
+    }
+
+    async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<StartSyncResponse>, Status> {
+        let request = request.into_inner();
+        let (key, store) = self.store(&request.store_id).await?;
+        let mut run = self.syncs.begin(key.clone(), store).await?;
+        if request.wait {
+            run = self.syncs.wait_for_end(&key, &run.sync_run_id).await?;
+        }
+        Ok(Response::new(StartSyncResponse { run: Some(run) }))
+    }
+
+    async fn get_sync_run(&self, request: Request<GetSyncRunRequest>) -> Result<Response<GetSyncRunResponse>, Status> {
+        let run_id = request::run_id(&request.into_inner().sync_run_id)?;
+        let run = self.storage.run(&call::identity().tenant_id, &run_id).await.map_err(Error::from)?;
+        let run = run.ok_or(Error::RunNotFound { run_id })?;
+        Ok(Response::new(GetSyncRunResponse { run: Some(run) }))
+    }
+
+    async fn list_sync_runs(
+        &self,
+        request: Request<ListSyncRunsRequest>,
+    ) -> Result<Response<ListSyncRunsResponse>, Status> {
+        let request = request.into_inner();
+        let size = request::page_size(request.page_size)?;
+        let before = request::run_token(&request.page_token)?;
+        let (key, _) = self.store(&request.store_id).await?;
+        let mut runs = self.storage.runs(&key, &before, size + 1).await.map_err(Error::from)?;
+        let next_page_token = cut_page(&mut runs, size, |run| run.sync_run_id.clone());
+        Ok(Response::new(ListSyncRunsResponse { runs, next_page_token }))
+    }
+}
+
+/// Cuts rows, of which one more than a page was asked for, to the page. The token is the last row's position, empty if
+/// no row was too many.
+fn cut_page<T>(rows: &mut Vec<T>, size: usize, position: impl Fn(&T) -> String) -> String {
+    if rows.len() <= size {
+        return String::new();
+    }
+    rows.truncate(size);
+    rows.last().map(position).unwrap_or_default()
+}

@@ -1,0 +1,223 @@
+//! What every storage must do, run on all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit_db::DatabaseConfig;
+use posmesh_proto::catalog::v1::{Catalog, Item, SyncRun, SyncState, Tender};
+
+use super::{Begun, MemoryStorage, Storage, StoreKey};
+use crate::domain::{self, Content};
+
+/// Greater than every UUIDv7.
+const AFTER_ALL_RUNS: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+const LEASE: Duration = Duration::from_secs(60);
+/// Expires at once.
+const DEAD: Duration = Duration::ZERO;
+
+type Subject = Arc<dyn Storage>;
+
+/// One test per clause and storage.
+macro_rules! contract {
+    ($($clause:ident,)+) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $clause() {
+                super::$clause(std::sync::Arc::new(super::MemoryStorage::default())).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $clause() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$clause(super::on_database(format!("sqlite:{}", folder.path().display())).await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $clause() {
+                let url = tokio::task::spawn_blocking(|| {
+                    posmesh_counterparts::Postgres::shared().unwrap().create_database().unwrap()
+                });
+                super::$clause(super::on_database(url.await.unwrap()).await).await;
+            })+
+        }
+    };
+}
+
+contract! {
+    a_store_has_one_run_at_a_time,
+    of_many_that_begin_at_once_one_starts_and_all_others_join_it,
+    a_dead_run_is_failed_and_makes_way,
+    a_sweep_ends_dead_runs_and_spares_live_ones,
+    a_renewed_run_lives_on,
+    a_run_that_lost_its_lease_publishes_nothing,
+    a_run_ends_once,
+    new_content_makes_the_next_version,
+    equal_content_makes_no_version,
+    what_was_published_is_read_back_as_it_was,
+    lists_are_newest_first_and_paged,
+    stores_and_tenants_do_not_see_each_other,
+}
+
+async fn on_database(url: String) -> Subject {
+    let config = DatabaseConfig { url, max_connections: 8, acquire_timeout: Duration::from_secs(30) };
+    super::open(&config).await.unwrap()
+}
+
+fn key(tenant_id: &str, store_id: &str) -> StoreKey {
+    StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() }
+}
+
+fn shibuya() -> StoreKey {
+    key("brand", "shibuya")
+}
+
+fn new_run(key: &StoreKey) -> SyncRun {
+    SyncRun {
+        sync_run_id: uuid::Uuid::now_v7().to_string(),
+        store_id: key.store_id.to_string(),
+        state: SyncState::Running.into(),
+        ..Default::default()
+    }
+}
+
+async fn begin(storage: &Subject, key: &StoreKey) -> SyncRun {
+    let run = new_run(key);
+    assert_eq!(storage.begin_run(key, &run, LEASE).await.unwrap(), Begun::Started);
+    run
+}
+
+fn content(item_id: &str) -> Content {
+    let items = vec![Item { id: item_id.to_owned(), ..Default::default() }];
+    Content::new(Catalog { items, tenders: vec![Tender::default()], ..Default::default() })
+}
+
+async fn publish(storage: &Subject, key: &StoreKey, item_id: &str) -> SyncRun {
+    let run = begin(storage, key).await;
+    storage.publish(key, &run, content(item_id)).await.unwrap().unwrap()
+}
+
+async fn state_of(storage: &Subject, run: &SyncRun) -> SyncState {
+    storage.run("brand", &run.sync_run_id).await.unwrap().unwrap().state()
+}
+
+async fn a_store_has_one_run_at_a_time(storage: Subject) {
+    let first = begin(&storage, &shibuya()).await;
+    let joined = storage.begin_run(&shibuya(), &new_run(&shibuya()), LEASE).await.unwrap();
+    assert_eq!(joined, Begun::Running(first.clone()));
+    assert!(storage.end_run(&shibuya(), &domain::failed(first, "NETWORK_DOWN", "gone")).await.unwrap());
+    begin(&storage, &shibuya()).await;
+}
+
+async fn of_many_that_begin_at_once_one_starts_and_all_others_join_it(storage: Subject) {
+    let attempts = (0..20).map(|_| {
+        let (storage, run) = (Arc::clone(&storage), new_run(&shibuya()));
+        tokio::spawn(async move { (storage.begin_run(&shibuya(), &run, LEASE).await.unwrap(), run) })
+    });
+    let begun: Vec<_> = futures_util::future::join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    let started: Vec<_> = begun.iter().filter(|(begun, _)| *begun == Begun::Started).collect();
+    assert_eq!(started.len(), 1);
+    let winner = started[0].1.clone();
+    assert!(begun.iter().filter(|(_, run)| *run != winner).all(|(begun, _)| *begun == Begun::Running(winner.clone())));
+}
+
+async fn a_dead_run_is_failed_and_makes_way(storage: Subject) {
+    let dead = new_run(&shibuya());
+    storage.begin_run(&shibuya(), &dead, DEAD).await.unwrap();
+    begin(&storage, &shibuya()).await;
+    let ended = storage.run("brand", &dead.sync_run_id).await.unwrap().unwrap();
+    assert_eq!((ended.state(), ended.failure.unwrap().cause.as_str()), (SyncState::Failed, "INTERRUPTED"));
+    assert!(ended.end_time.is_some());
+}
+
+async fn a_sweep_ends_dead_runs_and_spares_live_ones(storage: Subject) {
+    let (dead, live) = (new_run(&shibuya()), begin(&storage, &key("brand", "ueno")).await);
+    storage.begin_run(&shibuya(), &dead, DEAD).await.unwrap();
+    assert_eq!(storage.end_dead_runs().await.unwrap(), 1);
+    assert_eq!(storage.end_dead_runs().await.unwrap(), 0);
+    assert_eq!(state_of(&storage, &dead).await, SyncState::Failed);
+    assert_eq!(state_of(&storage, &live).await, SyncState::Running);
+}
+
+async fn a_renewed_run_lives_on(storage: Subject) {
+    let run = new_run(&shibuya());
+    storage.begin_run(&shibuya(), &run, DEAD).await.unwrap();
+    assert!(storage.renew_run(&shibuya(), &run.sync_run_id, LEASE).await.unwrap());
+    assert_eq!(storage.end_dead_runs().await.unwrap(), 0);
+    assert_eq!(storage.publish(&shibuya(), &run, content("tea")).await.unwrap().unwrap().catalog_version, 1);
+}
+
+async fn a_run_that_lost_its_lease_publishes_nothing(storage: Subject) {
+    let run = new_run(&shibuya());
+    storage.begin_run(&shibuya(), &run, DEAD).await.unwrap();
+    storage.end_dead_runs().await.unwrap();
+    assert!(!storage.renew_run(&shibuya(), &run.sync_run_id, LEASE).await.unwrap());
+    assert_eq!(storage.publish(&shibuya(), &run, content("tea")).await.unwrap(), None);
+    assert!(!storage.end_run(&shibuya(), &domain::failed(run.clone(), "UNKNOWN", "")).await.unwrap());
+    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), None);
+    let kept = storage.run("brand", &run.sync_run_id).await.unwrap().unwrap();
+    assert_eq!(kept.failure.unwrap().cause, "INTERRUPTED");
+}
+
+async fn a_run_ends_once(storage: Subject) {
+    let run = publish(&storage, &shibuya(), "tea").await;
+    assert_eq!(run.state(), SyncState::Published);
+    assert!(!storage.end_run(&shibuya(), &domain::failed(run.clone(), "UNKNOWN", "")).await.unwrap());
+    assert_eq!(storage.publish(&shibuya(), &run, content("cake")).await.unwrap(), None);
+    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
+}
+
+async fn new_content_makes_the_next_version(storage: Subject) {
+    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), None);
+    for (item_id, version) in [("tea", 1), ("cake", 2), ("tea", 3)] {
+        let run = publish(&storage, &shibuya(), item_id).await;
+        assert_eq!((run.state(), run.catalog_version), (SyncState::Published, version));
+        assert_eq!(run.counts.unwrap().items, 1);
+        assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(version));
+    }
+}
+
+async fn equal_content_makes_no_version(storage: Subject) {
+    publish(&storage, &shibuya(), "tea").await;
+    let again = publish(&storage, &shibuya(), "tea").await;
+    assert_eq!((again.state(), again.catalog_version), (SyncState::Unchanged, 1));
+    assert_eq!(storage.versions(&shibuya(), i64::MAX, 10).await.unwrap().len(), 1);
+}
+
+async fn what_was_published_is_read_back_as_it_was(storage: Subject) {
+    let run = publish(&storage, &shibuya(), "tea").await;
+    let catalog = storage.catalog(&shibuya(), 1).await.unwrap().unwrap();
+    let expected = Catalog { version: 1, publish_time: catalog.publish_time, ..content("tea").catalog };
+    assert!(catalog.publish_time.is_some());
+    assert_eq!(catalog, expected);
+    assert_eq!(storage.catalog(&shibuya(), 2).await.unwrap(), None);
+    assert_eq!(storage.run("brand", &run.sync_run_id).await.unwrap(), Some(run));
+}
+
+async fn lists_are_newest_first_and_paged(storage: Subject) {
+    let mut runs = Vec::new();
+    for item_id in ["a", "b", "c"] {
+        runs.insert(0, publish(&storage, &shibuya(), item_id).await);
+    }
+    let page = storage.runs(&shibuya(), AFTER_ALL_RUNS, 2).await.unwrap();
+    assert_eq!(page, runs[..2]);
+    assert_eq!(storage.runs(&shibuya(), &page[1].sync_run_id, 2).await.unwrap(), runs[2..]);
+    let first = storage.versions(&shibuya(), i64::MAX, 2).await.unwrap();
+    assert_eq!(first.iter().map(|v| v.version).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(first[0].sync_run_id, runs[0].sync_run_id);
+    let rest = storage.versions(&shibuya(), 2, 2).await.unwrap();
+    assert_eq!(rest.iter().map(|v| v.version).collect::<Vec<_>>(), [1]);
+}
+
+async fn stores_and_tenants_do_not_see_each_other(storage: Subject) {
+    let run = publish(&storage, &shibuya(), "tea").await;
+    for other in [key("brand", "ueno"), key("other", "shibuya")] {
+        assert_eq!(storage.current_version(&other).await.unwrap(), None);
+        assert_eq!(storage.catalog(&other, 1).await.unwrap(), None);
+        assert_eq!(storage.versions(&other, i64::MAX, 10).await.unwrap(), []);
+        assert_eq!(storage.runs(&other, AFTER_ALL_RUNS, 10).await.unwrap(), []);
+        assert_eq!(publish(&storage, &other, "tea").await.catalog_version, 1);
+    }
+    assert_eq!(storage.run("other", &run.sync_run_id).await.unwrap(), None);
+}

@@ -1,0 +1,149 @@
+//! In memory: for simulations and tests. Keeps nothing beyond the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
+use tokio::time::Instant;
+
+use super::{Begun, Content, NewVersion, Storage, StorageError, StoreKey, publication};
+use crate::domain;
+
+/// The storage as plain maps, on the runtime's clock.
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    runs: BTreeMap<(String, String), Row>,
+    versions: BTreeMap<(String, String, i64), Version>,
+}
+
+#[derive(Debug)]
+struct Row {
+    run: SyncRun,
+    /// `None` once it has ended.
+    lease_expiry: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Version {
+    hash: Vec<u8>,
+    summary: CatalogVersion,
+    catalog: Catalog,
+}
+
+impl MemoryStorage {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Row {
+    fn is_dead(&self) -> bool {
+        self.lease_expiry.is_some_and(|expiry| expiry <= Instant::now())
+    }
+
+    fn end(&mut self, run: SyncRun) {
+        self.run = run;
+        self.lease_expiry = None;
+    }
+
+    fn interrupt(&mut self) {
+        self.end(domain::interrupted(self.run.clone()));
+    }
+}
+
+impl State {
+    /// The row of a run that has not ended.
+    fn leased(&mut self, key: &StoreKey, run_id: &str) -> Option<&mut Row> {
+        let row = self.runs.get_mut(&(key.tenant_id.to_string(), run_id.to_owned()))?;
+        row.lease_expiry.is_some().then_some(row)
+    }
+
+    /// Newest first.
+    fn versions(&self, key: &StoreKey, before: i64) -> impl Iterator<Item = (i64, &Version)> {
+        let at = |version| (key.tenant_id.to_string(), key.store_id.to_string(), version);
+        self.versions.range(at(i64::MIN)..at(before)).rev().map(|((_, _, version), row)| (*version, row))
+    }
+}
+
+#[tonic::async_trait]
+impl Storage for MemoryStorage {
+    async fn begin_run(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Begun, StorageError> {
+        let mut state = self.state();
+        let of_store = |(id, row): &(&(String, String), &mut Row)| {
+            id.0 == *key.tenant_id && row.run.store_id == *key.store_id && row.lease_expiry.is_some()
+        };
+        if let Some((_, row)) = state.runs.iter_mut().find(of_store) {
+            if !row.is_dead() {
+                return Ok(Begun::Running(row.run.clone()));
+            }
+            row.interrupt();
+        }
+        let row = Row { run: run.clone(), lease_expiry: Some(Instant::now() + lease) };
+        state.runs.insert((key.tenant_id.to_string(), run.sync_run_id.clone()), row);
+        Ok(Begun::Started)
+    }
+
+    async fn renew_run(&self, key: &StoreKey, run_id: &str, lease: Duration) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let row = state.leased(key, run_id);
+        Ok(row.map(|row| row.lease_expiry = Some(Instant::now() + lease)).is_some())
+    }
+
+    async fn end_run(&self, key: &StoreKey, run: &SyncRun) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        Ok(state.leased(key, &run.sync_run_id).map(|row| row.end(run.clone())).is_some())
+    }
+
+    async fn publish(&self, key: &StoreKey, run: &SyncRun, content: Content) -> Result<Option<SyncRun>, StorageError> {
+        let mut state = self.state();
+        let current = state.versions(key, i64::MAX).next().map(|(version, row)| (version, row.hash.clone()));
+        let Some(row) = state.leased(key, &run.sync_run_id) else { return Ok(None) };
+        let publication = publication(run, content, current);
+        row.end(publication.run.clone());
+        if let Some(NewVersion { version, summary, catalog, hash }) = publication.version {
+            let id = (key.tenant_id.to_string(), key.store_id.to_string(), version);
+            state.versions.insert(id, Version { hash, summary, catalog });
+        }
+        Ok(Some(publication.run))
+    }
+
+    async fn end_dead_runs(&self) -> Result<u64, StorageError> {
+        let mut state = self.state();
+        let dead = state.runs.values_mut().filter(|row| row.is_dead());
+        Ok(dead.map(Row::interrupt).count() as u64)
+    }
+
+    async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {
+        Ok(self.state().runs.get(&(tenant_id.to_owned(), run_id.to_owned())).map(|row| row.run.clone()))
+    }
+
+    async fn runs(&self, key: &StoreKey, before: &str, limit: usize) -> Result<Vec<SyncRun>, StorageError> {
+        let state = self.state();
+        let tenant = |id: &str| (key.tenant_id.to_string(), id.to_owned());
+        let rows = state.runs.range(tenant("")..tenant(before)).rev().map(|(_, row)| &row.run);
+        Ok(rows.filter(|run| run.store_id == *key.store_id).take(limit).cloned().collect())
+    }
+
+    async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError> {
+        Ok(self.state().versions(key, i64::MAX).next().map(|(version, _)| version))
+    }
+
+    async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {
+        let state = self.state();
+        let id = (key.tenant_id.to_string(), key.store_id.to_string(), version);
+        Ok(state.versions.get(&id).map(|row| row.catalog.clone()))
+    }
+
+    async fn versions(&self, key: &StoreKey, before: i64, limit: usize) -> Result<Vec<CatalogVersion>, StorageError> {
+        let state = self.state();
+        Ok(state.versions(key, before).take(limit).map(|(_, row)| row.summary.clone()).collect())
+    }
+}

@@ -1,0 +1,163 @@
+//! On PostgreSQL, with any number of replicas.
+
+use std::time::Duration;
+
+use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
+use prost::Message as _;
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    Begun, Content, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all, interrupted, millis, publication,
+    row_limit, sql,
+};
+
+/// Attempts to begin a run while others begin and end theirs.
+const BEGIN_ATTEMPTS: usize = 5;
+
+const RUNNING: &str = "SELECT sync_run_id, run, lease_expire_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
+     FROM sync_runs WHERE tenant_id = $1 AND store_id = $2 AND lease_expire_ms IS NOT NULL FOR UPDATE";
+
+const BEGIN: &str = "INSERT INTO sync_runs (tenant_id, store_id, sync_run_id, run, lease_expire_ms) \
+     VALUES ($1, $2, $3, $4, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $5) \
+     ON CONFLICT (tenant_id, store_id) WHERE lease_expire_ms IS NOT NULL DO NOTHING";
+
+const RENEW: &str = "UPDATE sync_runs \
+     SET lease_expire_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3 \
+     WHERE tenant_id = $1 AND sync_run_id = $2 AND lease_expire_ms IS NOT NULL";
+
+const LOCK_RUN: &str = "SELECT 1::bigint FROM sync_runs \
+     WHERE tenant_id = $1 AND sync_run_id = $2 AND lease_expire_ms IS NOT NULL FOR UPDATE";
+
+const DEAD_RUNS: &str = "SELECT tenant_id, sync_run_id, run FROM sync_runs \
+     WHERE lease_expire_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint LIMIT $1 FOR UPDATE SKIP LOCKED";
+
+#[derive(Debug)]
+pub(super) struct PostgresStorage {
+    pool: PgPool,
+}
+
+impl PostgresStorage {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// `None`: another run came in between.
+    async fn try_begin(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Option<Begun>, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        let running: Option<(String, Vec<u8>, bool)> =
+            sqlx::query_as(RUNNING).bind(&*key.tenant_id).bind(&*key.store_id).fetch_optional(&mut *tx).await?;
+        match running {
+            Some((_, document, false)) => return Ok(Some(Begun::Running(decode(&document)?))),
+            Some((id, document, true)) => {
+                end(&mut tx, &key.tenant_id, &id, &interrupted(&document)?).await?;
+            }
+            None => {}
+        }
+        let begun = sqlx::query(BEGIN)
+            .bind(&*key.tenant_id)
+            .bind(&*key.store_id)
+            .bind(&run.sync_run_id)
+            .bind(run.encode_to_vec())
+            .bind(millis(lease))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok((begun.rows_affected() == 1).then_some(Begun::Started))
+    }
+}
+
+async fn end(db: &mut PgConnection, tenant_id: &str, run_id: &str, document: &[u8]) -> Result<bool, StorageError> {
+    let ended = sqlx::query(sql::END_RUN).bind(tenant_id).bind(run_id).bind(document).execute(db).await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+#[tonic::async_trait]
+impl Storage for PostgresStorage {
+    async fn begin_run(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Begun, StorageError> {
+        for _ in 0..BEGIN_ATTEMPTS {
+            if let Some(begun) = self.try_begin(key, run, lease).await? {
+                return Ok(begun);
+            }
+        }
+        Err(StorageError::Unavailable("other runs of the store begin and end all the time".into()))
+    }
+
+    async fn renew_run(&self, key: &StoreKey, run_id: &str, lease: Duration) -> Result<bool, StorageError> {
+        let renewed =
+            sqlx::query(RENEW).bind(&*key.tenant_id).bind(run_id).bind(millis(lease)).execute(&self.pool).await?;
+        Ok(renewed.rows_affected() == 1)
+    }
+
+    async fn end_run(&self, key: &StoreKey, run: &SyncRun) -> Result<bool, StorageError> {
+        let mut db = self.pool.acquire().await?;
+        end(&mut db, &key.tenant_id, &run.sync_run_id, &run.encode_to_vec()).await
+    }
+
+    async fn publish(&self, key: &StoreKey, run: &SyncRun, content: Content) -> Result<Option<SyncRun>, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        let held: Option<(i64,)> =
+            sqlx::query_as(LOCK_RUN).bind(&*key.tenant_id).bind(&run.sync_run_id).fetch_optional(&mut *tx).await?;
+        if held.is_none() {
+            return Ok(None);
+        }
+        let current = sqlx::query_as(sql::NEWEST_VERSION)
+            .bind(&*key.tenant_id)
+            .bind(&*key.store_id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let publication = publication(run, content, current);
+        if let Some(new) = publication.version {
+            sqlx::query(sql::INSERT_VERSION)
+                .bind(&*key.tenant_id)
+                .bind(&*key.store_id)
+                .bind(new.version)
+                .bind(new.hash)
+                .bind(new.summary.encode_to_vec())
+                .bind(new.catalog.encode_to_vec())
+                .execute(&mut *tx)
+                .await?;
+        }
+        end(&mut tx, &key.tenant_id, &run.sync_run_id, &publication.run.encode_to_vec()).await?;
+        tx.commit().await?;
+        Ok(Some(publication.run))
+    }
+
+    async fn end_dead_runs(&self) -> Result<u64, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        let dead: Vec<(String, String, Vec<u8>)> =
+            sqlx::query_as(DEAD_RUNS).bind(SWEEP_LIMIT).fetch_all(&mut *tx).await?;
+        for (tenant_id, run_id, document) in &dead {
+            end(&mut tx, tenant_id, run_id, &interrupted(document)?).await?;
+        }
+        tx.commit().await?;
+        Ok(dead.len() as u64)
+    }
+
+    async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {
+        let row: Option<(Vec<u8>,)> =
+            sqlx::query_as(sql::RUN).bind(tenant_id).bind(run_id).fetch_optional(&self.pool).await?;
+        row.map(|(document,)| decode(&document)).transpose()
+    }
+
+    async fn runs(&self, key: &StoreKey, before: &str, limit: usize) -> Result<Vec<SyncRun>, StorageError> {
+        let query = sqlx::query_as(sql::RUNS).bind(&*key.tenant_id).bind(&*key.store_id);
+        decode_all(query.bind(before).bind(row_limit(limit)).fetch_all(&self.pool).await?)
+    }
+
+    async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError> {
+        let query = sqlx::query_as(sql::CURRENT_VERSION).bind(&*key.tenant_id).bind(&*key.store_id);
+        let row: Option<(i64,)> = query.fetch_optional(&self.pool).await?;
+        Ok(row.map(|(version,)| version))
+    }
+
+    async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {
+        let query = sqlx::query_as(sql::CATALOG).bind(&*key.tenant_id).bind(&*key.store_id).bind(version);
+        let row: Option<(Vec<u8>,)> = query.fetch_optional(&self.pool).await?;
+        row.map(|(document,)| decode(&document)).transpose()
+    }
+
+    async fn versions(&self, key: &StoreKey, before: i64, limit: usize) -> Result<Vec<CatalogVersion>, StorageError> {
+        let query = sqlx::query_as(sql::VERSIONS).bind(&*key.tenant_id).bind(&*key.store_id);
+        decode_all(query.bind(before).bind(row_limit(limit)).fetch_all(&self.pool).await?)
+    }
+}

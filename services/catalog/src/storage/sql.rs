@@ -1,0 +1,24 @@
+//! Statements that both databases understand.
+
+pub(super) const END_RUN: &str = "UPDATE sync_runs SET run = $3, lease_expire_ms = NULL \
+     WHERE tenant_id = $1 AND sync_run_id = $2 AND lease_expire_ms IS NOT NULL";
+
+pub(super) const NEWEST_VERSION: &str = "SELECT version, content_hash FROM catalog_versions \
+     WHERE tenant_id = $1 AND store_id = $2 ORDER BY version DESC LIMIT 1";
+
+pub(super) const INSERT_VERSION: &str = "INSERT INTO catalog_versions (tenant_id, store_id, version, content_hash, summary, catalog) \
+     VALUES ($1, $2, $3, $4, $5, $6)";
+
+pub(super) const RUN: &str = "SELECT run FROM sync_runs WHERE tenant_id = $1 AND sync_run_id = $2";
+
+pub(super) const RUNS: &str = "SELECT run FROM sync_runs WHERE tenant_id = $1 AND store_id = $2 AND sync_run_id < $3 \
+     ORDER BY sync_run_id DESC LIMIT $4";
+
+pub(super) const CURRENT_VERSION: &str = "SELECT version FROM catalog_versions \
+     WHERE tenant_id = $1 AND store_id = $2 ORDER BY version DESC LIMIT 1";
+
+pub(super) const CATALOG: &str =
+    "SELECT catalog FROM catalog_versions WHERE tenant_id = $1 AND store_id = $2 AND version = $3";
+
+pub(super) const VERSIONS: &str = "SELECT summary FROM catalog_versions \
+     WHERE tenant_id = $1 AND store_id = $2 AND version < $3 ORDER BY version DESC LIMIT $4";

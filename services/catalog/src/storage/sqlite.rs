@@ -1,0 +1,152 @@
+//! On SQLite: one file, one writer at a time. Every transaction takes the write lock when it begins: one that reads first
+//! and writes later would fail if another wrote in between.
+
+use std::time::Duration;
+
+use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
+use prost::Message as _;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::{
+    Begun, Content, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all, interrupted, millis, publication,
+    row_limit, sql,
+};
+
+const WRITE: &str = "BEGIN IMMEDIATE";
+
+const RUNNING: &str = "SELECT sync_run_id, run, lease_expire_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+     FROM sync_runs WHERE tenant_id = $1 AND store_id = $2 AND lease_expire_ms IS NOT NULL";
+
+const BEGIN: &str = "INSERT INTO sync_runs (tenant_id, store_id, sync_run_id, run, lease_expire_ms) \
+     VALUES ($1, $2, $3, $4, CAST(unixepoch('subsec') * 1000 AS INTEGER) + $5)";
+
+const RENEW: &str = "UPDATE sync_runs \
+     SET lease_expire_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $3 \
+     WHERE tenant_id = $1 AND sync_run_id = $2 AND lease_expire_ms IS NOT NULL";
+
+const HOLDS_LEASE: &str = "SELECT 1 FROM sync_runs \
+     WHERE tenant_id = $1 AND sync_run_id = $2 AND lease_expire_ms IS NOT NULL";
+
+const DEAD_RUNS: &str = "SELECT tenant_id, sync_run_id, run FROM sync_runs \
+     WHERE lease_expire_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) LIMIT $1";
+
+#[derive(Debug)]
+pub(super) struct SqliteStorage {
+    pool: SqlitePool,
+}
+
+impl SqliteStorage {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+}
+
+async fn end(db: &mut SqliteConnection, tenant_id: &str, run_id: &str, document: &[u8]) -> Result<bool, StorageError> {
+    let ended = sqlx::query(sql::END_RUN).bind(tenant_id).bind(run_id).bind(document).execute(db).await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+#[tonic::async_trait]
+impl Storage for SqliteStorage {
+    async fn begin_run(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Begun, StorageError> {
+        let mut tx = self.pool.begin_with(WRITE).await?;
+        let running: Option<(String, Vec<u8>, bool)> =
+            sqlx::query_as(RUNNING).bind(&*key.tenant_id).bind(&*key.store_id).fetch_optional(&mut *tx).await?;
+        match running {
+            Some((_, document, false)) => return Ok(Begun::Running(decode(&document)?)),
+            Some((id, document, true)) => {
+                end(&mut tx, &key.tenant_id, &id, &interrupted(&document)?).await?;
+            }
+            None => {}
+        }
+        sqlx::query(BEGIN)
+            .bind(&*key.tenant_id)
+            .bind(&*key.store_id)
+            .bind(&run.sync_run_id)
+            .bind(run.encode_to_vec())
+            .bind(millis(lease))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Begun::Started)
+    }
+
+    async fn renew_run(&self, key: &StoreKey, run_id: &str, lease: Duration) -> Result<bool, StorageError> {
+        let renewed =
+            sqlx::query(RENEW).bind(&*key.tenant_id).bind(run_id).bind(millis(lease)).execute(&self.pool).await?;
+        Ok(renewed.rows_affected() == 1)
+    }
+
+    async fn end_run(&self, key: &StoreKey, run: &SyncRun) -> Result<bool, StorageError> {
+        let mut db = self.pool.acquire().await?;
+        end(&mut db, &key.tenant_id, &run.sync_run_id, &run.encode_to_vec()).await
+    }
+
+    async fn publish(&self, key: &StoreKey, run: &SyncRun, content: Content) -> Result<Option<SyncRun>, StorageError> {
+        let mut tx = self.pool.begin_with(WRITE).await?;
+        let held: Option<(i64,)> =
+            sqlx::query_as(HOLDS_LEASE).bind(&*key.tenant_id).bind(&run.sync_run_id).fetch_optional(&mut *tx).await?;
+        if held.is_none() {
+            return Ok(None);
+        }
+        let current = sqlx::query_as(sql::NEWEST_VERSION)
+            .bind(&*key.tenant_id)
+            .bind(&*key.store_id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let publication = publication(run, content, current);
+        if let Some(new) = publication.version {
+            sqlx::query(sql::INSERT_VERSION)
+                .bind(&*key.tenant_id)
+                .bind(&*key.store_id)
+                .bind(new.version)
+                .bind(new.hash)
+                .bind(new.summary.encode_to_vec())
+                .bind(new.catalog.encode_to_vec())
+                .execute(&mut *tx)
+                .await?;
+        }
+        end(&mut tx, &key.tenant_id, &run.sync_run_id, &publication.run.encode_to_vec()).await?;
+        tx.commit().await?;
+        Ok(Some(publication.run))
+    }
+
+    async fn end_dead_runs(&self) -> Result<u64, StorageError> {
+        let mut tx = self.pool.begin_with(WRITE).await?;
+        let dead: Vec<(String, String, Vec<u8>)> =
+            sqlx::query_as(DEAD_RUNS).bind(SWEEP_LIMIT).fetch_all(&mut *tx).await?;
+        for (tenant_id, run_id, document) in &dead {
+            end(&mut tx, tenant_id, run_id, &interrupted(document)?).await?;
+        }
+        tx.commit().await?;
+        Ok(dead.len() as u64)
+    }
+
+    async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {
+        let row: Option<(Vec<u8>,)> =
+            sqlx::query_as(sql::RUN).bind(tenant_id).bind(run_id).fetch_optional(&self.pool).await?;
+        row.map(|(document,)| decode(&document)).transpose()
+    }
+
+    async fn runs(&self, key: &StoreKey, before: &str, limit: usize) -> Result<Vec<SyncRun>, StorageError> {
+        let query = sqlx::query_as(sql::RUNS).bind(&*key.tenant_id).bind(&*key.store_id);
+        decode_all(query.bind(before).bind(row_limit(limit)).fetch_all(&self.pool).await?)
+    }
+
+    async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError> {
+        let query = sqlx::query_as(sql::CURRENT_VERSION).bind(&*key.tenant_id).bind(&*key.store_id);
+        let row: Option<(i64,)> = query.fetch_optional(&self.pool).await?;
+        Ok(row.map(|(version,)| version))
+    }
+
+    async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {
+        let query = sqlx::query_as(sql::CATALOG).bind(&*key.tenant_id).bind(&*key.store_id).bind(version);
+        let row: Option<(Vec<u8>,)> = query.fetch_optional(&self.pool).await?;
+        row.map(|(document,)| decode(&document)).transpose()
+    }
+
+    async fn versions(&self, key: &StoreKey, before: i64, limit: usize) -> Result<Vec<CatalogVersion>, StorageError> {
+        let query = sqlx::query_as(sql::VERSIONS).bind(&*key.tenant_id).bind(&*key.store_id);
+        decode_all(query.bind(before).bind(row_limit(limit)).fetch_all(&self.pool).await?)
+    }
+}

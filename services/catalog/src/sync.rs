@@ -1,0 +1,258 @@
+//! Runs of syncs. A run is leased in the storage, so that one store has one at a time whatever the number of replicas,
+//! and works apart from the call that started it.
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::{
+    Channel,
+    backoff::delay_after,
+    call::{self, Identity, Scope},
+    cause,
+    server::Mounted,
+    time,
+};
+use posmesh_proto::{
+    catalog::v1::{Catalog, SyncRun, SyncState},
+    store::v1::Store,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    domain::{self, TooLarge},
+    error::Error,
+    menus::Menus,
+    pull::{PullError, Puller},
+    storage::{Begun, Content, Storage, StorageError, StoreKey},
+};
+
+/// How long before its caller stops waiting a call answers with the run as it is then.
+const ANSWER_MARGIN: Duration = Duration::from_millis(200);
+/// Between two looks at a run that another replica works on.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Attempts to record the end of a run.
+const RECORD_ATTEMPTS: u32 = 5;
+
+/// Starts runs, and ends those whose replica died.
+#[derive(Debug)]
+pub(crate) struct Syncs {
+    config: Config,
+    storage: Arc<dyn Storage>,
+    menus: Arc<Menus>,
+    puller: Puller,
+    permits: Arc<Semaphore>,
+    /// Told whenever a run of this process has ended.
+    ended: Notify,
+    background: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What a pull came to.
+enum Outcome {
+    /// Fit to be published.
+    Fit(Content),
+    /// The run as it ends without.
+    Ended(SyncRun),
+}
+
+impl Syncs {
+    pub(crate) fn start(
+        config: &Config,
+        storage: Arc<dyn Storage>,
+        menus: Arc<Menus>,
+        router: Channel,
+        mounted: &Mounted,
+    ) -> Arc<Self> {
+        let syncs = Arc::new(Self {
+            storage,
+            menus,
+            puller: Puller::new(router, config.max_pull_bytes),
+            permits: Arc::new(Semaphore::new(config.max_concurrent_syncs)),
+            ended: Notify::new(),
+            background: mounted.background.clone(),
+            stop: mounted.stop.clone(),
+            config: config.clone(),
+        });
+        let sweeper = Arc::clone(&syncs);
+        syncs.background.spawn(async move {
+            tokio::select! {
+                () = sweeper.stop.cancelled() => {}
+                () = sweeper.sweep() => {}
+            }
+        });
+        syncs
+    }
+
+    /// Starts a run, or joins the one that is under way.
+    pub(crate) async fn begin(self: &Arc<Self>, key: StoreKey, store: Arc<Store>) -> Result<SyncRun, Error> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Error::TooManySyncs)?;
+        let run = SyncRun {
+            sync_run_id: Uuid::now_v7().to_string(),
+            store_id: store.store_id.clone(),
+            state: SyncState::Running.into(),
+            start_time: Some(time::now()),
+            ..Default::default()
+        };
+        match self.storage.begin_run(&key, &run, self.config.run_lease).await? {
+            Begun::Running(other) => Ok(other),
+            Begun::Started => {
+                let span = tracing::info_span!("sync", store.id = %run.store_id, sync_run.id = %run.sync_run_id);
+                let work = Arc::clone(self).work(key, store, run.clone(), call::identity(), permit);
+                self.background.spawn(work.instrument(span));
+                Ok(run)
+            }
+        }
+    }
+
+    /// The run once it has ended, or as it is shortly before the caller of the running handler stops waiting.
+    pub(crate) async fn wait_for_end(&self, key: &StoreKey, run_id: &str) -> Result<SyncRun, Error> {
+        let give_up = call::time_left().map(|left| Instant::now() + left.saturating_sub(ANSWER_MARGIN));
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            let not_found = || Error::RunNotFound { run_id: run_id.to_owned() };
+            let run = self.storage.run(&key.tenant_id, run_id).await?.ok_or_else(not_found)?;
+            if !domain::is_running(&run) || give_up.is_some_and(|at| Instant::now() >= at) {
+                return Ok(run);
+            }
+            let next_look = Instant::now() + delay_after(LOOK_INTERVAL, LOOK_INTERVAL, 0);
+            let next_look = give_up.map_or(next_look, |at| at.min(next_look));
+            tokio::select! {
+                () = ended => {}
+                () = tokio::time::sleep_until(next_look) => {}
+            }
+        }
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        key: StoreKey,
+        store: Arc<Store>,
+        run: SyncRun,
+        identity: Identity,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let deadline = Instant::now() + self.config.pull_timeout;
+        let scope = Scope { identity, deadline: Some(deadline) };
+        let outcome = tokio::select! {
+            () = self.stop.cancelled() => Outcome::Ended(domain::interrupted(run.clone())),
+            () = self.keep_lease(&key, &run.sync_run_id) => {
+                tracing::warn!("the run was ended by another replica");
+                return;
+            }
+            outcome = call::in_scope(scope, self.pull(&store, &run, deadline)) => outcome,
+        };
+        self.record(&key, &run, outcome).await;
+        self.menus.forget_version(&key).await;
+        self.ended.notify_waiters();
+    }
+
+    async fn pull(&self, store: &Arc<Store>, run: &SyncRun, deadline: Instant) -> Outcome {
+        let pulled = tokio::time::timeout_at(deadline, self.puller.pull(&store.store_id)).await;
+        match pulled {
+            Ok(Ok(catalog)) => check(Arc::clone(store), run.clone(), catalog).await,
+            Ok(Err(PullError::Failed { cause, message })) => {
+                Outcome::Ended(domain::failed(run.clone(), &cause, &message))
+            }
+            Ok(Err(PullError::TooLarge(TooLarge { max_bytes }))) => {
+                let message = format!("the POS sent more than {max_bytes} bytes");
+                let problem = domain::problem_about_catalog("TOO_LARGE", "", message);
+                Outcome::Ended(domain::quarantined(run.clone(), Default::default(), vec![problem]))
+            }
+            Err(_) => {
+                let message = format!("the POS did not send everything within {:?}", self.config.pull_timeout);
+                Outcome::Ended(domain::failed(run.clone(), cause::TIMED_OUT, &message))
+            }
+        }
+    }
+
+    /// Returns when the lease is lost.
+    async fn keep_lease(&self, key: &StoreKey, run_id: &str) {
+        let lease = self.config.run_lease;
+        loop {
+            tokio::time::sleep(delay_after(lease / 3, lease / 3, 0)).await;
+            match self.storage.renew_run(key, run_id, lease).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // Whether the lease still holds is decided when the run publishes.
+                Err(error) => tracing::warn!(%error, "the lease of the run was not renewed"),
+            }
+        }
+    }
+
+    /// Records the end. If the storage never takes it, the lease runs out and a sweep ends the run.
+    async fn record(&self, key: &StoreKey, run: &SyncRun, outcome: Outcome) {
+        for attempt in 0..RECORD_ATTEMPTS {
+            match self.try_record(key, run, &outcome).await {
+                Ok(Some(ended)) => return log_end(&ended),
+                Ok(None) => return tracing::warn!("the run had been ended before it could say how"),
+                Err(error) => {
+                    tracing::warn!(%error, "the end of the run was not recorded");
+                    tokio::time::sleep(delay_after(Duration::from_millis(100), Duration::from_secs(2), attempt)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_record(
+        &self,
+        key: &StoreKey,
+        run: &SyncRun,
+        outcome: &Outcome,
+    ) -> Result<Option<SyncRun>, StorageError> {
+        match outcome {
+            Outcome::Fit(content) => self.storage.publish(key, run, content.clone()).await,
+            Outcome::Ended(ended) => Ok(self.storage.end_run(key, ended).await?.then(|| ended.clone())),
+        }
+    }
+
+    /// Ends dead runs, once per lease.
+    async fn sweep(&self) {
+        loop {
+            match self.storage.end_dead_runs().await {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!("{count} sync runs had died and were ended"),
+                Err(error) => tracing::warn!(%error, "dead sync runs could not be looked for"),
+            }
+            tokio::time::sleep(delay_after(self.config.run_lease, self.config.run_lease, 0)).await;
+        }
+    }
+}
+
+/// Validates apart from the runtime: a large catalog takes a while.
+async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
+    let failure = run.clone();
+    let work = move || {
+        let problems = domain::validate(&catalog, &store);
+        if problems.is_empty() {
+            Outcome::Fit(Content::new(catalog))
+        } else {
+            Outcome::Ended(domain::quarantined(run, domain::counts(&catalog), problems))
+        }
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the check of a catalog broke off");
+        Outcome::Ended(domain::failed(failure, cause::UNKNOWN, "the check of the data broke off; see the server's log"))
+    })
+}
+
+fn log_end(run: &SyncRun) {
+    match run.state() {
+        SyncState::Published => tracing::info!("published version {} of {}", run.catalog_version, run.store_id),
+        SyncState::Unchanged => tracing::info!("{} is unchanged at version {}", run.store_id, run.catalog_version),
+        SyncState::Quarantined => {
+            let first = run.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+            tracing::warn!("{} has {} problems and was not published: {first}", run.store_id, run.problems.len());
+        }
+        _ => {
+            let failure = run.failure.clone().unwrap_or_default();
+            tracing::warn!(cause = %failure.cause, "the sync of {} failed: {}", run.store_id, failure.message);
+        }
+    }
+}
