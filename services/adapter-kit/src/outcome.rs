@@ -1,0 +1,106 @@
+//! How a call ends that did not succeed, in types that let `?` keep the promises of the contract.
+
+use std::time::Duration;
+
+use posmesh_kit::{Failure, cause, time};
+use posmesh_proto::adapter::v1::{
+    InDoubt, LineProblem, NotHandedOver, Placed, RefusedForNow, Rejected, SubmitOutcome, submit_outcome::Outcome,
+};
+
+use crate::SettingsError;
+
+/// Why an order is not known to be placed. Whatever an adapter cannot classify by proof is [`Unplaced::in_doubt`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unplaced {
+    /// The POS does not have it and will not take it.
+    Rejected(Rejected),
+    /// The POS answered that it does not take it now.
+    RefusedForNow(RefusedForNow),
+    /// Proven that no byte of the order reached the POS.
+    NotHandedOver(NotHandedOver),
+    /// Nobody knows whether the POS has it.
+    InDoubt(InDoubt),
+}
+
+impl Unplaced {
+    /// The POS said no, for good. `cause` is one of [`posmesh_kit::cause`].
+    pub fn rejected(cause: &str, message: impl Into<String>) -> Self {
+        Self::rejected_lines(cause, message, Vec::new())
+    }
+
+    /// The POS said no because of these lines.
+    pub fn rejected_lines(cause: &str, message: impl Into<String>, lines: Vec<LineProblem>) -> Self {
+        Self::Rejected(Rejected { cause: cause.to_owned(), message: message.into(), lines })
+    }
+
+    /// The POS said: not now. `retry_after` where it told when.
+    pub fn refused_for_now(cause: &str, message: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        let retry_after = retry_after.map(time::to_proto_duration);
+        Self::RefusedForNow(RefusedForNow { cause: cause.to_owned(), message: message.into(), retry_after })
+    }
+
+    /// Nothing of the order was sent, and that is proven.
+    pub fn not_handed_over(cause: &str, message: impl Into<String>) -> Self {
+        Self::NotHandedOver(NotHandedOver { cause: cause.to_owned(), message: message.into() })
+    }
+
+    /// The order was sent, or may have been.
+    pub fn in_doubt(cause: &str, message: impl Into<String>) -> Self {
+        Self::InDoubt(InDoubt { cause: cause.to_owned(), message: message.into() })
+    }
+}
+
+impl From<SettingsError> for Unplaced {
+    fn from(error: SettingsError) -> Self {
+        Self::not_handed_over(cause::MISCONFIGURED, error.to_string())
+    }
+}
+
+pub(crate) fn to_contract(result: Result<Placed, Unplaced>) -> SubmitOutcome {
+    let outcome = match result {
+        Ok(placed) => Outcome::Placed(placed),
+        Err(Unplaced::Rejected(rejected)) => Outcome::Rejected(rejected),
+        Err(Unplaced::RefusedForNow(refused)) => Outcome::RefusedForNow(refused),
+        Err(Unplaced::NotHandedOver(proof)) => Outcome::NotHandedOver(proof),
+        Err(Unplaced::InDoubt(doubt)) => Outcome::InDoubt(doubt),
+    };
+    SubmitOutcome { outcome: Some(outcome) }
+}
+
+/// Why anything but a submit came to nothing.
+#[derive(Debug, Clone)]
+pub enum PosError {
+    /// The POS could not be asked, or said no. Becomes `failed` in the answer (OFFLINE in a probe's).
+    Failed {
+        /// One of [`posmesh_kit::cause`].
+        cause: String,
+        /// The vendor's own words, for staff and logs.
+        message: String,
+    },
+    /// The call itself is wrong, or failed within the adapter. Becomes a gRPC error.
+    Call(Box<Failure>),
+}
+
+impl PosError {
+    /// The POS could not be asked, or said no. `cause` is one of [`posmesh_kit::cause`].
+    pub fn failed(cause: &str, message: impl Into<String>) -> Self {
+        Self::Failed { cause: cause.to_owned(), message: message.into() }
+    }
+
+    /// This adapter, or the POS behind it, cannot do this.
+    pub fn not_supported(what: &str) -> Self {
+        Self::failed(cause::NOT_SUPPORTED, format!("this POS cannot {what}"))
+    }
+}
+
+impl From<SettingsError> for PosError {
+    fn from(error: SettingsError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<Failure> for PosError {
+    fn from(failure: Failure) -> Self {
+        Self::Call(Box::new(failure))
+    }
+}

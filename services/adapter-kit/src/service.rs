@@ -1,0 +1,312 @@
+//! The gRPC surface of every adapter: checks the context, holds the limits and the deadlines, and turns what the
+//! adapter says into the contract's messages.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::Stream;
+use posmesh_kit::{
+    Failure, call, cause,
+    server::{MAX_MESSAGE_BYTES, Mounted},
+    time,
+};
+use posmesh_proto::adapter::v1::{
+    AdapterDescriptor, BillRequested, CheckFailed, DescribeAdapterRequest, DescribeAdapterResponse, FindFailed,
+    FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, LinkHealth, ListChecksRequest,
+    ListChecksResponse, PosChecks, PosContext, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest,
+    PullCatalogResponse, PullEnd, PullFailed, RequestBillRequest, RequestBillResponse, SubmitOrderRequest,
+    SubmitOrderResponse, SubmitOutcome, find_order_response, get_check_response, list_checks_response,
+    pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
+    pull_catalog_response::Piece,
+    request_bill_response,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, timeout_at},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Response, Status, service::Routes};
+use tracing::Instrument as _;
+
+use crate::{
+    Adapter, CatalogParts, Connection, PosError, Submit, Unplaced,
+    limiter::{Limiter, NoTurn},
+    outcome,
+};
+
+/// A call without any deadline of its caller ends after this.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a pull may take. The caller's deadline bounds the head of a stream only.
+const MAX_PULL_DURATION: Duration = Duration::from_secs(600);
+/// Kept from the caller's deadline, so that the answer still arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(20);
+/// Parts of a catalog that wait for a slow caller.
+const PARTS_AHEAD: usize = 4;
+
+/// Mounts an adapter as `posmesh.adapter.v1.PosAdapterService`.
+pub fn mount(adapter: Arc<dyn Adapter>) -> Mounted {
+    let name = "adapter";
+    let mut mounted = Mounted::new(name, Routes::default(), vec!["posmesh.adapter.v1.PosAdapterService"]);
+    let descriptor = adapter.descriptor();
+    let service = Service {
+        limiter: Arc::new(Limiter::new(&descriptor.limits.unwrap_or_default())),
+        adapter,
+        tasks: mounted.background.clone(),
+        stop: mounted.stop.clone(),
+    };
+    mounted.routes = Routes::new(
+        PosAdapterServiceServer::new(service)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES),
+    );
+    mounted
+}
+
+struct Service {
+    adapter: Arc<dyn Adapter>,
+    limiter: Arc<Limiter>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn caller_deadline() -> Instant {
+    let left = call::time_left().unwrap_or(DEFAULT_TIMEOUT);
+    Instant::now() + left.saturating_sub(ANSWER_MARGIN)
+}
+
+/// A call that did not come through the router. Holds the field that is missing.
+struct ContextMissing(&'static str);
+
+impl From<ContextMissing> for Failure {
+    fn from(ContextMissing(field): ContextMissing) -> Self {
+        Failure::field("CONTEXT_MISSING", field, "is missing; call the adapter through the router")
+    }
+}
+
+impl From<ContextMissing> for Status {
+    fn from(missing: ContextMissing) -> Self {
+        Failure::from(missing).into()
+    }
+}
+
+fn connection(context: Option<PosContext>) -> Result<Connection, ContextMissing> {
+    let context = context.ok_or(ContextMissing("context"))?;
+    if context.connection_id.is_empty() {
+        return Err(ContextMissing("context.connection_id"));
+    }
+    Ok(Connection::new(context))
+}
+
+impl Service {
+    async fn turn(&self, connection: &Connection, deadline: Instant) -> Result<OwnedSemaphorePermit, NoTurn> {
+        self.limiter.turn(&connection.tenant_id, &connection.connection_id, deadline).await
+    }
+
+    /// Runs one call that writes no order: context, turn, deadline. The inner error is for the `failed` of the answer.
+    async fn run<T, F>(
+        &self,
+        context: Option<PosContext>,
+        work: impl FnOnce(Arc<dyn Adapter>, Connection) -> F,
+    ) -> Result<Result<T, PosFault>, Status>
+    where
+        F: Future<Output = Result<T, PosError>>,
+    {
+        let connection = connection(context)?;
+        let deadline = caller_deadline();
+        let _running = self.turn(&connection, deadline).await.map_err(|no| no_turn(&connection, no))?;
+        match timeout_at(deadline, work(Arc::clone(&self.adapter), connection)).await {
+            Ok(Ok(value)) => Ok(Ok(value)),
+            Ok(Err(PosError::Failed { cause, message })) => Ok(Err(PosFault { cause, message })),
+            Ok(Err(PosError::Call(failure))) => Err((*failure).into()),
+            Err(_) => Ok(Err(PosFault {
+                cause: cause::TIMED_OUT.to_owned(),
+                message: "the POS did not answer before the caller's deadline".to_owned(),
+            })),
+        }
+    }
+}
+
+struct PosFault {
+    cause: String,
+    message: String,
+}
+
+fn no_turn(connection: &Connection, no: NoTurn) -> Failure {
+    Failure::not_handed_over(cause::RATE_LIMITED, format!("connection {}: {no}", connection.connection_id))
+}
+
+#[tonic::async_trait]
+impl PosAdapterService for Service {
+    async fn describe_adapter(
+        &self,
+        _: Request<DescribeAdapterRequest>,
+    ) -> Result<Response<DescribeAdapterResponse>, Status> {
+        let descriptor: AdapterDescriptor = self.adapter.descriptor();
+        Ok(Response::new(DescribeAdapterResponse { descriptor: Some(descriptor) }))
+    }
+
+    async fn probe_link(&self, request: Request<ProbeLinkRequest>) -> Result<Response<ProbeLinkResponse>, Status> {
+        let begun = Instant::now();
+        let probed = self.run(request.into_inner().context, |adapter, connection| async move {
+            adapter.probe_link(&connection).await
+        });
+        let mut answer = probed.await?.unwrap_or_else(|fault| ProbeLinkResponse {
+            health: LinkHealth::Offline.into(),
+            failing_hop: "pos".to_owned(),
+            cause: fault.cause,
+            message: fault.message,
+            ..ProbeLinkResponse::default()
+        });
+        answer.pos_latency.get_or_insert_with(|| time::to_proto_duration(begun.elapsed()));
+        Ok(Response::new(answer))
+    }
+
+    async fn submit_order(
+        &self,
+        request: Request<SubmitOrderRequest>,
+    ) -> Result<Response<SubmitOrderResponse>, Status> {
+        let SubmitOrderRequest { context, order, attempt, not_after, .. } = request.into_inner();
+        let connection = connection(context)?;
+        let order = order.ok_or_else(|| Failure::field("REQUIRED", "order", "is missing"))?;
+        let not_after = not_after.ok_or_else(|| Failure::field("REQUIRED", "not_after", "is missing"))?;
+        let left = time::until(&not_after);
+        if left.is_zero() {
+            return Ok(answer(not_after_passed(), Duration::ZERO));
+        }
+        let deadline = caller_deadline().min(Instant::now() + left);
+        let running = match self.turn(&connection, deadline).await {
+            Ok(running) => running,
+            Err(no) => {
+                let unplaced = Unplaced::not_handed_over(cause::RATE_LIMITED, no.to_string());
+                return Ok(answer(outcome::to_contract(Err(unplaced)), Duration::ZERO));
+            }
+        };
+        let adapter = Arc::clone(&self.adapter);
+        // In a task of its own: a caller that hangs up must not tear a write of several steps apart.
+        let work = self.tasks.spawn(
+            async move {
+                let begun = Instant::now();
+                let outcome = submit(&*adapter, &connection, Submit { order, attempt, deadline }).await;
+                drop(running);
+                answer(outcome, begun.elapsed())
+            }
+            .in_current_span(),
+        );
+        work.await.map_err(|fault| Failure::internal("the submit ended in a fault of the adapter", fault).into())
+    }
+
+    async fn find_order(&self, request: Request<FindOrderRequest>) -> Result<Response<FindOrderResponse>, Status> {
+        let mut request = request.into_inner();
+        request.target = None;
+        let context = request.context.take();
+        let found =
+            self.run(context, |adapter, connection| async move { adapter.find_order(&connection, request).await });
+        let result = found.await?.unwrap_or_else(|PosFault { cause, message }| {
+            find_order_response::Result::Failed(FindFailed { cause, message })
+        });
+        Ok(Response::new(FindOrderResponse { result: Some(result) }))
+    }
+
+    type PullCatalogStream = Pin<Box<dyn Stream<Item = Result<PullCatalogResponse, Status>> + Send>>;
+
+    async fn pull_catalog(
+        &self,
+        request: Request<PullCatalogRequest>,
+    ) -> Result<Response<Self::PullCatalogStream>, Status> {
+        let connection = connection(request.into_inner().context)?;
+        let running = self.turn(&connection, caller_deadline()).await.map_err(|no| no_turn(&connection, no))?;
+        let (stream, parts) = mpsc::channel(PARTS_AHEAD);
+        let adapter = Arc::clone(&self.adapter);
+        let stop = self.stop.clone();
+        let pull = async move {
+            let sink = CatalogParts::new(stream.clone());
+            let last = tokio::select! {
+                last = pull(&*adapter, &connection, &sink) => last,
+                () = stream.closed() => return,
+                () = stop.cancelled() => Err(Failure::not_handed_over(cause::ADAPTER_DOWN, "the adapter shuts down").into()),
+            };
+            drop(running);
+            // Fails only if the caller has gone.
+            let _ = stream.send(last.map(|piece| PullCatalogResponse { piece: Some(piece) })).await;
+        };
+        self.tasks.spawn(pull.in_current_span());
+        Ok(Response::new(Box::pin(ReceiverStream::new(parts))))
+    }
+
+    async fn list_checks(&self, request: Request<ListChecksRequest>) -> Result<Response<ListChecksResponse>, Status> {
+        let ListChecksRequest { context, table_id, .. } = request.into_inner();
+        let listed =
+            self.run(context, |adapter, connection| async move { adapter.list_checks(&connection, &table_id).await });
+        let result = match listed.await? {
+            Ok(checks) => list_checks_response::Result::Checks(PosChecks { checks }),
+            Err(fault) => list_checks_response::Result::Failed(check_failed(fault)),
+        };
+        Ok(Response::new(ListChecksResponse { result: Some(result) }))
+    }
+
+    async fn get_check(&self, request: Request<GetCheckRequest>) -> Result<Response<GetCheckResponse>, Status> {
+        let GetCheckRequest { context, pos_check_reference, .. } = request.into_inner();
+        let got = self.run(context, |adapter, connection| async move {
+            adapter.get_check(&connection, &pos_check_reference).await
+        });
+        let result = match got.await? {
+            Ok(check) => get_check_response::Result::Check(check),
+            Err(fault) => get_check_response::Result::Failed(check_failed(fault)),
+        };
+        Ok(Response::new(GetCheckResponse { result: Some(result) }))
+    }
+
+    async fn request_bill(
+        &self,
+        request: Request<RequestBillRequest>,
+    ) -> Result<Response<RequestBillResponse>, Status> {
+        let RequestBillRequest { context, pos_check_reference, .. } = request.into_inner();
+        let asked = self.run(context, |adapter, connection| async move {
+            adapter.request_bill(&connection, &pos_check_reference).await
+        });
+        let result = match asked.await? {
+            Ok(check) => request_bill_response::Result::Requested(BillRequested { check: Some(check) }),
+            Err(fault) => request_bill_response::Result::Failed(check_failed(fault)),
+        };
+        Ok(Response::new(RequestBillResponse { result: Some(result) }))
+    }
+}
+
+fn check_failed(PosFault { cause, message }: PosFault) -> CheckFailed {
+    CheckFailed { cause, message }
+}
+
+async fn submit(adapter: &dyn Adapter, connection: &Connection, submit: Submit) -> SubmitOutcome {
+    if submit.time_left().is_zero() {
+        return not_after_passed();
+    }
+    let deadline = submit.deadline;
+    let result = timeout_at(deadline, adapter.submit_order(connection, submit)).await.unwrap_or_else(|_| {
+        Err(Unplaced::in_doubt(cause::TIMED_OUT, "the POS did not answer before the attempt's time was over"))
+    });
+    outcome::to_contract(result)
+}
+
+fn not_after_passed() -> SubmitOutcome {
+    let unplaced =
+        Unplaced::not_handed_over(cause::NOT_AFTER_PASSED, "the time until which the order may be written is over");
+    outcome::to_contract(Err(unplaced))
+}
+
+fn answer(outcome: SubmitOutcome, pos_latency: Duration) -> Response<SubmitOrderResponse> {
+    Response::new(SubmitOrderResponse {
+        outcome: Some(outcome),
+        pos_latency: Some(time::to_proto_duration(pos_latency)),
+        ..SubmitOrderResponse::default()
+    })
+}
+
+async fn pull(adapter: &dyn Adapter, connection: &Connection, parts: &CatalogParts) -> Result<Piece, Status> {
+    let failed = |cause: String, message: String| Ok(Piece::Failed(PullFailed { cause, message }));
+    match tokio::time::timeout(MAX_PULL_DURATION, adapter.pull_catalog(connection, parts)).await {
+        Ok(Ok(warnings)) => Ok(Piece::End(PullEnd { warnings })),
+        Ok(Err(PosError::Failed { cause, message })) => failed(cause, message),
+        Ok(Err(PosError::Call(failure))) => Err((*failure).into()),
+        Err(_) => failed(cause::TIMED_OUT.to_owned(), format!("the pull took longer than {MAX_PULL_DURATION:?}")),
+    }
+}
