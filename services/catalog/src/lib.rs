@@ -20,10 +20,12 @@ mod sync;
 use std::sync::Arc;
 
 use posmesh_kit::{Channel, server::Mounted, store_cache::StoreCache};
+use posmesh_kit_db::{DatabaseConfig, DbError};
 use posmesh_proto::catalog::v1::catalog_service_server;
 use tonic::service::Routes;
 
 pub use config::Config;
+pub use storage::MIGRATIONS;
 
 /// The services that this one calls.
 #[derive(Debug, Clone)]
@@ -34,9 +36,18 @@ pub struct Peers {
     pub router: Channel,
 }
 
-/// Builds the service on its storage. Its background work (watching stores, runs of syncs, ending dead ones) starts at
-/// once and must therefore be mounted within the runtime.
-pub fn mount(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peers) -> Mounted {
+/// Builds the service on its database, whose schema is brought up to date. Its background work (watching stores, runs
+/// of syncs, ending dead ones) starts at once, so this must be called within the runtime.
+///
+/// # Errors
+///
+/// The database cannot be opened or migrated.
+pub async fn mount(config: &Config, database: &DatabaseConfig, peers: Peers) -> Result<Mounted, DbError> {
+    Ok(mount_on(config, storage::open(database).await?, peers))
+}
+
+/// Builds the service on a storage that is open, e.g. one in memory.
+pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peers) -> Mounted {
     let mut mounted = Mounted::new("catalog", Routes::default(), vec![catalog_service_server::SERVICE_NAME]);
     let stores = StoreCache::start(peers.store, &mounted.background, &mounted.stop);
     let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage)));

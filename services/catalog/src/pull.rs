@@ -12,6 +12,9 @@ use tonic::{Code, Status};
 
 use crate::domain::{Assembly, TooLarge};
 
+/// Most warnings of a POS that are logged per pull.
+const MAX_WARNINGS: usize = 20;
+
 /// A way to the POS of every store.
 #[derive(Debug, Clone)]
 pub(crate) struct Puller {
@@ -44,7 +47,7 @@ impl Puller {
             match message.piece {
                 Some(Piece::Part(part)) => assembly.add(part).map_err(PullError::TooLarge)?,
                 Some(Piece::End(end)) => {
-                    for warning in end.warnings {
+                    for warning in end.warnings.iter().take(MAX_WARNINGS) {
                         tracing::warn!("the POS of {store_id} reports: {warning}");
                     }
                     return Ok(assembly.finish(store_id));

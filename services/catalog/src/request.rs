@@ -1,13 +1,19 @@
 //! What a request says, checked.
 
+use std::str::FromStr;
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use posmesh_pricing::default_service_mode;
 use posmesh_proto::common::v1::{Product, ServiceMode};
+use prost::Message;
 use uuid::Uuid;
 
 use crate::error::Error;
 
 const DEFAULT_PAGE: usize = 50;
 const MAX_PAGE: i32 = 500;
+/// A page ends early here: clients refuse answers above 4 MiB unless told otherwise.
+const MAX_PAGE_BYTES: usize = 2 << 20;
 /// As RFC 5646 §4.4.1 has it.
 const MAX_LOCALE_CHARS: usize = 35;
 
@@ -75,22 +81,115 @@ pub(crate) fn page_size(asked: i32) -> Result<usize, Error> {
     }
 }
 
-/// The position after which a page of versions begins.
-pub(crate) fn version_token(token: &str) -> Result<i64, Error> {
-    if token.is_empty() {
-        return Ok(i64::MAX);
+/// A page of `rows`, of which one more than its size was asked for, and the token of the next page, empty on the last
+/// one. It ends early where it would grow too large.
+pub(crate) fn page<T: Message>(
+    mut rows: Vec<T>,
+    size: usize,
+    list: &List<'_>,
+    place: impl Fn(&T) -> String,
+) -> (Vec<T>, String) {
+    let mut bytes = 0;
+    let mut fits = |row: &T| {
+        bytes += row.encoded_len();
+        bytes <= MAX_PAGE_BYTES
+    };
+    // A single row that is too large still makes a page.
+    let size = size.min(rows.iter().take_while(|row| fits(row)).count().max(1));
+    if rows.len() <= size {
+        return (rows, String::new());
     }
-    token.parse().ok().filter(|version| *version > 0).ok_or_else(bad_token)
+    rows.truncate(size);
+    let token = rows.last().map(|last| list.token(&place(last))).unwrap_or_default();
+    (rows, token)
 }
 
-/// The position after which a page of runs begins.
-pub(crate) fn run_token(token: &str) -> Result<String, Error> {
-    if token.is_empty() {
-        return Ok(Uuid::max().to_string());
-    }
-    Uuid::parse_str(token).map(|id| id.to_string()).map_err(|_| bad_token())
+/// Which list a page token belongs to: one made for another is refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct List<'a> {
+    pub(crate) of: &'static str,
+    pub(crate) store_id: &'a str,
 }
 
-fn bad_token() -> Error {
-    field("PAGE_TOKEN_INVALID", "page_token", "take the token from the page before, or leave it empty")
+impl List<'_> {
+    fn token(&self, place: &str) -> String {
+        BASE64.encode(format!("{}\n{}\n{place}", self.of, self.store_id))
+    }
+
+    /// The place where the page before ended; `None` for the first page.
+    pub(crate) fn place<P: FromStr>(&self, token: &str) -> Result<Option<P>, Error> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        self.parse(token).map(Some).ok_or_else(|| {
+            let message = "take the token from the page before, of the same list, or leave it empty";
+            field("PAGE_TOKEN_INVALID", "page_token", message)
+        })
+    }
+
+    fn parse<P: FromStr>(&self, token: &str) -> Option<P> {
+        let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
+        let place = text.strip_prefix(self.of)?.strip_prefix('\n')?.strip_prefix(self.store_id)?.strip_prefix('\n')?;
+        place.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use posmesh_proto::catalog::v1::CatalogVersion;
+
+    use super::*;
+
+    const LIST: List<'static> = List { of: "versions", store_id: "shibuya" };
+
+    fn reason(result: Result<impl std::fmt::Debug, Error>) -> &'static str {
+        match result {
+            Err(Error::Field { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_id_that_no_store_can_have_is_refused_before_it_reaches_a_database() {
+        assert_eq!(reason(store_id("")), "REQUIRED");
+        for bad in ["shi\0buya", "Shibuya", "渋谷", &"s".repeat(65)] {
+            assert_eq!(reason(store_id(bad)), "STORE_ID_INVALID", "{bad:?}");
+        }
+        assert!(store_id("shibuya-2").is_ok());
+    }
+
+    #[test]
+    fn a_page_is_cut_to_its_size_and_leads_to_the_next_one() {
+        let rows = |count: i64| (1..=count).map(|version| CatalogVersion { version, ..Default::default() }).collect();
+        let number = |row: &CatalogVersion| row.version.to_string();
+        let (all, end) = page::<CatalogVersion>(rows(2), 2, &LIST, number);
+        assert_eq!((all.len(), end.as_str()), (2, ""));
+        let (cut, token) = page::<CatalogVersion>(rows(3), 2, &LIST, number);
+        assert_eq!((cut.len(), LIST.place::<i64>(&token).unwrap()), (2, Some(2)));
+    }
+
+    #[test]
+    fn a_page_of_large_rows_ends_early_but_is_never_empty() {
+        let row = |version| CatalogVersion { version, sync_run_id: "x".repeat(MAX_PAGE_BYTES), ..Default::default() };
+        let (cut, token) = page(vec![row(2), row(1)], 10, &LIST, |row| row.version.to_string());
+        assert_eq!((cut.len(), LIST.place::<i64>(&token).unwrap()), (1, Some(2)));
+    }
+
+    #[test]
+    fn a_token_of_another_list_or_no_token_at_all_is_refused() {
+        let token = LIST.token("2");
+        for other in [List { of: "runs", ..LIST }, List { store_id: "ueno", ..LIST }] {
+            assert_eq!(reason(other.place::<i64>(&token)), "PAGE_TOKEN_INVALID");
+        }
+        for bad in ["2", "ÿ", &LIST.token("two")] {
+            assert_eq!(reason(LIST.place::<i64>(bad)), "PAGE_TOKEN_INVALID");
+        }
+    }
+
+    #[test]
+    fn a_negative_page_size_is_refused_and_a_large_one_is_cut() {
+        assert_eq!(reason(page_size(-1)), "PAGE_SIZE_INVALID");
+        assert_eq!([0, 7, 100_000].map(|asked| page_size(asked).unwrap()), [50, 7, 500]);
+    }
 }

@@ -13,11 +13,12 @@ use posmesh_proto::{
     store::v1::Store,
 };
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::{
     error::Error,
     menus::Menus,
-    request,
+    request::{self, List},
     storage::{Storage, StoreKey},
     sync::Syncs,
 };
@@ -89,10 +90,11 @@ impl CatalogService for Service {
     ) -> Result<Response<ListCatalogVersionsResponse>, Status> {
         let request = request.into_inner();
         let size = request::page_size(request.page_size)?;
-        let before = request::version_token(&request.page_token)?;
+        let list = List { of: "versions", store_id: &request.store_id };
+        let before = list.place(&request.page_token)?.unwrap_or(i64::MAX);
         let (key, _) = self.store(&request.store_id).await?;
-        let mut versions = self.storage.versions(&key, before, size + 1).await.map_err(Error::from)?;
-        let next_page_token = cut_page(&mut versions, size, |version| version.version.to_string());
+        let versions = self.storage.versions(&key, before, size + 1).await.map_err(Error::from)?;
+        let (versions, next_page_token) = request::page(versions, size, &list, |version| version.version.to_string());
         Ok(Response::new(ListCatalogVersionsResponse { versions, next_page_token }))
     }
 
@@ -119,20 +121,11 @@ impl CatalogService for Service {
     ) -> Result<Response<ListSyncRunsResponse>, Status> {
         let request = request.into_inner();
         let size = request::page_size(request.page_size)?;
-        let before = request::run_token(&request.page_token)?;
+        let list = List { of: "runs", store_id: &request.store_id };
+        let before = list.place(&request.page_token)?.unwrap_or(Uuid::max()).to_string();
         let (key, _) = self.store(&request.store_id).await?;
-        let mut runs = self.storage.runs(&key, &before, size + 1).await.map_err(Error::from)?;
-        let next_page_token = cut_page(&mut runs, size, |run| run.sync_run_id.clone());
+        let runs = self.storage.runs(&key, &before, size + 1).await.map_err(Error::from)?;
+        let (runs, next_page_token) = request::page(runs, size, &list, |run| run.sync_run_id.clone());
         Ok(Response::new(ListSyncRunsResponse { runs, next_page_token }))
     }
-}
-
-/// Cuts rows, of which one more than a page was asked for, to the page. The token is the last row's position, empty if
-/// no row was too many.
-fn cut_page<T>(rows: &mut Vec<T>, size: usize, position: impl Fn(&T) -> String) -> String {
-    if rows.len() <= size {
-        return String::new();
-    }
-    rows.truncate(size);
-    rows.last().map(position).unwrap_or_default()
 }

@@ -91,7 +91,9 @@ impl Syncs {
 
     /// Starts a run, or joins the one that is under way.
     pub(crate) async fn begin(self: &Arc<Self>, key: StoreKey, store: Arc<Store>) -> Result<SyncRun, Error> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Error::TooManySyncs)?;
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return self.running(&key).await?.ok_or(Error::TooManySyncs);
+        };
         let run = SyncRun {
             sync_run_id: Uuid::now_v7().to_string(),
             store_id: store.store_id.clone(),
@@ -108,6 +110,11 @@ impl Syncs {
                 Ok(run)
             }
         }
+    }
+
+    async fn running(&self, key: &StoreKey) -> Result<Option<SyncRun>, Error> {
+        let newest = self.storage.runs(key, &Uuid::max().to_string(), 1).await?.pop();
+        Ok(newest.filter(domain::is_running))
     }
 
     /// The run once it has ended, or as it is shortly before the caller of the running handler stops waiting.

@@ -2,6 +2,8 @@
 
 mod assemble;
 mod content;
+#[cfg(test)]
+mod fixture;
 mod nesting;
 mod resolve;
 mod run;

@@ -10,6 +10,9 @@ use posmesh_proto::{
     common::v1::{Money, Product, ServiceMode},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What a menu is resolved for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Question {

@@ -14,6 +14,9 @@ use posmesh_proto::{
 
 use super::{MAX_ITEMS, nesting};
 
+#[cfg(test)]
+mod tests;
+
 const MAX_ID_CHARS: usize = 128;
 const MAX_NAME_CHARS: usize = 500;
 const MAX_DESCRIPTION_CHARS: usize = 5_000;
@@ -22,7 +25,7 @@ const MAX_LOCALE_CHARS: usize = 35;
 /// Most choices that a group may take, and most times that one may be taken; the same as an order line's.
 const MAX_CHOICES: i32 = 999;
 /// Most problems that a report holds; a last one says how many more there are.
-const MAX_PROBLEMS: usize = 500;
+const MAX_PROBLEMS: usize = 200;
 
 /// Everything that is wrong with the catalog of `store`; empty: it may be published.
 pub(crate) fn validate(catalog: &Catalog, store: &Store) -> Vec<CatalogProblem> {

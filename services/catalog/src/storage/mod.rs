@@ -22,7 +22,8 @@ pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
 
-const MIGRATIONS: &[Script] = &[Script {
+/// The service's schema, step by step.
+pub const MIGRATIONS: &[Script] = &[Script {
     version: 1,
     name: "versions and runs",
     postgres: include_str!("migrations/0001_postgres.sql"),

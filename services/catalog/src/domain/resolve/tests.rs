@@ -1,0 +1,92 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::fixture::{self, catalog, yen};
+
+fn question(mode: ServiceMode, locale: &str) -> Question {
+    Question { product: Product::Table, mode, locale: locale.to_owned(), fallbacks: fixture::store().locales }
+}
+
+fn menu(catalog: Catalog, mode: ServiceMode, locale: &str) -> Menu {
+    resolve_menu(&CatalogIndex::new(Arc::new(catalog)).unwrap(), &question(mode, locale))
+}
+
+#[test]
+fn prices_include_the_tax_of_the_service_mode() {
+    // beer 545 + 10 % = 599.5, rounded down; yakitori contains its tax.
+    let shown = |mode| {
+        let menu = menu(catalog(), mode, "ja");
+        menu.items.into_iter().map(|item| (item.id, item.display_price, item.tax_rate_ppm)).collect::<Vec<_>>()
+    };
+    let (beer, yakitori) = ("beer".to_owned(), "yakitori".to_owned());
+    assert_eq!(shown(ServiceMode::DineIn), [(beer.clone(), yen(599), 100_000), (yakitori.clone(), yen(380), 100_000)]);
+    assert_eq!(shown(ServiceMode::Takeaway), [(beer, yen(599), 100_000), (yakitori, yen(380), 80_000)]);
+}
+
+#[test]
+fn texts_fall_back_to_the_stores_language_one_by_one() {
+    let menu = menu(catalog(), ServiceMode::DineIn, "en");
+    assert_eq!(menu.items[0].name, "Draft beer");
+    // The groups have no English name.
+    assert_eq!(menu.modifier_groups.iter().find(|g| g.id == "rice").unwrap().modifiers[0].name, "大盛り");
+}
+
+#[test]
+fn the_locale_is_the_one_asked_for_then_the_stores_then_any() {
+    let named = locales(&catalog());
+    let store = fixture::store().locales;
+    assert_eq!(effective_locale("en-US", &store, &named), "en");
+    assert_eq!(effective_locale("ko", &store, &named), "ja");
+    assert_eq!(effective_locale("", &store, &named), "ja");
+    assert_eq!(effective_locale("ko", &["fr".to_owned()], &named), "en");
+    assert_eq!(effective_locale("ko", &store, &BTreeSet::new()), "");
+}
+
+#[test]
+fn only_categories_with_something_in_them_are_shown_in_their_order() {
+    let menu = menu(catalog(), ServiceMode::DineIn, "ja");
+    let shown: Vec<_> = menu.categories.iter().map(|c| (c.id.as_str(), c.item_ids.join(","))).collect();
+    // "food" holds nothing itself but the category "grill"; "seasonal" is empty.
+    assert_eq!(shown, [("food", String::new()), ("drinks", "beer".to_owned()), ("grill", "yakitori".to_owned())]);
+}
+
+#[test]
+fn items_come_by_sort_order_then_by_id() {
+    let mut catalog = catalog();
+    catalog.items.push(fixture::item("ale", "エール", "Ale", 700, "drink", &["drinks"], &[]));
+    catalog.items[0].sort_order = 2;
+    catalog.items[1].sort_order = 1;
+    catalog.items[2].sort_order = 2;
+    let menu = menu(catalog, ServiceMode::DineIn, "ja");
+    assert_eq!(menu.items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["yakitori", "ale", "beer"]);
+    let drinks = menu.categories.iter().find(|c| c.id == "drinks").unwrap();
+    assert_eq!(drinks.item_ids, ["ale", "beer"]);
+}
+
+#[test]
+fn only_groups_that_are_asked_are_shown() {
+    let mut catalog = catalog();
+    catalog.modifier_groups.push(fixture::group("orphan", 0, 1, vec![]));
+    let menu = menu(catalog, ServiceMode::DineIn, "ja");
+    assert_eq!(menu.modifier_groups.iter().map(|g| g.id.as_str()).collect::<Vec<_>>(), ["extra", "rice", "sauce"]);
+}
+
+#[test]
+fn an_item_whose_question_can_no_longer_be_answered_is_sold_out() {
+    let mut catalog = catalog();
+    let availability = |catalog: &Catalog| {
+        let menu = menu(catalog.clone(), ServiceMode::DineIn, "ja");
+        let extra = menu.modifier_groups.iter().find(|g| g.id == "extra").unwrap();
+        (menu.items.iter().find(|i| i.id == "yakitori").unwrap().available, extra.modifiers[0].available)
+    };
+    catalog.modifier_groups[2].modifiers[0].available = false;
+    assert_eq!(availability(&catalog), (true, true));
+    catalog.modifier_groups[2].modifiers[1].available = false;
+    assert_eq!(availability(&catalog), (false, true));
+    // No rice: the set cannot be chosen any more, but it is no must.
+    catalog.modifier_groups[2].modifiers[1].available = true;
+    catalog.modifier_groups[1].modifiers.iter_mut().for_each(|rice| rice.available = false);
+    assert_eq!(availability(&catalog), (true, false));
+}

@@ -1,0 +1,10 @@
+//! The catalog service on real sockets, with a scripted POS and store service beyond them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../src/domain/fixture.rs"]
+mod fixture;
+
+mod menus;
+mod mesh;
+mod refusals;
+mod syncs;

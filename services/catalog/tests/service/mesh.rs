@@ -1,0 +1,255 @@
+//! One replica of the catalog service between a client and the fakes.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use posmesh_catalog::{Config, Peers, mount_on, storage::MemoryStorage};
+use posmesh_kit::{
+    Channel, failure,
+    server::{Mounted, ServerConfig, serve},
+};
+use posmesh_proto::{
+    adapter::v1::{self as adapter, PullCatalogRequest, PullCatalogResponse, pull_catalog_response::Piece},
+    catalog::v1::{
+        Catalog, GetMenuRequest, GetMenuResponse, StartSyncRequest, SyncRun, SyncState,
+        catalog_service_client::CatalogServiceClient,
+    },
+    common::v1::Product,
+    store::v1::{self as store, GetStoreRequest, GetStoreResponse, Store},
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::fixture;
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What the POS does when it is asked for its master data.
+pub(crate) enum Pull {
+    /// Sends this, whole.
+    Sends(Catalog),
+    /// Sends this and breaks off without an end.
+    BreaksOffAfter(Catalog),
+    /// Sends these very messages.
+    Says(Vec<PullCatalogResponse>),
+    /// Sends the catalog once it may.
+    SendsWhen(Arc<Notify>, Catalog),
+    /// Never answers.
+    Hangs,
+    /// Refuses the call.
+    Refuses(Status),
+}
+
+/// Where the router and the store service would be.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    pulls: Arc<Mutex<VecDeque<Pull>>>,
+    pulled: Arc<Mutex<Vec<PullCatalogRequest>>>,
+}
+
+impl World {
+    pub(crate) fn next(&self, pull: Pull) {
+        self.pulls.lock().unwrap().push_back(pull);
+    }
+
+    /// The pulls that were asked for.
+    pub(crate) fn pulled(&self) -> Vec<PullCatalogRequest> {
+        self.pulled.lock().unwrap().clone()
+    }
+}
+
+pub(crate) fn piece(piece: Piece) -> PullCatalogResponse {
+    PullCatalogResponse { piece: Some(piece) }
+}
+
+fn pieces(catalog: Catalog, whole: bool) -> Vec<PullCatalogResponse> {
+    // In two parts, as a real adapter would send.
+    let items = catalog.items.clone();
+    let rest = Catalog { items: vec![], ..catalog };
+    let parts = [rest, Catalog { items, ..Default::default() }].map(|part| piece(Piece::Part(part)));
+    let end = whole.then(|| piece(Piece::End(adapter::PullEnd::default())));
+    parts.into_iter().chain(end).collect()
+}
+
+macro_rules! unimplemented_rpcs {
+    ($($name:ident: $request:ty => $response:ty,)+) => {
+        $(fn $name<'s, 'f>(
+            &'s self,
+            _: Request<$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'f>>
+        where
+            's: 'f,
+            Self: 'f,
+        {
+            Box::pin(async { Err(Status::unimplemented("not part of the script")) })
+        })+
+    };
+}
+
+#[tonic::async_trait]
+impl adapter::pos_adapter_service_server::PosAdapterService for World {
+    type PullCatalogStream = Streamed<PullCatalogResponse>;
+
+    async fn pull_catalog(
+        &self,
+        request: Request<PullCatalogRequest>,
+    ) -> Result<Response<Self::PullCatalogStream>, Status> {
+        self.pulled.lock().unwrap().push(request.into_inner());
+        let pull = self.pulls.lock().unwrap().pop_front();
+        let messages = match pull.expect("the script says nothing about this pull") {
+            Pull::Sends(catalog) => pieces(catalog, true),
+            Pull::BreaksOffAfter(catalog) => pieces(catalog, false),
+            Pull::Says(messages) => messages,
+            Pull::SendsWhen(may, catalog) => {
+                may.notified().await;
+                pieces(catalog, true)
+            }
+            Pull::Hangs => return Ok(Response::new(Box::pin(tokio_stream::pending()))),
+            Pull::Refuses(status) => return Err(status),
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages.into_iter().map(Ok)))))
+    }
+
+    unimplemented_rpcs! {
+        describe_adapter: adapter::DescribeAdapterRequest => adapter::DescribeAdapterResponse,
+        probe_link: adapter::ProbeLinkRequest => adapter::ProbeLinkResponse,
+        submit_order: adapter::SubmitOrderRequest => adapter::SubmitOrderResponse,
+        find_order: adapter::FindOrderRequest => adapter::FindOrderResponse,
+        list_checks: adapter::ListChecksRequest => adapter::ListChecksResponse,
+        get_check: adapter::GetCheckRequest => adapter::GetCheckResponse,
+        request_bill: adapter::RequestBillRequest => adapter::RequestBillResponse,
+    }
+}
+
+#[tonic::async_trait]
+impl store::store_service_server::StoreService for World {
+    type WatchStoresStream = Streamed<store::WatchStoresResponse>;
+
+    async fn get_store(&self, request: Request<GetStoreRequest>) -> Result<Response<GetStoreResponse>, Status> {
+        let store_id = request.into_inner().store_id;
+        let known = ["shibuya", "ueno"].contains(&store_id.as_str());
+        if !known {
+            return Err(posmesh_kit::Failure::new(tonic::Code::NotFound, "STORE_NOT_FOUND", "no such store").into());
+        }
+        let store = Store { store_id, ..fixture::store() };
+        Ok(Response::new(GetStoreResponse { store: Some(store) }))
+    }
+
+    async fn watch_stores(
+        &self,
+        _: Request<store::WatchStoresRequest>,
+    ) -> Result<Response<Self::WatchStoresStream>, Status> {
+        Ok(Response::new(Box::pin(tokio_stream::pending())))
+    }
+
+    unimplemented_rpcs! {
+        put_brand: store::PutBrandRequest => store::PutBrandResponse,
+        get_brand: store::GetBrandRequest => store::GetBrandResponse,
+        list_brands: store::ListBrandsRequest => store::ListBrandsResponse,
+        put_store: store::PutStoreRequest => store::PutStoreResponse,
+        list_stores: store::ListStoresRequest => store::ListStoresResponse,
+    }
+}
+
+/// A replica that serves, its client, and the world around it. Ends when dropped.
+pub(crate) struct Replica {
+    pub(crate) client: CatalogServiceClient<tonic::transport::Channel>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) serving: Option<JoinHandle<()>>,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// The fakes, at an address.
+pub(crate) struct Mesh {
+    pub(crate) world: World,
+    pub(crate) storage: Arc<MemoryStorage>,
+    fakes: SocketAddr,
+}
+
+impl Mesh {
+    pub(crate) async fn start() -> Self {
+        let world = World::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fakes = listener.local_addr().unwrap();
+        let server = Server::builder()
+            .add_service(adapter::pos_adapter_service_server::PosAdapterServiceServer::new(world.clone()))
+            .add_service(store::store_service_server::StoreServiceServer::new(world.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        Self { world, storage: Arc::default(), fakes }
+    }
+
+    pub(crate) async fn replica(&self) -> Replica {
+        self.replica_with(Config::default()).await
+    }
+
+    pub(crate) async fn replica_with(&self, config: Config) -> Replica {
+        let peer = |name: &str| Channel::remote(name, &format!("http://{}", self.fakes)).unwrap();
+        let peers = Peers { store: peer("store"), router: peer("router") };
+        let mounted: Mounted = mount_on(&config, self.storage.clone(), peers);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let serving = tokio::spawn(async move {
+            serve(&ServerConfig::default(), listener, vec![mounted], stop).await.unwrap();
+        });
+        let client = CatalogServiceClient::connect(format!("http://{address}")).await.unwrap();
+        Replica { client, shutdown, serving: Some(serving) }
+    }
+}
+
+impl Replica {
+    pub(crate) async fn start_sync(&self, wait: bool) -> Result<SyncRun, Status> {
+        let request = StartSyncRequest { store_id: "shibuya".to_owned(), wait };
+        Ok(self.client.clone().start_sync(request).await?.into_inner().run.unwrap())
+    }
+
+    /// A whole run; the world must have a pull for it.
+    pub(crate) async fn sync(&self) -> SyncRun {
+        let run = self.start_sync(true).await.unwrap();
+        assert_ne!(run.state(), SyncState::Running);
+        assert!(run.start_time.is_some() && run.end_time.is_some());
+        run
+    }
+
+    pub(crate) async fn menu(&self, change: impl FnOnce(&mut GetMenuRequest)) -> Result<GetMenuResponse, Status> {
+        let mut request =
+            GetMenuRequest { store_id: "shibuya".to_owned(), product: Product::Table.into(), ..Default::default() };
+        change(&mut request);
+        Ok(self.client.clone().get_menu(request).await?.into_inner())
+    }
+
+    /// The version of the menu that guests see; 0 before the first one.
+    pub(crate) async fn menu_version(&self) -> i64 {
+        match self.menu(|_| ()).await {
+            Ok(response) => response.menu.unwrap().catalog_version,
+            Err(status) => {
+                assert_eq!(failure::reason(&status), "CATALOG_NOT_SYNCED", "{status}");
+                0
+            }
+        }
+    }
+}
+
+/// Waits until `done`, at most 10 s.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
+    let attempt = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), attempt).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
