@@ -33,7 +33,8 @@ pub struct SettingsError {
 }
 
 impl Connection {
-    pub(crate) fn new(context: PosContext) -> Self {
+    /// From what the router sent. Adapters need it in tests only: the server makes it for each call.
+    pub fn new(context: PosContext) -> Self {
         Self {
             tenant_id: context.tenant_id,
             connection_id: context.connection_id,
