@@ -27,9 +27,11 @@ fn prices_include_the_tax_of_the_service_mode() {
 
 #[test]
 fn texts_fall_back_to_the_stores_language_one_by_one() {
-    let menu = menu(catalog(), ServiceMode::DineIn, "en");
+    let mut catalog = catalog();
+    catalog.modifier_groups[1].modifiers[0].name = fixture::text(&[("de", "Groß"), ("ja", "大盛り")]);
+    let menu = menu(catalog, ServiceMode::DineIn, "en");
     assert_eq!(menu.items[0].name, "Draft beer");
-    // The groups have no English name.
+    // It has no English name, and German is not the store's.
     assert_eq!(menu.modifier_groups.iter().find(|g| g.id == "rice").unwrap().modifiers[0].name, "大盛り");
 }
 
