@@ -51,11 +51,14 @@ struct Pace {
 impl Pace {
     /// A rate with a fraction keeps whole calls by another window: 2.5 per second are 2 in 0.8 s.
     fn new(per_second: f64) -> Option<Self> {
+        if per_second.is_nan() || per_second <= 0.0 {
+            return None;
+        }
         // The cast saturates; a million starts per second is no limit that needs more memory.
         let calls = (per_second.floor() as usize).clamp(1, 1_000_000);
         // An absurdly small rate (beyond years per call) does not fit a Duration; such a descriptor has no usable limit.
-        let window = (per_second > 0.0).then(|| Duration::try_from_secs_f64(calls as f64 / per_second).ok());
-        Some(Self { calls, window: window.flatten()? })
+        let window = Duration::try_from_secs_f64(calls as f64 / per_second).ok()?;
+        Some(Self { calls, window })
     }
 }
 
@@ -90,7 +93,7 @@ impl Limiter {
         // The semaphore is never closed.
         let permit = running.await.ok().and_then(Result::ok).ok_or(NoTurn::TooLate)?;
         if let Some(pace) = self.pace {
-            sleep_until(turns.plan_start(pace, deadline)?).await;
+            sleep_until(turns.plan_start(pace, Instant::now(), deadline)?).await;
         }
         Ok(permit)
     }
@@ -135,9 +138,8 @@ impl Limiter {
 
 impl Turns {
     /// Books the next start that the pace allows, or nothing if that is after the deadline.
-    fn plan_start(&self, pace: Pace, deadline: Instant) -> Result<Instant, NoTurn> {
+    fn plan_start(&self, pace: Pace, now: Instant, deadline: Instant) -> Result<Instant, NoTurn> {
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         let full = starts.len() >= pace.calls;
         let start = match starts.front() {
             Some(oldest) if full => now.max(*oldest + pace.window),
@@ -201,33 +203,40 @@ mod tests {
         waiting.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
-    #[tokio::test]
-    async fn no_window_ever_holds_more_starts_than_the_rate() {
-        let limiter = limiter(0, 20.0);
-        let mut starts = Vec::new();
-        for _ in 0..45 {
-            drop(limiter.turn("t", "a", soon()).await.unwrap());
-            starts.push(Instant::now());
-        }
-        for pair in starts.windows(21) {
-            let took = pair[20] - pair[0];
-            // The timer fires up to a millisecond late, never early.
-            assert!(took >= Duration::from_millis(998), "21 calls in {took:?}");
-        }
-        assert!(starts[19] - starts[0] < Duration::from_millis(500), "the first 20 need not wait");
+    fn turns() -> Turns {
+        Turns { running: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(1), starts: Mutex::default() }
+    }
+
+    #[test]
+    fn no_window_ever_holds_more_starts_than_the_rate_and_the_first_ones_need_not_wait() {
+        let (turns, pace, begun) = (turns(), Pace::new(20.0).unwrap(), Instant::now());
+        // Calls come in bursts, and faster than they may start.
+        let arrivals = (0..100).map(|n| begun + Duration::from_millis(n / 10 * 137));
+        let starts: Vec<Instant> =
+            arrivals.map(|now| turns.plan_start(pace, now, now + Duration::from_secs(60)).unwrap()).collect();
+        assert!(starts.windows(21).all(|few| few[20] - few[0] >= Duration::from_secs(1)));
+        assert_eq!(starts[9], begun);
+        assert_eq!(starts[20], begun + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_rate_with_a_fraction_is_kept_by_another_window() {
+        let pace = |per_second| Pace::new(per_second).map(|p| (p.calls, p.window));
+        assert_eq!(pace(0.5), Some((1, Duration::from_secs(2))));
+        assert_eq!(pace(2.5), Some((2, Duration::from_millis(800))));
+        assert_eq!(pace(0.0), None);
+        assert_eq!(pace(-1.0), None);
+        assert_eq!(pace(f64::NAN), None);
+        assert!(pace(f64::INFINITY).is_some_and(|(_, window)| window.is_zero()));
     }
 
     #[test]
     fn a_turn_that_comes_too_late_is_refused_without_waiting_and_books_nothing() {
-        let turns =
-            Turns { running: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(1), starts: Mutex::default() };
-        let pace = Pace::new(0.5).unwrap();
-        assert_eq!((pace.calls, pace.window), (1, Duration::from_secs(2)));
-        let now = Instant::now();
-        turns.plan_start(pace, now + Duration::from_secs(1)).unwrap();
-        assert_eq!(turns.plan_start(pace, now + Duration::from_secs(1)), Err(NoTurn::TooLate));
-        let second = turns.plan_start(pace, now + Duration::from_secs(3)).unwrap();
-        assert!(second >= now + Duration::from_secs(2));
+        let (turns, pace, now) = (turns(), Pace::new(0.5).unwrap(), Instant::now());
+        let plan = |patience| turns.plan_start(pace, now, now + Duration::from_secs(patience));
+        assert_eq!(plan(1), Ok(now));
+        assert_eq!(plan(1), Err(NoTurn::TooLate));
+        assert_eq!(plan(3), Ok(now + Duration::from_secs(2)));
     }
 
     #[tokio::test]

@@ -38,8 +38,8 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest that a pull may take. The caller's deadline bounds the head of a stream only.
 const MAX_PULL_DURATION: Duration = Duration::from_secs(600);
-/// Kept from the caller's deadline, so that the answer still arrives.
-const ANSWER_MARGIN: Duration = Duration::from_millis(20);
+/// Kept from the caller's deadline, so that the answer still arrives: a tenth of what is left, at most this.
+const MAX_ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// Parts of a catalog that wait for a slow caller.
 const PARTS_AHEAD: usize = 4;
 
@@ -71,7 +71,7 @@ struct Service {
 
 fn caller_deadline() -> Instant {
     let left = call::time_left().unwrap_or(DEFAULT_TIMEOUT);
-    Instant::now() + left.saturating_sub(ANSWER_MARGIN)
+    Instant::now() + left.saturating_sub((left / 10).min(MAX_ANSWER_MARGIN))
 }
 
 /// A call that did not come through the router. Holds the field that is missing.

@@ -137,7 +137,7 @@ async fn a_lease_is_renewed_before_it_ends_and_again_after_the_router_was_away()
     until("it is registered", || book.registrations() >= 1).await;
     let begun = std::time::Instant::now();
     until("it is renewed thrice", || book.registrations() >= 4).await;
-    assert!(begun.elapsed() <= LEASE + LEASE / 2, "three renewals at a third of the lease: {:?}", begun.elapsed());
+    assert!(begun.elapsed() <= LEASE * 2, "three renewals at a third of the lease: {:?}", begun.elapsed());
     assert!(begun.elapsed() >= LEASE / 2 - Duration::from_millis(5), "not more often than needed");
 
     stop.cancel();

@@ -65,7 +65,7 @@ async fn a_pos_that_hangs_leaves_the_order_in_doubt_when_the_attempt_ends() {
 async fn a_caller_in_a_hurry_still_learns_that_its_order_is_in_doubt() {
     let mut served = serve(Acme::default()).await;
     let mut request = Request::new(submit("hang", PATIENCE));
-    request.set_timeout(Duration::from_millis(400));
+    request.set_timeout(Duration::from_millis(1500));
     let answer = served.client.submit_order(request).await.unwrap();
     assert!(matches!(outcome(answer), Outcome::InDoubt(doubt) if doubt.cause == cause::TIMED_OUT));
 }
