@@ -1,0 +1,144 @@
+//! The OpenAPI 3.1 document, made from the handlers' own annotations.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use utoipa::{
+    IntoResponses, Modify, OpenApi,
+    openapi::{
+        Content, Ref, RefOr, Response, ResponseBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::problem::{FieldError, Place, ProblemBody};
+
+/// The parts of the document that no handler knows.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "posmesh gateway",
+        description = "Orders from Table, ToGo and Kiosk into the POS of every store.\n\n\
+            An order is safe when it is answered, and told as placed only when the POS has it. Every error is a problem \
+            (RFC 9457) whose `reason` is the same as over gRPC. Amounts are in minor units, times are RFC 3339."
+    ),
+    tags(
+        (name = "store", description = "Bootstrap and menu, for every product"),
+        (name = "table", description = "QR code at the seat; rounds on one open check"),
+        (name = "togo", description = "Order ahead for a pickup time"),
+        (name = "kiosk", description = "Self-service terminal in the store"),
+        (name = "ops", description = "For the store's own tools"),
+        (name = "health", description = "For whoever runs the gateway"),
+    ),
+    components(schemas(ProblemBody, FieldError, Place)),
+    modifiers(&Tokens)
+)]
+pub(crate) struct Document;
+
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for (name, description) in [
+            ("guest_token", "From opening or joining a check. Dies with the check."),
+            ("order_token", "From placing a ToGo or Kiosk order. Opens that order alone."),
+            ("ops_token", "From the gateway's configuration."),
+        ] {
+            let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
+    }
+}
+
+/// What can happen to any request: 404, 405, 413, 415, 500, 502, 503, 504.
+pub(crate) struct AnyOtherProblem;
+
+impl Modify for AnyOtherProblem {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                add_default(operation);
+            }
+        }
+    }
+}
+
+fn add_default(operation: &mut Operation) {
+    let response = problem_response("Any other problem", None);
+    operation.responses.responses.entry("default".to_owned()).or_insert(RefOr::T(response));
+}
+
+fn problem_response(description: &str, reason: Option<(u16, &str)>) -> Response {
+    let example = reason.map(|(status, reason)| {
+        let title = crate::problem::title(reason);
+        json!({"type": format!("/problems/{reason}"), "title": title, "status": status, "reason": reason,
+            "detail": "what happened, and what to do"})
+    });
+    let content = Content::builder().schema(Some(Ref::from_schema_name("Problem"))).example(example).build();
+    ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+}
+
+/// Declares the problems of a kind of route: status => its reasons.
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident { $($status:literal => $($reason:literal),+;)+ })+) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                [$(($status, [$($reason),+].as_slice())),+].into_iter().map(described).collect()
+            }
+        }
+    )+};
+}
+
+fn described((status, reasons): (u16, &[&str])) -> (String, RefOr<Response>) {
+    let example = reasons.first().map(|reason| (status, *reason));
+    (status.to_string(), RefOr::T(problem_response(&reasons.join(", "), example)))
+}
+
+problems! {
+    /// Of every route below a store.
+    StoreProblems {
+        400 => "INVALID_PARAMETER", "INVALID_BODY", "MALFORMED_JSON", "and the reasons of the order service";
+        404 => "STORE_NOT_FOUND";
+        409 => "PRODUCT_NOT_SOLD", "CATALOG_NOT_SYNCED", "ITEM_UNAVAILABLE";
+    }
+    OpenCheckProblems {
+        400 => "INVALID_BODY", "MALFORMED_JSON";
+        403 => "TABLE_CODE_INVALID", "TABLE_CODE_EXPIRED";
+        404 => "STORE_NOT_FOUND", "TABLE_NOT_FOUND";
+        409 => "SEVERAL_CHECKS_OPEN", "CHECK_NOT_OPENED_AT_POS";
+    }
+    /// Of every route that needs a guest token.
+    GuestProblems {
+        400 => "INVALID_PARAMETER", "INVALID_BODY", "MALFORMED_JSON";
+        401 => "TOKEN_INVALID", "TOKEN_EXPIRED", "TOKEN_REQUIRED";
+        404 => "ORDER_NOT_FOUND", "CHECK_NOT_FOUND";
+        409 => "NOTHING_ORDERED", "BILL_NOT_SUPPORTED", "ITEM_UNAVAILABLE";
+        410 => "CHECK_CLOSED";
+    }
+    /// Of placing.
+    PlaceProblems {
+        400 => "IDEMPOTENCY_KEY_REQUIRED", "INVALID_IDEMPOTENCY_KEY", "INVALID_BODY", "MALFORMED_JSON";
+        409 => "PRICE_CHANGED", "ITEM_UNAVAILABLE", "REQUEST_ID_REUSED", "PRODUCT_NOT_SOLD", "STORE_NOT_LIVE",
+            "CATALOG_NOT_SYNCED", "NO_CONNECTION";
+        503 => "OUTCOME_UNKNOWN", "OVERLOADED", "NOT_HANDED_OVER";
+        504 => "OUTCOME_UNKNOWN";
+    }
+    /// Of every route that needs an order token.
+    OrderProblems {
+        401 => "TOKEN_INVALID", "TOKEN_EXPIRED", "TOKEN_REQUIRED";
+        404 => "ORDER_NOT_FOUND";
+    }
+    CancelProblems {
+        409 => "CANCEL_TOO_LATE";
+    }
+    OpsProblems {
+        401 => "TOKEN_INVALID", "TOKEN_REQUIRED";
+        404 => "STORE_NOT_FOUND";
+        409 => "CATALOG_NOT_SYNCED";
+    }
+}

@@ -1,0 +1,216 @@
+//! Table: a guest scans the QR at the seat and orders in rounds on one open check.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, response::Response};
+use http::{HeaderMap, StatusCode};
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{
+        GetCheckRequest, ListOrdersRequest, OpenCheckRequest, Order as ContractOrder, PlaceOrderRequest,
+        RequestBillRequest,
+    },
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{
+    app::{self, App},
+    events,
+    extract::{self, Guest, IdempotencyKey, Path, Query},
+    inputs::{self, OpenCheckInput, QuoteInput, RoundInput, Text},
+    openapi::{GuestProblems, OpenCheckProblems, PlaceProblems},
+    orders,
+    problem::{Place, Problem},
+    table_code::CodeError,
+    token::GuestClaims,
+    views::{CheckAndBill, OpenedCheck, Order, Placed, ProductName, Quote, Rounds, given},
+};
+
+/// Opens the check of a table, or joins the one that is open there.
+#[utoipa::path(post, path = "/table/v1/stores/{store_id}/checks", tag = "table",
+    params(("store_id" = String, Path)), request_body = OpenCheckInput,
+    responses((status = OK, body = OpenedCheck), OpenCheckProblems))]
+pub(crate) async fn open_check(
+    State(app): State<Arc<App>>,
+    Path(store_id): Path<String>,
+    extract::Json(input): extract::Json<OpenCheckInput>,
+) -> Result<Json<OpenedCheck>, Problem> {
+    let table_id =
+        app.table_codes.table_id(&store_id, input.table_code.as_str(), app::now_unix_s()).map_err(refused_code)?;
+    let request = OpenCheckRequest { store_id: store_id.clone(), table_id, party_size: input.party_size };
+    let answer = app.orders.clone().open_check(request).await?.into_inner();
+    let check = answer.check.unwrap_or_default();
+    let claims = GuestClaims { store_id, check_id: check.check_id.clone() };
+    let guest_token = app.signer.seal(claims, app::expiry_unix_s(app.guest_token_ttl));
+    Ok(Json(OpenedCheck { check: check.into(), guest_token, joined: answer.joined }))
+}
+
+fn refused_code(error: CodeError) -> Problem {
+    let (reason, detail) = match error {
+        CodeError::Invalid => ("TABLE_CODE_INVALID", "is not a code of this store; scan the QR at the table"),
+        CodeError::Expired => ("TABLE_CODE_EXPIRED", "is too old; scan the QR at the table again"),
+    };
+    Problem::new(StatusCode::FORBIDDEN, reason, format!("the table code {detail}")).error(
+        Place::Body,
+        "/table_code",
+        detail,
+    )
+}
+
+/// What to tell with a check.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CheckQuery {
+    /// Also what stands on it at the POS, whoever entered it.
+    #[serde(default)]
+    #[param(required = false)]
+    include_bill: bool,
+}
+
+/// The guest's check.
+#[utoipa::path(get, path = "/table/v1/check", tag = "table", params(CheckQuery), security(("guest_token" = [])),
+    responses((status = OK, body = CheckAndBill), GuestProblems))]
+pub(crate) async fn get_check(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    Query(query): Query<CheckQuery>,
+) -> Result<Json<CheckAndBill>, Problem> {
+    if !query.include_bill {
+        return Ok(Json(CheckAndBill { check: guest.check.into(), bill: None }));
+    }
+    let request = GetCheckRequest { check_id: guest.check.check_id, include_bill: true };
+    let answer = app.orders.clone().get_check(request).await?.into_inner();
+    let check = answer.check.unwrap_or_default().into();
+    Ok(Json(CheckAndBill { check, bill: answer.bill.map(Into::into) }))
+}
+
+/// What a round would cost now.
+#[utoipa::path(post, path = "/table/v1/check/quote", tag = "table", security(("guest_token" = [])),
+    request_body = QuoteInput, responses((status = OK, body = Quote), GuestProblems))]
+pub(crate) async fn quote(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    extract::Json(input): extract::Json<QuoteInput>,
+) -> Result<Json<Quote>, Problem> {
+    let lines = inputs::lines(input.lines, input.service_mode);
+    Ok(Json(orders::quote(&app, ProductName::Table, guest.store_id, lines).await?))
+}
+
+/// Orders a round.
+///
+/// Safe when answered. `order.guest_message` tells the guest how far it came; with `Prefer: wait=N` the answer waits up to N
+/// seconds for the POS.
+#[utoipa::path(post, path = "/table/v1/check/rounds", tag = "table", security(("guest_token" = [])),
+    params(
+        ("Idempotency-Key" = String, Header, description = "A new UUID per round, the same one when repeating it"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS"),
+    ),
+    request_body = RoundInput,
+    responses((status = CREATED, body = Placed, headers(("Location" = String, description = "The round"))),
+        GuestProblems, PlaceProblems))]
+pub(crate) async fn place_round(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    extract::Json(input): extract::Json<RoundInput>,
+) -> Result<Response, Problem> {
+    let request = PlaceOrderRequest {
+        request_id: key.request_id(&format!("table:{}", guest.check.check_id)),
+        store_id: guest.store_id,
+        product: Product::Table.into(),
+        check_id: guest.check.check_id,
+        lines: inputs::lines(input.lines, input.service_mode),
+        expected_total: Some(input.expected_total.into()),
+        note: input.note.into_inner(),
+        ..Default::default()
+    };
+    let order = orders::place(&app, request, &headers).await?;
+    let location = format!("/table/v1/check/rounds/{}", order.order_id);
+    Ok(orders::created(Placed { order: order.into(), order_token: None }, &location, &headers))
+}
+
+/// Which rounds are asked for.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RoundsQuery {
+    /// At most 500; absent: 50.
+    #[serde(default)]
+    #[param(required = false, minimum = 1, maximum = 500)]
+    page_size: i32,
+    /// From the answer before.
+    #[serde(default)]
+    #[param(value_type = String, required = false)]
+    page_token: Text,
+}
+
+/// The rounds of the guest's check, newest first.
+#[utoipa::path(get, path = "/table/v1/check/rounds", tag = "table", params(RoundsQuery),
+    security(("guest_token" = [])), responses((status = OK, body = Rounds), GuestProblems))]
+pub(crate) async fn list_rounds(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    Query(query): Query<RoundsQuery>,
+) -> Result<Json<Rounds>, Problem> {
+    let request = ListOrdersRequest {
+        store_id: guest.store_id,
+        check_id: guest.check.check_id,
+        page_size: query.page_size,
+        page_token: query.page_token.into_inner(),
+        ..Default::default()
+    };
+    let answer = app.orders.clone().list_orders(request).await?.into_inner();
+    let rounds = answer.orders.into_iter().map(Into::into).collect();
+    Ok(Json(Rounds { rounds, next_page_token: given(answer.next_page_token) }))
+}
+
+/// One round of the guest's check.
+#[utoipa::path(get, path = "/table/v1/check/rounds/{order_id}", tag = "table", params(("order_id" = String, Path)),
+    security(("guest_token" = [])), responses((status = OK, body = Order), GuestProblems))]
+pub(crate) async fn get_round(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    Path(order_id): Path<String>,
+) -> Result<Json<Order>, Problem> {
+    Ok(Json(own_round(&app, &guest, order_id).await?.into()))
+}
+
+/// Live status of a round.
+///
+/// Server-sent events named `order`, each the whole round as JSON. Reconnect with `Last-Event-ID`. The stream ends after
+/// the last change; 204 then says that no more will come.
+#[utoipa::path(get, path = "/table/v1/check/rounds/{order_id}/events", tag = "table",
+    params(("order_id" = String, Path), ("Last-Event-ID" = Option<String>, Header, description = "Only newer changes")),
+    security(("guest_token" = [])),
+    responses((status = OK, body = String, content_type = "text/event-stream",
+            example = "event: order\nid: 3\ndata: {\"order_id\":\"…\",\"state\":\"PLACED\"}\n\n"),
+        (status = NO_CONTENT, description = "The round has ended and you have its last change"), GuestProblems))]
+pub(crate) async fn round_events(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    Path(order_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let order = own_round(&app, &guest, order_id).await?;
+    events::stream_of(&app, order, &headers).await
+}
+
+/// Tells the staff that the guests want to pay.
+#[utoipa::path(post, path = "/table/v1/check/bill", tag = "table", security(("guest_token" = [])),
+    responses((status = OK, body = CheckAndBill), GuestProblems))]
+pub(crate) async fn request_bill(State(app): State<Arc<App>>, guest: Guest) -> Result<Json<CheckAndBill>, Problem> {
+    let request = RequestBillRequest { check_id: guest.check.check_id };
+    let answer = app.orders.clone().request_bill(request).await?.into_inner();
+    let check = answer.check.unwrap_or_default().into();
+    Ok(Json(CheckAndBill { check, bill: answer.bill.map(Into::into) }))
+}
+
+/// A round, if it is one of the guest's check.
+async fn own_round(app: &App, guest: &Guest, order_id: String) -> Result<ContractOrder, Problem> {
+    let order = orders::read(app, order_id).await?;
+    if order.check_id != guest.check.check_id {
+        return Err(orders::no_such_order(&order.order_id));
+    }
+    Ok(order)
+}
