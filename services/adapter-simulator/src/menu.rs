@@ -1,0 +1,151 @@
+//! The vendor's menu as the platform's catalog. Ids are the vendor's own.
+
+use posmesh_proto::{
+    catalog::v1::{
+        Area, Catalog, Category, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRate, TaxRounding,
+        TaxRoundingDirection, TaxRoundingScope, Tender, TenderKind,
+    },
+    common::v1::{LocalizedText, Money, ServiceMode},
+};
+
+use crate::wire;
+
+/// Items in one part.
+const ITEMS_PER_PART: usize = 200;
+
+/// The whole menu; what everything else refers to comes first.
+pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
+    let currency = menu.currency;
+    let locale = menu.locales.first().map_or("en", String::as_str);
+    let (mut categories, mut items) = (Vec::new(), Vec::new());
+    for (index, category) in menu.categories.into_iter().enumerate() {
+        for item_on_page in category.items {
+            items.push(item(item_on_page, &category.id, &category.tax_class, items.len(), &currency));
+        }
+        categories.push(Category {
+            id: category.id,
+            name: texts(category.name),
+            parent_category_id: String::new(),
+            sort_order: position(index),
+        });
+    }
+    let mut parts = vec![Catalog {
+        currency_code: currency.clone(),
+        // Once per rate and receipt, down, as the vendor documents.
+        tax_rounding: Some(TaxRounding {
+            scope: TaxRoundingScope::Rate.into(),
+            direction: TaxRoundingDirection::Down.into(),
+        }),
+        tax_classes: menu.tax_classes.into_iter().map(|class| tax_class(class, locale)).collect(),
+        categories,
+        modifier_groups: menu.modifier_groups.into_iter().map(|group| modifier_group(group, &currency)).collect(),
+        tables: menu.areas.iter().flat_map(tables).collect(),
+        areas: menu.areas.into_iter().map(|area| Area { id: area.id, name: texts(area.name) }).collect(),
+        tenders: menu.tenders.into_iter().map(tender).collect(),
+        ..Catalog::default()
+    }];
+    let of_items = items.chunks(ITEMS_PER_PART).map(|items| Catalog { items: items.to_vec(), ..Catalog::default() });
+    parts.extend(of_items);
+    parts
+}
+
+/// What the platform's catalog cannot hold.
+pub(crate) fn warnings(menu: &wire::Menu) -> Vec<String> {
+    let items = menu.categories.iter().flat_map(|category| &category.items);
+    let dine_in_only: Vec<&str> = items.filter(|item| !item.takeaway).map(|item| item.id.as_str()).collect();
+    if dine_in_only.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{} items are not sold for takeaway, and the POS refuses them there: {}",
+        dine_in_only.len(),
+        dine_in_only.join(", ")
+    )]
+}
+
+fn texts(texts: wire::Texts) -> Option<LocalizedText> {
+    Some(LocalizedText { texts: texts.into_iter().collect() })
+}
+
+fn money(currency: &str, amount: i64) -> Option<Money> {
+    Some(Money { currency_code: currency.to_owned(), amount })
+}
+
+fn position(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// The vendor gives tax classes no names.
+fn tax_class(class: wire::TaxClass, locale: &str) -> TaxClass {
+    let rate = |mode: ServiceMode, percent: u32| TaxRate {
+        service_mode: mode.into(),
+        rate_ppm: count(percent.saturating_mul(10_000)),
+    };
+    TaxClass {
+        name: texts([(locale.to_owned(), class.id.clone())].into()),
+        id: class.id,
+        included_in_price: true,
+        rates: vec![
+            rate(ServiceMode::DineIn, class.dine_in_rate_percent),
+            rate(ServiceMode::Takeaway, class.takeaway_rate_percent),
+        ],
+    }
+}
+
+fn item(item: wire::Item, category_id: &str, tax_class_id: &str, index: usize, currency: &str) -> Item {
+    Item {
+        id: item.id,
+        name: texts(item.name),
+        description: None,
+        category_ids: vec![category_id.to_owned()],
+        price: money(currency, item.price),
+        tax_class_id: tax_class_id.to_owned(),
+        modifier_group_ids: item.groups,
+        available: item.available,
+        sort_order: position(index),
+    }
+}
+
+fn modifier_group(group: wire::ModifierGroup, currency: &str) -> ModifierGroup {
+    let max = count(group.max);
+    let modifier = |option: wire::ModifierOption| Modifier {
+        id: option.id,
+        name: texts(option.name),
+        price: money(currency, option.price_delta),
+        available: true,
+        selected_by_default: option.default,
+        // Only the group has a limit.
+        max_quantity: max.max(1),
+        modifier_group_ids: option.groups,
+    };
+    ModifierGroup {
+        id: group.id,
+        name: texts(group.name),
+        min_choices: count(group.min),
+        max_choices: max,
+        modifiers: group.options.into_iter().map(modifier).collect(),
+    }
+}
+
+fn tables(area: &wire::Area) -> impl Iterator<Item = Table> {
+    area.tables.iter().map(|table| Table {
+        id: table.id.clone(),
+        name: table.id.clone(),
+        area_id: area.id.clone(),
+        seats: count(table.seats),
+    })
+}
+
+/// The vendor tells only what is taken elsewhere; its cash has a fixed id, and everything else runs at the till.
+fn tender(tender: wire::Tender) -> Tender {
+    let kind = match tender.id.as_str() {
+        _ if tender.external => TenderKind::External,
+        "cash" => TenderKind::Cash,
+        _ => TenderKind::Card,
+    };
+    Tender { id: tender.id, name: texts(tender.name), kind: kind.into() }
+}

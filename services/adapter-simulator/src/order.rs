@@ -1,0 +1,161 @@
+//! Orders: into the vendor's form, and back as evidence.
+
+use posmesh_adapter_kit::{Submit, Unplaced};
+use posmesh_kit::{cause, time};
+use posmesh_proto::{
+    adapter::v1::{
+        LineProblem, PartlyFound, Placed, PosLine, PosOrder, PosTender, find_order_response::Result as Found,
+    },
+    common::v1::{Evidence, EvidenceKind, Money, Product, ServiceMode},
+};
+
+use crate::{descriptor::MAX_NOTE_CHARS, modifiers, wire};
+
+/// All amounts of this POS are in it.
+pub(crate) const CURRENCY: &str = "JPY";
+/// Longer ones are cut on the slip.
+const MAX_GUEST_NAME_CHARS: usize = 60;
+
+/// The order as the POS shall record it.
+pub(crate) fn to_wire(submit: &Submit, external_tender: &str) -> Result<wire::SubmitOrder, Unplaced> {
+    let order = &submit.order;
+    let check = order.check.as_ref();
+    let check_number = match check.map(|check| check.pos_check_reference.as_str()).filter(|r| !r.is_empty()) {
+        Some(reference) => Some(reference.parse().map_err(|_| {
+            Unplaced::rejected(cause::CHECK_NOT_FOUND, format!("{reference:?} is no check number of this POS"))
+        })?),
+        None => None,
+    };
+    // A check that is known is named alone: staff may have moved its guests to another table.
+    let table = check.filter(|_| check_number.is_none()).and_then(|check| text(&check.table_id));
+    Ok(wire::SubmitOrder {
+        reference: order.reference.clone(),
+        not_after: not_after_ms(submit),
+        product: product(order.product())?,
+        check_number,
+        table,
+        party_size: check.and_then(|check| u32::try_from(check.party_size).ok()).filter(|size| *size > 0),
+        display_number: text(&order.display_number),
+        lines: order.lines.iter().map(line).collect::<Result<_, _>>()?,
+        tenders: order.tenders.iter().map(|t| tender(t, external_tender)).collect::<Result<_, _>>()?,
+        expected_total: order.expected_total.as_ref().map(yen).transpose()?,
+        note: note(order)?,
+        pickup_at: order.pickup_time.as_ref().map(time::to_unix_ms),
+        pager: text(&order.pager_number),
+    })
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The attempt's deadline on the wall clock, rounded towards now.
+fn not_after_ms(submit: &Submit) -> i64 {
+    let left_ms = i64::try_from(submit.time_left().as_millis()).unwrap_or(i64::MAX);
+    time::now_unix_ms().saturating_add(left_ms)
+}
+
+fn product(product: Product) -> Result<&'static str, Unplaced> {
+    match product {
+        Product::Table => Ok("table"),
+        Product::ToGo => Ok("togo"),
+        Product::Kiosk => Ok("kiosk"),
+        Product::Unspecified => Err(Unplaced::rejected(cause::NOT_SUPPORTED, "the order names no product")),
+    }
+}
+
+fn yen(money: &Money) -> Result<i64, Unplaced> {
+    if money.currency_code == CURRENCY {
+        return Ok(money.amount);
+    }
+    let message = format!("an amount is in {:?}; this POS knows {CURRENCY} alone", money.currency_code);
+    Err(Unplaced::rejected(cause::MASTER_MISMATCH, message))
+}
+
+fn line(line: &PosLine) -> Result<wire::LineInput, Unplaced> {
+    let refuse = |cause: &str, message: String| {
+        let problem = LineProblem { line_id: line.line_id.clone(), cause: cause.to_owned(), message: message.clone() };
+        Unplaced::rejected_lines(cause, message, vec![problem])
+    };
+    let service_mode = match line.service_mode() {
+        ServiceMode::DineIn => wire::ServiceMode::DineIn,
+        ServiceMode::Takeaway => wire::ServiceMode::Takeaway,
+        ServiceMode::Unspecified => {
+            return Err(refuse(cause::NOT_SUPPORTED, "a line does not say how it is served".to_owned()));
+        }
+    };
+    let quantity = u32::try_from(line.quantity)
+        .map_err(|_| refuse(cause::NOT_SUPPORTED, format!("a quantity of {} is none", line.quantity)))?;
+    Ok(wire::LineInput {
+        reference: line.line_id.clone(),
+        item_id: line.item_id.clone(),
+        quantity,
+        service_mode,
+        modifiers: modifiers::to_wire(&line.modifiers).map_err(|message| refuse(cause::NOT_SUPPORTED, message))?,
+        note: text(&line.note),
+    })
+}
+
+fn tender(tender: &PosTender, external_tender: &str) -> Result<wire::TenderInput, Unplaced> {
+    let amount = tender.amount.as_ref().map(yen).transpose()?;
+    Ok(wire::TenderInput {
+        tender_id: text(&tender.tender_id).unwrap_or_else(|| external_tender.to_owned()),
+        amount: amount.ok_or_else(|| Unplaced::rejected(cause::MASTER_MISMATCH, "a tender has no amount"))?,
+        external_reference: text(&tender.reference),
+    })
+}
+
+/// The POS has one text for the kitchen: the mark of a rehearsal, the guest's name and the note go into it.
+fn note(order: &PosOrder) -> Result<Option<String>, Unplaced> {
+    if order.note.chars().count() > MAX_NOTE_CHARS {
+        let message = format!("the note has more than {MAX_NOTE_CHARS} characters");
+        return Err(Unplaced::rejected(cause::TEXT_NOT_REPRESENTABLE, message));
+    }
+    let test = if order.test { "TEST" } else { "" };
+    let guest: String = order.guest_name.chars().take(MAX_GUEST_NAME_CHARS).collect();
+    let parts: Vec<&str> = [test, &guest, &order.note].into_iter().filter(|part| !part.is_empty()).collect();
+    Ok(text(&parts.join(" / ")))
+}
+
+/// What the POS's own record proves.
+pub(crate) fn placed(answer: &wire::OrderAnswer) -> Placed {
+    let order = &answer.order;
+    let proof = |kind: EvidenceKind, reference: u32, time| Evidence {
+        kind: kind.into(),
+        reference: reference.to_string(),
+        time: Some(time),
+        ..Evidence::default()
+    };
+    let mut evidence = vec![proof(EvidenceKind::Pos, order.order_number, time::from_unix_ms(order.recorded_at))];
+    if answer.printed {
+        // The POS tells that it is printed, not when.
+        evidence.push(proof(EvidenceKind::Printed, order.ticket_number, time::now()));
+    }
+    let own_number = order.request.display_number.is_none();
+    Placed {
+        evidence,
+        pos_order_reference: order.order_number.to_string(),
+        pos_check_reference: order.check_number.to_string(),
+        display_number: if own_number { order.display_number.clone() } else { String::new() },
+        total: Some(money(order.totals.total)),
+    }
+}
+
+/// An order that was found, compared with the lines that it was submitted with.
+pub(crate) fn found(answer: &wire::OrderAnswer, line_ids: &[String]) -> Found {
+    let is_there = |id: &&String| answer.order.lines.iter().any(|line| line.reference == **id);
+    let (found, missing): (Vec<&String>, Vec<&String>) = line_ids.iter().partition(is_there);
+    let placed = placed(answer);
+    if missing.is_empty() {
+        return Found::Found(placed);
+    }
+    Found::PartlyFound(PartlyFound {
+        found_line_ids: found.into_iter().cloned().collect(),
+        missing_line_ids: missing.into_iter().cloned().collect(),
+        placed: Some(placed),
+    })
+}
+
+pub(crate) fn money(amount: i64) -> Money {
+    Money { currency_code: CURRENCY.to_owned(), amount }
+}

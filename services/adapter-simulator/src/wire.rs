@@ -1,0 +1,277 @@
+//! The vendor's JSON, as far as the adapter uses it. Amounts are whole yen with tax, times unix milliseconds of the
+//! POS's clock. What the vendor adds later is ignored.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /api/orders/{reference}`: authoritative.
+pub(crate) const ORDER_NOT_FOUND: &str = "ORDER_NOT_FOUND";
+
+pub(crate) type Texts = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ServiceMode {
+    DineIn,
+    Takeaway,
+}
+
+/// Body of `POST /api/orders`. The same reference with another body is refused, `not_after` apart; so everything here
+/// must depend on the order alone.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct SubmitOrder {
+    pub(crate) reference: String,
+    /// Nothing is recorded after it.
+    pub(crate) not_after: i64,
+    pub(crate) product: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check_number: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) table: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) party_size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) display_number: Option<String>,
+    pub(crate) lines: Vec<LineInput>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tenders: Vec<TenderInput>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expected_total: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pickup_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pager: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct LineInput {
+    pub(crate) reference: String,
+    pub(crate) item_id: String,
+    pub(crate) quantity: u32,
+    pub(crate) service_mode: ServiceMode,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) modifiers: Vec<ModifierInput>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ModifierInput {
+    pub(crate) group_id: String,
+    pub(crate) option_id: String,
+    /// Per unit of what it modifies.
+    pub(crate) quantity: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) modifiers: Vec<ModifierInput>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct TenderInput {
+    pub(crate) tender_id: String,
+    pub(crate) amount: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) external_reference: Option<String>,
+}
+
+/// Body of every answer that is not 200.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RefusalBody {
+    pub(crate) error: Refusal,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) cause: String,
+    pub(crate) message: String,
+    /// Path of what is at fault, e.g. `lines[2].item_id`.
+    pub(crate) field: Option<String>,
+    #[serde(rename = "final")]
+    pub(crate) is_final: bool,
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrderAnswer {
+    pub(crate) printed: bool,
+    pub(crate) order: Order,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) order_number: u32,
+    pub(crate) display_number: String,
+    pub(crate) check_number: u32,
+    pub(crate) ticket_number: u32,
+    pub(crate) recorded_at: i64,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) totals: Totals,
+    pub(crate) request: Recorded,
+}
+
+/// What the order was submitted with.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) display_number: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) reference: String,
+    pub(crate) item_id: String,
+    pub(crate) name: String,
+    pub(crate) quantity: u32,
+    pub(crate) total: i64,
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) total: i64,
+    pub(crate) taxes: Vec<TaxTotal>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TaxTotal {
+    pub(crate) tax: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CheckList {
+    pub(crate) checks: Vec<Check>,
+    pub(crate) more: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Check {
+    pub(crate) number: u32,
+    pub(crate) table: Option<String>,
+    pub(crate) party_size: Option<u32>,
+    pub(crate) state: CheckState,
+    pub(crate) opened_at: i64,
+    pub(crate) lines: Vec<CheckLine>,
+    pub(crate) totals: Totals,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CheckState {
+    Open,
+    BillRequested,
+    Closed,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CheckLine {
+    /// None for what staff entered.
+    pub(crate) order_reference: Option<String>,
+    #[serde(flatten)]
+    pub(crate) line: Line,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) app: AppState,
+    pub(crate) business_day_open: bool,
+    pub(crate) printer: PrinterState,
+    pub(crate) waiting_tickets: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AppState {
+    Running,
+    MasterUpdating,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PrinterState {
+    Ready,
+    OutOfPaper,
+    CoverOpen,
+    Offline,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Menu {
+    pub(crate) currency: String,
+    pub(crate) locales: Vec<String>,
+    pub(crate) tax_classes: Vec<TaxClass>,
+    pub(crate) categories: Vec<Category>,
+    pub(crate) modifier_groups: Vec<ModifierGroup>,
+    pub(crate) areas: Vec<Area>,
+    pub(crate) tenders: Vec<Tender>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TaxClass {
+    pub(crate) id: String,
+    pub(crate) dine_in_rate_percent: u32,
+    pub(crate) takeaway_rate_percent: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Category {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) tax_class: String,
+    pub(crate) items: Vec<Item>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Item {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) price: i64,
+    pub(crate) available: bool,
+    /// False for what cannot leave the house.
+    pub(crate) takeaway: bool,
+    pub(crate) groups: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ModifierGroup {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+    pub(crate) options: Vec<ModifierOption>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ModifierOption {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) price_delta: i64,
+    pub(crate) default: bool,
+    pub(crate) groups: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Area {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) tables: Vec<Table>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Table {
+    pub(crate) id: String,
+    pub(crate) seats: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Tender {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    /// Taken elsewhere, only noted by the POS.
+    pub(crate) external: bool,
+}

@@ -1,0 +1,9 @@
+//! The adapter over its socket, in front of a real simpos behind another.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod conformance;
+mod faults;
+mod menu;
+mod orders;
+mod support;
+mod vendor;
