@@ -57,7 +57,7 @@ impl From<JsonRejection> for Problem {
             JsonRejection::JsonSyntaxError(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "MALFORMED_JSON",
-                "the body is no JSON document; check quotes, commas and brackets",
+                "the body is no JSON document, or one that is nested too deep; check quotes, commas and brackets",
             ),
             JsonRejection::MissingJsonContentType(_) => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

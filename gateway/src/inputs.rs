@@ -1,5 +1,6 @@
 //! What clients send: JSON bodies, turned into the contracts' messages. Rules about them are the order service's.
 
+use posmesh_kit::time;
 use posmesh_proto::{common::v1 as common, order::v1 as order};
 use prost_types::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -41,8 +42,7 @@ pub(crate) struct Time(Timestamp);
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // The parser also takes a date alone and would read it as midnight UTC.
-        let time = text.contains(':').then(|| text.parse().ok()).flatten();
+        let time = text.parse::<jiff::Timestamp>().ok().map(|time| time::from_unix_ms(time.as_millisecond()));
         time.map(Self).ok_or_else(|| D::Error::custom("is no RFC 3339 time like 2026-11-22T18:30:00+09:00"))
     }
 }

@@ -52,20 +52,24 @@ impl Modify for Tokens {
     }
 }
 
-/// What can happen to any request: 404, 405, 413, 415, 500, 502, 503, 504.
-pub(crate) struct AnyOtherProblem;
+/// What goes for every operation: an id that no other has, and the problems that any request can meet (404, 405, 413, 415,
+/// 500, 502, 503, 504).
+pub(crate) struct Operations;
 
-impl Modify for AnyOtherProblem {
+impl Modify for Operations {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for item in document.paths.paths.values_mut() {
             for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-                add_default(operation);
+                finish(operation);
             }
         }
     }
 }
 
-fn add_default(operation: &mut Operation) {
+fn finish(operation: &mut Operation) {
+    if let (Some(tag), Some(id)) = (operation.tags.iter().flatten().next(), &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{id}"));
+    }
     let response = problem_response("Any other problem", None);
     operation.responses.responses.entry("default".to_owned()).or_insert(RefOr::T(response));
 }

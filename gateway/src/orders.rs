@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use crate::{
     app::{self, App},
     extract::{self, Bearer},
-    problem::Problem,
+    problem::{self, Problem},
     token::OrderClaims,
     views::{Placed, ProductName, Quote},
 };
@@ -41,7 +41,7 @@ pub(crate) async fn place(app: &App, mut request: PlaceOrderRequest, headers: &H
 /// An error that does not prove the order untaken says so: only a repetition with the same key is safe.
 fn place_failure(status: Status) -> Problem {
     let spoken = !failure::reason(&status).is_empty();
-    match status.code() {
+    match problem::code(&status) {
         Code::DeadlineExceeded => outcome_unknown(StatusCode::GATEWAY_TIMEOUT),
         Code::Internal | Code::DataLoss | Code::Unknown | Code::Cancelled => {
             tracing::warn!(%status, "placing an order ended without a certain outcome");

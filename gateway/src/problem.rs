@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use posmesh_kit::{Failure, failure};
+use posmesh_kit::{Failure, call, failure};
 use posmesh_proto::order::v1 as order;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -12,6 +12,9 @@ use tonic_types::StatusExt as _;
 use utoipa::ToSchema;
 
 use crate::views::Quote;
+
+/// How much earlier than ours a peer's clock may end a call.
+const DEADLINE_SLACK: Duration = Duration::from_millis(50);
 
 /// Something that went wrong, on its way to an HTTP client.
 #[derive(Debug)]
@@ -143,19 +146,28 @@ impl From<Status> for Problem {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let reason = Some(failure::reason(&status)).filter(|r| !r.is_empty());
-        let http = http_status(status.code(), reason.as_deref().unwrap_or_default());
+        let code = code(&status);
+        let http = http_status(code, reason.as_deref().unwrap_or_default());
         if http.is_server_error() {
             tracing::warn!(%status, "a peer failed");
         }
         let violations = details.bad_request().map(|b| b.field_violations.as_slice()).unwrap_or_default();
         Self {
             status: http,
-            detail: detail(&status, reason.is_some()),
-            reason: reason.map_or(Cow::Borrowed(code_name(status.code())), Cow::Owned),
+            detail: detail(code, &status, reason.is_some()),
+            reason: reason.map_or(Cow::Borrowed(code_name(code)), Cow::Owned),
             errors: violations.iter().map(|v| field_error(&v.field, &v.description)).collect(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             quote: failure::detail::<order::Quote>(&status).map(|quote| Box::new(quote.into())),
         }
+    }
+}
+
+/// A server of tonic answers CANCELLED when a call's own deadline passes; which end notices first is a race.
+pub(crate) fn code(status: &Status) -> Code {
+    match status.code() {
+        Code::Cancelled if call::time_left().is_some_and(|left| left < DEADLINE_SLACK) => Code::DeadlineExceeded,
+        code => code,
     }
 }
 
@@ -182,8 +194,8 @@ fn http_status(code: Code, reason: &str) -> StatusCode {
 }
 
 /// A peer's words go on to the client where they are about the client's request; what broke inside stays inside.
-fn detail(status: &Status, has_reason: bool) -> String {
-    match status.code() {
+fn detail(code: Code, status: &Status, has_reason: bool) -> String {
+    match code {
         Code::InvalidArgument
         | Code::OutOfRange
         | Code::NotFound
