@@ -18,7 +18,10 @@ pub const OVERLOADED: &str = "OVERLOADED";
 /// An error on its way to a caller. Becomes a [`Status`] with `ErrorInfo` and, where they apply, `BadRequest`,
 /// `RetryInfo` and further details.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct Failure(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     code: Code,
     reason: String,
     message: String,
@@ -32,7 +35,7 @@ impl Failure {
     /// `reason` is UPPER_SNAKE and stable: callers branch on it. `message` tells what happened, to which thing, and what
     /// to do.
     pub fn new(code: Code, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             reason: reason.into(),
             message: message.into(),
@@ -40,7 +43,7 @@ impl Failure {
             violations: Vec::new(),
             retry_after: None,
             further: Vec::new(),
-        }
+        }))
     }
 
     /// INVALID_ARGUMENT about one field of the request, named by its path, e.g. `lines[2].quantity`.
@@ -63,47 +66,47 @@ impl Failure {
 
     /// Adds a dynamic part of the message for programs.
     pub fn meta(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.to_owned(), value.into());
+        self.0.metadata.insert(key.to_owned(), value.into());
         self
     }
 
     /// Adds a field that is wrong.
     pub fn violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
-        self.violations.push((field.into(), description.into()));
+        self.0.violations.push((field.into(), description.into()));
         self
     }
 
     /// Says when it makes sense to try again.
     pub fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+        self.0.retry_after = Some(after);
         self
     }
 
     /// Adds a message of the contracts as a detail, e.g. the new quote beside PRICE_CHANGED.
     pub fn detail<M: Name>(mut self, message: &M) -> Self {
-        self.further.push(Any { type_url: M::type_url(), value: message.encode_to_vec() });
+        self.0.further.push(Any { type_url: M::type_url(), value: message.encode_to_vec() });
         self
     }
 
     /// The stable reason.
     pub fn reason(&self) -> &str {
-        &self.reason
+        &self.0.reason
     }
 
     /// The gRPC code.
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// What happened, for people.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.reason, self.message)
+        write!(f, "{}: {}", self.0.reason, self.0.message)
     }
 }
 
@@ -111,6 +114,7 @@ impl std::error::Error for Failure {}
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
+        let failure = *failure.0;
         let mut details = ErrorDetails::new();
         details.set_error_info(failure.reason, DOMAIN, failure.metadata);
         for (field, description) in failure.violations {

@@ -1,1 +1,73 @@
-//! posmesh-order: skeleton.
+//! The order service: takes orders durably, brings each to its POS at most once, and tells the truth about it.
+//!
+//! The way of an order: [`place`] checks it and writes it, already leased and with its first attempt begun; [`dispatch`]
+//! carries the attempt out and records what its answer proves; the sweep of any replica takes up what fell due. Rules
+//! are pure and stand in [`domain`]; every write goes through [`ledger`] to the [`storage`].
+
+mod checks;
+mod config;
+mod dispatch;
+mod domain;
+mod error;
+mod hub;
+mod ledger;
+mod list;
+mod peers;
+mod place;
+mod service;
+pub mod storage;
+mod watch;
+
+use std::sync::Arc;
+
+use posmesh_kit::{
+    server::{MAX_MESSAGE_BYTES, Mounted},
+    store_cache::StoreCache,
+};
+use posmesh_kit_db::DatabaseConfig;
+use posmesh_proto::order::v1::order_service_server::{OrderServiceServer, SERVICE_NAME};
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use error::Error;
+pub use peers::Peers;
+pub use storage::MIGRATIONS;
+
+use crate::{
+    checks::Checks, dispatch::Dispatcher, ledger::Ledger, peers::Reader, place::Orders, service::Service,
+    storage::Storage,
+};
+
+/// Opens the database, takes up what fell due, and is ready to be served.
+pub async fn mount(config: &Config, database: &DatabaseConfig, peers: Peers) -> Result<Mounted, Error> {
+    Ok(mount_on(config, storage::open(database).await?, peers))
+}
+
+/// [`mount`] on a storage that is open already.
+pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mounted {
+    let mut mounted = Mounted::new("order", Routes::default(), vec![SERVICE_NAME]);
+    let (tasks, stop) = (mounted.background.clone(), mounted.stop.clone());
+    // Unique per process and start: a restarted replica does not take itself for its predecessor.
+    let replica: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
+    let reader = Reader::new(peers, stores, config.cache_age);
+    let ledger = Ledger::start(Arc::clone(&storage), &tasks, &stop);
+    let dispatcher = Dispatcher::start(
+        ledger.clone(),
+        reader.clone(),
+        Arc::new(config.clone()),
+        replica,
+        tasks.clone(),
+        stop.clone(),
+    );
+    let service = Service {
+        orders: Orders { ledger, reader: reader.clone(), dispatcher },
+        checks: Checks::new(storage, reader),
+        watchers: Arc::new(Semaphore::new(config.max_watchers)),
+        tasks,
+        stop,
+    };
+    mounted.routes = Routes::new(OrderServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    mounted
+}

@@ -1,0 +1,232 @@
+//! Brings orders to their POS: one attempt at a time, each durable before its first byte, each with an outcome told
+//! apart by proof. An order whose owner is gone is settled first, never sent again blindly.
+
+mod attempt;
+mod settle;
+mod sweep;
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::{backoff, time};
+use posmesh_proto::{
+    common::v1::{Product, ServiceMode},
+    order::v1::{Attempt, AttemptOutcome, Check, Order, OrderState},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config,
+    domain::lifecycle::{Event, Outcome},
+    ledger::{Applied, Ledger},
+    peers::{Link, Reader},
+    storage::CheckChange,
+};
+
+/// An attempt that was committed by this replica, which now may carry it out.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) tenant_id: Arc<str>,
+    /// SENDING, its last attempt the one to carry out.
+    pub(crate) order: Order,
+    pub(crate) check: Option<Check>,
+    /// For the slip.
+    pub(crate) guest_name: String,
+    /// Taken before the attempt was committed: the attempt's time runs from here by this replica's own clock.
+    pub(crate) since: Instant,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatcher {
+    ledger: Ledger,
+    reader: Reader,
+    config: Arc<Config>,
+    replica: Arc<str>,
+    in_flight: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Dispatcher {
+    pub(crate) fn start(
+        ledger: Ledger,
+        reader: Reader,
+        config: Arc<Config>,
+        replica: Arc<str>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let in_flight = Arc::new(Semaphore::new(config.max_in_flight));
+        let dispatcher = Self { ledger, reader, config, replica, in_flight, tasks: tasks.clone() };
+        let sweeper = dispatcher.clone();
+        tasks.spawn(async move { sweeper.sweep(stop).await });
+        dispatcher
+    }
+
+    /// A place among the orders in flight; `None` when this replica has enough to do.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.in_flight).try_acquire_owned().ok()
+    }
+
+    /// The next attempt of an order, and the lease that it needs.
+    pub(crate) fn next_attempt(&self, number: i32, link: Option<&Link>) -> (Attempt, Duration) {
+        let now_ms = time::now_unix_ms();
+        let timeout_ms = i64::try_from(self.config.attempt_timeout.as_millis()).unwrap_or(i64::MAX);
+        let attempt = Attempt {
+            number,
+            begin_time: Some(time::from_unix_ms(now_ms)),
+            not_after: Some(time::from_unix_ms(now_ms.saturating_add(timeout_ms))),
+            connection_id: link.map(|l| l.connection.connection_id.clone()).unwrap_or_default(),
+            connection_revision: link.map(|l| l.connection.revision).unwrap_or_default(),
+            adapter_version: link.map(|l| l.descriptor.adapter_version.clone()).unwrap_or_default(),
+            replica: self.replica.to_string(),
+            outcome: AttemptOutcome::Unspecified.into(),
+            ..Attempt::default()
+        };
+        let apply_delay = link.map(Link::max_apply_delay).unwrap_or_default();
+        (attempt, self.config.attempt_timeout + apply_delay + self.config.lease_margin)
+    }
+
+    /// Carries out a committed attempt in a task of its own: nobody's deadline or disconnect ends it.
+    pub(crate) fn begin(&self, begun: Begun) {
+        let dispatcher = self.clone();
+        let span = tracing::info_span!(
+            parent: None,
+            "dispatch",
+            otel.name = "order.dispatch",
+            order.id = %begun.order.order_id,
+            store.id = %begun.order.store_id,
+        );
+        posmesh_kit::telemetry::continue_trace(&span, &begun.order.traceparent);
+        let work = async move { dispatcher.carry_out(begun).await };
+        self.tasks.spawn(tracing::Instrument::instrument(work, span));
+    }
+
+    async fn carry_out(&self, begun: Begun) {
+        let Begun { tenant_id, order, check, guest_name, since, permit } = begun;
+        let Some(number) = order.attempts.last().map(|a| a.number) else {
+            tracing::error!(order.id = %order.order_id, "an order without an attempt was to be sent");
+            return;
+        };
+        let answer = self.attempt(&order, check.as_ref(), &guest_name, since).await;
+        tracing::info!(order.id = %order.order_id, attempt.number = number, outcome = ?answer.outcome, "attempt ended");
+        self.record(&tenant_id, order, number, answer.outcome, answer.connection_id).await;
+        drop(permit);
+    }
+
+    /// Makes an attempt's outcome durable, and sends the round that it lets go. Tries until the lease is over: then
+    /// another replica settles it by asking the POS.
+    async fn record(&self, tenant_id: &Arc<str>, order: Order, number: i32, outcome: Outcome, connection_id: String) {
+        let begun = Instant::now();
+        let mut failures = 0;
+        loop {
+            let since = Instant::now();
+            let check = self.check_change(&order, &outcome, &connection_id).await;
+            let event = Event::Attempted { attempt: number, outcome: outcome.clone() };
+            let due = |next: &Order| self.due(next);
+            match self.ledger.apply(tenant_id, order.clone(), event, check, due).await {
+                Ok(Applied::Changed { next_round, .. }) => {
+                    self.send_next_round(tenant_id, next_round, since).await;
+                    return;
+                }
+                Ok(Applied::Unchanged(_)) => return,
+                Err(error) if begun.elapsed() < self.config.attempt_timeout * 2 => {
+                    tracing::warn!(%error, order.id = %order.order_id, "an outcome could not be stored yet");
+                    tokio::time::sleep(backoff::delay_after(
+                        Duration::from_millis(50),
+                        Duration::from_secs(2),
+                        failures,
+                    ))
+                    .await;
+                    failures += 1;
+                }
+                Err(error) => {
+                    tracing::error!(%error, order.id = %order.order_id, "an outcome could not be stored; it will be settled");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn send_next_round(&self, tenant_id: &Arc<str>, next_round: Option<Box<(Order, Check)>>, since: Instant) {
+        if let Some(round) = next_round {
+            let (order, check) = *round;
+            let guest_name = self.guest_name(tenant_id, &order).await;
+            let tenant_id = Arc::clone(tenant_id);
+            self.begin(Begun { tenant_id, order, check: Some(check), guest_name, since, permit: self.admit() });
+        }
+    }
+
+    /// What an outcome means for the check of a round.
+    async fn check_change(&self, order: &Order, outcome: &Outcome, connection_id: &str) -> CheckChange {
+        if order.check_id.is_empty() {
+            return CheckChange::default();
+        }
+        let link = self.link_of(order).await;
+        let next_attempt = Some(self.next_attempt(0, link.as_deref()));
+        let mut change =
+            CheckChange { connection_id: connection_id.to_owned(), next_attempt, ..CheckChange::default() };
+        match outcome {
+            Outcome::Placed(placed) => change.pos_check_reference.clone_from(&placed.pos_check_reference),
+            Outcome::Rejected(why) => change.closed_at_pos = why.cause == posmesh_kit::cause::CHECK_NOT_FOUND,
+            _ => {}
+        }
+        change
+    }
+
+    /// The connection that takes the order now, if the router can tell.
+    async fn link_of(&self, order: &Order) -> Option<Arc<Link>> {
+        self.reader.link(&order.store_id, order.product(), service_mode(order)).await.ok()
+    }
+
+    async fn guest_name(&self, tenant_id: &str, order: &Order) -> String {
+        if order.guest_contact_id.is_empty() {
+            return String::new();
+        }
+        match self.ledger.storage.contact(tenant_id, &order.guest_contact_id).await {
+            Ok(contact) => contact.map(|c| c.name).unwrap_or_default(),
+            Err(error) => {
+                // A slip without a name is better than a meal that is not cooked.
+                tracing::warn!(%error, order.id = %order.order_id, "the guest's name could not be read");
+                String::new()
+            }
+        }
+    }
+
+    /// When a changed order shall be looked at again.
+    fn due(&self, order: &Order) -> Option<Duration> {
+        let last = order.attempts.last();
+        let tries = u32::try_from(order.attempts.len()).unwrap_or(u32::MAX);
+        match order.state() {
+            OrderState::Pending if last.is_some_and(|a| a.outcome() == AttemptOutcome::Absent) => Some(Duration::ZERO),
+            OrderState::Pending => {
+                Some(backoff::delay_after(self.config.retry_base, self.config.retry_cap, tries.saturating_sub(1)))
+            }
+            OrderState::Held => order.deliver_by.as_ref().map(time::until),
+            OrderState::Sending | OrderState::InDoubt => Some(self.settle_delay(order)),
+            _ => None,
+        }
+    }
+
+    /// Looks for an order in doubt soon at first, then more and more rarely.
+    fn settle_delay(&self, order: &Order) -> Duration {
+        let begun_ms = order.attempts.last().and_then(|a| a.begin_time.as_ref()).map_or(0, time::to_unix_ms);
+        let age_ms = u64::try_from(time::now_unix_ms().saturating_sub(begun_ms)).unwrap_or(0);
+        let half = Duration::from_millis(age_ms / 2);
+        backoff::delay_after(half.clamp(self.config.retry_base, self.config.retry_cap), self.config.retry_cap, 0)
+    }
+}
+
+/// The mode that selects the connection: that of the first line.
+pub(crate) fn service_mode(order: &Order) -> ServiceMode {
+    order.lines.first().map_or(ServiceMode::Unspecified, |line| line.service_mode())
+}
+
+/// Table orders are about a table, not about a line.
+pub(crate) fn table_mode() -> (Product, ServiceMode) {
+    (Product::Table, ServiceMode::DineIn)
+}

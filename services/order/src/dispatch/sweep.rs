@@ -1,0 +1,117 @@
+//! Takes up what fell due: retries, orders in doubt, and orders whose owner is gone.
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::time;
+use posmesh_proto::order::v1::{Check, Order, OrderState};
+use rand::RngExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Begun, Dispatcher};
+use crate::{
+    domain::lifecycle::Event,
+    ledger::Applied,
+    storage::{CheckChange, Claimed},
+};
+
+const CLAIM_LIMIT: usize = 64;
+/// Guests' contacts are looked through this rarely.
+const ERASE_INTERVAL: Duration = Duration::from_secs(600);
+
+impl Dispatcher {
+    /// Claims due orders until `stop`.
+    pub(super) async fn sweep(self, stop: CancellationToken) {
+        let mut erased_at: Option<Instant> = None;
+        loop {
+            let pause = self.config.sweep_interval.mul_f64(rand::rng().random_range(0.75..1.25));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            while self.claim().await == CLAIM_LIMIT {}
+            if erased_at.is_none_or(|at| at.elapsed() > ERASE_INTERVAL) {
+                erased_at = Some(Instant::now());
+                if let Err(error) = self.ledger.storage.erase_contacts(self.config.contact_retention).await {
+                    tracing::warn!(%error, "old guest contacts could not be erased");
+                }
+            }
+        }
+    }
+
+    /// Claims as many due orders as there is room for, and returns how many it got.
+    async fn claim(&self) -> usize {
+        let room = self.in_flight.available_permits().min(CLAIM_LIMIT);
+        if room == 0 {
+            return 0;
+        }
+        let lease = self.config.attempt_timeout + self.config.lease_margin;
+        let claimed = match self.ledger.storage.claim_due(&self.replica, lease, room).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "due orders could not be claimed");
+                return 0;
+            }
+        };
+        let count = claimed.len();
+        for claimed in claimed {
+            let dispatcher = self.clone();
+            let permit = self.admit();
+            let span = tracing::info_span!(
+                parent: None,
+                "take_up",
+                otel.name = "order.take_up",
+                order.id = %claimed.order.order_id,
+                store.id = %claimed.order.store_id,
+            );
+            posmesh_kit::telemetry::continue_trace(&span, &claimed.order.traceparent);
+            let work = async move {
+                dispatcher.take_up(claimed).await;
+                drop(permit);
+            };
+            self.tasks.spawn(tracing::Instrument::instrument(work, span));
+        }
+        count
+    }
+
+    async fn take_up(&self, claimed: Claimed) {
+        let Claimed { tenant_id, order, check } = claimed;
+        let late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero());
+        match order.state() {
+            OrderState::Sending | OrderState::InDoubt => self.settle(&tenant_id, order, check).await,
+            OrderState::Pending | OrderState::Held if late => {
+                if let Err(error) = self.end_unsent(&tenant_id, order, Event::DeadlinePassed).await {
+                    tracing::warn!(%error, "an order that is too late could not be expired yet");
+                }
+            }
+            OrderState::Pending => self.try_again(&tenant_id, order, check).await,
+            OrderState::Held => {
+                let wait = order.deliver_by.as_ref().map(time::until).unwrap_or_default();
+                if let Err(error) = self.ledger.reschedule(&tenant_id, order, wait).await {
+                    tracing::warn!(%error, "a held order could not be put back");
+                }
+            }
+            state => tracing::error!(order.id = %order.order_id, ?state, "an order that has ended fell due"),
+        }
+    }
+
+    /// Begins the next attempt of an order that provably is not at the POS.
+    async fn try_again(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
+        let link = self.link_of(&order).await;
+        let since = Instant::now();
+        let number = order.attempts.iter().map(|a| a.number).max().unwrap_or(0) + 1;
+        let (attempt, lease) = self.next_attempt(number, link.as_deref());
+        let event = Event::AttemptBegun(attempt);
+        let begun = self.ledger.apply(tenant_id, order, event, CheckChange::default(), |_| Some(lease)).await;
+        match begun {
+            Ok(Applied::Changed { order, .. }) => {
+                let guest_name = self.guest_name(tenant_id, &order).await;
+                let tenant_id = Arc::clone(tenant_id);
+                let order = Arc::unwrap_or_clone(order);
+                self.carry_out(Begun { tenant_id, order, check, guest_name, since, permit: None }).await;
+            }
+            Ok(Applied::Unchanged(_)) => {}
+            Err(error) => tracing::warn!(%error, "the next attempt could not be begun yet"),
+        }
+    }
+}

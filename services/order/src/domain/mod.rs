@@ -1,0 +1,6 @@
+//! Pure rules: no I/O, no clock of their own.
+
+pub(crate) mod accept;
+pub(crate) mod business_day;
+pub(crate) mod lifecycle;
+pub(crate) mod pos;

@@ -1,0 +1,160 @@
+//! What the order service reads of its peers: stores, catalogs, connections; each cached for a moment.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use posmesh_kit::{Channel, Failure, failure, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
+use posmesh_pricing::CatalogIndex;
+use posmesh_proto::{
+    adapter::v1::{AdapterDescriptor, CapabilitySupport, pos_adapter_service_client::PosAdapterServiceClient},
+    catalog::v1::{GetCatalogRequest, catalog_service_client::CatalogServiceClient},
+    common::v1::{Product, ServiceMode},
+    router::v1::{Connection, ResolveConnectionRequest, router_service_client::RouterServiceClient},
+};
+use tokio::time::Instant;
+use tonic::{Code, Request, Status};
+
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was read this long ago still serves while the router does not answer.
+const STALE_LIMIT: Duration = Duration::from_secs(300);
+
+/// The services that the order service calls.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    /// StoreService.
+    pub store: Channel,
+    /// CatalogService.
+    pub catalog: Channel,
+    /// RouterService and PosAdapterService.
+    pub router: Channel,
+}
+
+/// A connection and what its adapter can do.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    pub(crate) descriptor: AdapterDescriptor,
+}
+
+impl Link {
+    /// Whether the adapter, or the POS, does this at all.
+    pub(crate) fn can(&self, capability: &str) -> bool {
+        let supported = |s| matches!(s, CapabilitySupport::Native | CapabilitySupport::Emulated);
+        self.descriptor.capabilities.iter().any(|c| c.name == capability && supported(c.support()))
+    }
+
+    /// The longest time after `not_after` in which a write may still take effect.
+    pub(crate) fn max_apply_delay(&self) -> Duration {
+        self.descriptor.max_apply_delay.as_ref().and_then(posmesh_kit::time::from_proto_duration).unwrap_or_default()
+    }
+}
+
+type Slot<T> = Arc<tokio::sync::Mutex<Option<(Instant, Arc<T>)>>>;
+type LinkKey = (String, i32, i32);
+
+/// Cached reads. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    pub(crate) stores: StoreCache,
+    pub(crate) adapter: PosAdapterServiceClient<Channel>,
+    catalog: CatalogServiceClient<Channel>,
+    router: RouterServiceClient<Channel>,
+    cache_age: Duration,
+    catalogs: Arc<Mutex<HashMap<String, Slot<CatalogIndex>>>>,
+    links: Arc<Mutex<HashMap<LinkKey, Slot<Link>>>>,
+}
+
+impl Reader {
+    pub(crate) fn new(peers: Peers, stores: StoreCache, cache_age: Duration) -> Self {
+        Self {
+            stores,
+            adapter: PosAdapterServiceClient::new(peers.router.clone()),
+            catalog: CatalogServiceClient::new(peers.catalog).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            router: RouterServiceClient::new(peers.router),
+            cache_age,
+            catalogs: Arc::default(),
+            links: Arc::default(),
+        }
+    }
+
+    /// The store's current catalog, at most `cache_age` old. The store must exist: the cache keeps an entry per store.
+    pub(crate) async fn catalog(&self, store_id: &str) -> Result<Arc<CatalogIndex>, Failure> {
+        let slot = slot(&self.catalogs, store_id.to_owned());
+        // Whoever holds the lock reads for all who wait.
+        let mut held = slot.lock().await;
+        let known = held.as_ref().map(|(_, index)| Arc::clone(index));
+        if let Some((at, index)) = &*held
+            && at.elapsed() < self.cache_age
+        {
+            return Ok(Arc::clone(index));
+        }
+        let known_version = known.as_ref().map_or(0, |index| index.catalog().version);
+        let mut request = Request::new(GetCatalogRequest { store_id: store_id.to_owned(), version: 0, known_version });
+        request.set_timeout(READ_TIMEOUT);
+        let answer = self.catalog.clone().get_catalog(request).await;
+        let answer = answer.map_err(|status| peer_failure("the catalog service", &status))?.into_inner();
+        let index = match (answer.catalog, known) {
+            (Some(catalog), _) => {
+                Arc::new(CatalogIndex::new(Arc::new(catalog)).map_err(|e| Failure::internal("a published catalog", e))?)
+            }
+            (None, Some(known)) => known,
+            (None, None) => return Err(Failure::internal("the catalog service sent no catalog", store_id)),
+        };
+        *held = Some((Instant::now(), Arc::clone(&index)));
+        Ok(index)
+    }
+
+    /// The connection that takes such orders.
+    pub(crate) async fn link(&self, store_id: &str, product: Product, mode: ServiceMode) -> Result<Arc<Link>, Failure> {
+        let slot = slot(&self.links, (store_id.to_owned(), product.into(), mode.into()));
+        let mut held = slot.lock().await;
+        if let Some((at, link)) = &*held
+            && at.elapsed() < self.cache_age
+        {
+            return Ok(Arc::clone(link));
+        }
+        let mut request = Request::new(ResolveConnectionRequest {
+            store_id: store_id.to_owned(),
+            product: product.into(),
+            service_mode: mode.into(),
+        });
+        request.set_timeout(READ_TIMEOUT);
+        match self.router.clone().resolve_connection(request).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                let link = Arc::new(Link {
+                    connection: answer.connection.unwrap_or_default(),
+                    descriptor: answer.descriptor.unwrap_or_default(),
+                });
+                *held = Some((Instant::now(), Arc::clone(&link)));
+                Ok(link)
+            }
+            Err(status) if failure::reason(&status) == "CONNECTION_NOT_FOUND" => {
+                let message = format!("the store {store_id:?} has no connection to a POS for this product and mode");
+                Err(Failure::new(Code::FailedPrecondition, "NO_CONNECTION", message).meta("store_id", store_id))
+            }
+            Err(status) => match &*held {
+                Some((at, link)) if at.elapsed() < STALE_LIMIT => Ok(Arc::clone(link)),
+                _ => Err(peer_failure("the router", &status)),
+            },
+        }
+    }
+}
+
+fn slot<K: std::hash::Hash + Eq, T>(slots: &Mutex<HashMap<K, Slot<T>>>, key: K) -> Slot<T> {
+    Arc::clone(slots.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
+}
+
+/// A peer's refusal that is meant for our caller goes on as it is; that it does not answer is said in our words.
+fn peer_failure(peer: &str, status: &Status) -> Failure {
+    let reason = failure::reason(status);
+    let ours = matches!(status.code(), Code::FailedPrecondition | Code::NotFound) && !reason.is_empty();
+    if ours {
+        return Failure::new(status.code(), reason, status.message());
+    }
+    let message = format!("{peer} does not answer: {}; nothing was taken, try again", status.message());
+    Failure::new(Code::Unavailable, "PEER_UNAVAILABLE", message).retry_after(Duration::from_secs(1))
+}

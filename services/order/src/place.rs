@@ -1,0 +1,281 @@
+//! Taking an order: everything that is checked, then one durable write, then the POS.
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::{Failure, call::Identity, telemetry, time};
+use posmesh_pricing::{Terms, default_service_mode, price_lines};
+use posmesh_proto::{
+    common::v1::{Product, ServiceMode},
+    order::v1::{
+        GetOrderRequest, Order, OrderLineInput, OrderPurpose, OrderState, PlaceOrderRequest, Quote, get_order_request,
+    },
+    store::v1::Store,
+};
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::{
+    dispatch::{Begun, Dispatcher},
+    domain::{
+        accept::{self, Facts},
+        business_day::business_date,
+        lifecycle::{self, Event},
+    },
+    error::{Error, overloaded},
+    hub::Subscription,
+    ledger::{Applied, Ledger},
+    peers::Reader,
+    storage::{NewOrder, Placement},
+};
+
+const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// A watcher reads by itself this often, in case no news reached it.
+pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders {
+    pub(crate) ledger: Ledger,
+    pub(crate) reader: Reader,
+    pub(crate) dispatcher: Dispatcher,
+}
+
+impl Orders {
+    /// What the lines cost now.
+    pub(crate) async fn quote(
+        &self,
+        store: &Store,
+        product: Product,
+        lines: &[OrderLineInput],
+    ) -> Result<Quote, Failure> {
+        let catalog = self.reader.catalog(&store.store_id).await?;
+        let terms = Terms { default_mode: default_service_mode(product), locales: &store.locales };
+        price_lines(&catalog, lines, terms).map_err(|problems| accept::from_problems(&problems))
+    }
+
+    /// Takes an order, and waits for the POS as long as the request asks.
+    pub(crate) async fn place(&self, who: &Identity, request: PlaceOrderRequest) -> Result<Order, Error> {
+        let wait = wait(&request)?;
+        let until = Instant::now() + wait;
+        let request_id = request.request_id.clone();
+        let refused = match self.take(who, request).await {
+            Ok((order, subscription)) => return self.wait_for_pos(who, order, subscription, until).await,
+            Err(error) => error,
+        };
+        // What was taken before stays taken, whatever speaks against it now.
+        let request_was_fine = !matches!(&refused, Error::Refused(f) if f.code() == Code::InvalidArgument);
+        if matches!(refused, Error::Refused(_)) && request_was_fine {
+            let known = self.ledger.storage.order_by_request(&who.tenant_id, &who.caller, &request_id).await?;
+            if let Some(order) = known {
+                let subscription = self.ledger.hub.subscribe(&order.order_id);
+                return self.wait_for_pos(who, order, subscription, until).await;
+            }
+        }
+        Err(refused)
+    }
+
+    async fn take(&self, who: &Identity, request: PlaceOrderRequest) -> Result<(Order, Subscription), Error> {
+        let now_ms = time::now_unix_ms();
+        let product = accept::check_request(&request, now_ms)?;
+        let store = self.reader.stores.get(&request.store_id).await?;
+        let policy = accept::policy(&store, product, purpose(&request))?;
+        let quote = self.quote(&store, product, &request.lines).await?;
+        accept::check_price(&request, &quote)?;
+        let mode = quote.lines.first().map_or(ServiceMode::Unspecified, |l| l.service_mode());
+        let link = self.reader.link(&request.store_id, product, mode).await?;
+        let permit = self.dispatcher.admit().ok_or_else(overloaded)?;
+
+        let deliver_within = policy
+            .deliver_within
+            .as_ref()
+            .and_then(time::from_proto_duration)
+            .filter(|d| !d.is_zero())
+            .unwrap_or(DEFAULT_DELIVER_WITHIN);
+        let facts = Facts {
+            quote,
+            policy,
+            business_date: business_date(&store, now_ms)
+                .ok_or_else(|| Failure::internal("a store's time zone is unknown here", &store.time_zone))?,
+            deliver_by_ms: now_ms.saturating_add(i64::try_from(deliver_within.as_millis()).unwrap_or(i64::MAX)),
+            now_ms,
+            traceparent: telemetry::traceparent(),
+        };
+        let (contact, request_id) = (request.guest_contact.clone(), request.request_id.clone());
+        let guest_name = contact.as_ref().map(|c| c.name.clone()).unwrap_or_default();
+        let request_hash = accept::request_hash(&request);
+        let mut order = accept::new_order(request, facts);
+        // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
+        let since = Instant::now();
+        let (attempt, lease) = self.dispatcher.next_attempt(1, Some(&link));
+        order.attempts.push(attempt);
+        order.set_state(OrderState::Sending);
+
+        let subscription = self.ledger.hub.subscribe(&order.order_id);
+        let new = NewOrder {
+            tenant_id: Arc::clone(&who.tenant_id),
+            caller: Arc::clone(&who.caller),
+            request_id,
+            request_hash,
+            order,
+            lease,
+            hold: deliver_within,
+            contact,
+        };
+        match self.ledger.place(new).await? {
+            Placement::Taken { order, check } => {
+                let order = *order;
+                self.ledger.tell(&Arc::new(order.clone()));
+                tracing::info!(order.id = %order.order_id, store.id = %order.store_id, state = ?order.state(), "taken");
+                if order.state() == OrderState::Sending {
+                    let tenant_id = Arc::clone(&who.tenant_id);
+                    let check = check.map(|c| *c);
+                    let order = order.clone();
+                    self.dispatcher.begin(Begun { tenant_id, order, check, guest_name, since, permit: Some(permit) });
+                }
+                Ok((order, subscription))
+            }
+            Placement::Known { order, same_request: true } => {
+                let subscription = self.ledger.hub.subscribe(&order.order_id);
+                Ok((*order, subscription))
+            }
+            Placement::Known { order, same_request: false } => {
+                let message = "this request_id was used for another order; choose a new one for a new order";
+                Err(Failure::new(Code::AlreadyExists, "REQUEST_ID_REUSED", message)
+                    .meta("order_id", &order.order_id)
+                    .violation("request_id", "was used with another body")
+                    .into())
+            }
+            Placement::CheckNotFound => Err(check_not_found().into()),
+            Placement::CheckClosed(check) => Err(check_closed(&check.check_id).into()),
+        }
+    }
+
+    /// Waits until the POS has answered, or the time is over, and tells the order as it is then.
+    async fn wait_for_pos(
+        &self,
+        who: &Identity,
+        order: Order,
+        mut subscription: Subscription,
+        until: Instant,
+    ) -> Result<Order, Error> {
+        let mut order = order;
+        while lifecycle::is_in_flight(order.state()) && Instant::now() < until {
+            let news = tokio::time::timeout_at(until.min(Instant::now() + READ_INTERVAL), subscription.next()).await;
+            match news {
+                Ok(Some(newer)) if newer.version > order.version => order = Arc::unwrap_or_clone(newer),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => {
+                    if let Some(read) = self.ledger.storage.order(&who.tenant_id, &order.order_id).await? {
+                        order = read;
+                    }
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// An order by either key.
+    pub(crate) async fn find(&self, who: &Identity, request: &GetOrderRequest) -> Result<Order, Error> {
+        let storage = &self.ledger.storage;
+        let (found, key) = match &request.key {
+            Some(get_order_request::Key::OrderId(id)) => (storage.order(&who.tenant_id, id).await?, id),
+            Some(get_order_request::Key::RequestId(id)) => {
+                (storage.order_by_request(&who.tenant_id, &who.caller, id).await?, id)
+            }
+            None => {
+                return Err(Failure::field("REQUIRED", "key", "give order_id or request_id").into());
+            }
+        };
+        found.ok_or_else(|| order_not_found(key).into())
+    }
+
+    /// Takes an order back that was not sent.
+    pub(crate) async fn cancel(&self, who: &Identity, order: Order) -> Result<Order, Error> {
+        let order = match self.dispatcher.end_unsent(&who.tenant_id, order, Event::CancelAsked).await? {
+            Applied::Changed { order, .. } | Applied::Unchanged(order) => order,
+        };
+        if order.state() == OrderState::Cancelled {
+            return Ok(Arc::unwrap_or_clone(order));
+        }
+        let message = format!(
+            "the order is {}: it was sent, so only the staff can take it back now",
+            order.state().as_str_name()
+        );
+        Err(Failure::new(Code::FailedPrecondition, "CANCEL_TOO_LATE", message)
+            .meta("order_id", &order.order_id)
+            .meta("state", order.state().as_str_name())
+            .into())
+    }
+
+    /// Cancels an order that has not arrived yet: its request_id is taken by a cancelled order without content.
+    pub(crate) async fn cancel_unseen(
+        &self,
+        who: &Identity,
+        request_id: String,
+        store_id: &str,
+        product: i32,
+    ) -> Result<Order, Error> {
+        accept::check_request_id(&request_id)?;
+        let product = accept::check_product(product)?;
+        let store = self.reader.stores.get(store_id).await?;
+        let now_ms = time::now_unix_ms();
+        let now = time::from_unix_ms(now_ms);
+        let order = Order {
+            order_id: uuid::Uuid::now_v7().to_string(),
+            store_id: store.store_id.clone(),
+            product: product.into(),
+            state: OrderState::Cancelled.into(),
+            version: 1,
+            business_date: business_date(&store, now_ms).unwrap_or_default(),
+            cause: "CANCELLED_BEFORE_SEEN".to_owned(),
+            create_time: Some(now),
+            update_time: Some(now),
+            ..Order::default()
+        };
+        let new = NewOrder {
+            tenant_id: Arc::clone(&who.tenant_id),
+            caller: Arc::clone(&who.caller),
+            request_id,
+            request_hash: Vec::new(),
+            order,
+            lease: Duration::ZERO,
+            hold: Duration::ZERO,
+            contact: None,
+        };
+        match self.ledger.place(new).await? {
+            Placement::Taken { order, .. } => Ok(*order),
+            // It arrived at the same moment.
+            Placement::Known { order, .. } => self.cancel(who, *order).await,
+            Placement::CheckNotFound | Placement::CheckClosed(_) => Err(check_not_found().into()),
+        }
+    }
+}
+
+fn purpose(request: &PlaceOrderRequest) -> OrderPurpose {
+    match request.purpose() {
+        OrderPurpose::Unspecified => OrderPurpose::Live,
+        known => known,
+    }
+}
+
+fn wait(request: &PlaceOrderRequest) -> Result<Duration, Failure> {
+    let Some(wait) = &request.wait else { return Ok(Duration::ZERO) };
+    match time::from_proto_duration(wait) {
+        Some(wait) if wait <= MAX_WAIT => Ok(wait),
+        _ => Err(Failure::field("OUT_OF_RANGE", "wait", "must be 0 to 30 s")),
+    }
+}
+
+pub(crate) fn order_not_found(key: &str) -> Failure {
+    Failure::new(Code::NotFound, "ORDER_NOT_FOUND", format!("there is no order {key:?}"))
+}
+
+pub(crate) fn check_not_found() -> Failure {
+    Failure::new(Code::NotFound, "CHECK_NOT_FOUND", "there is no such check; open one on the table first")
+}
+
+pub(crate) fn check_closed(check_id: &str) -> Failure {
+    let message = "the check is closed and takes no more rounds; open a new one on the table";
+    Failure::new(Code::FailedPrecondition, "CHECK_CLOSED", message).meta("check_id", check_id)
+}

@@ -1,0 +1,138 @@
+//! The gRPC surface.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::Stream;
+use posmesh_kit::{Failure, call};
+use posmesh_proto::order::v1::{
+    CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
+    GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
+    OpenCheckRequest, OpenCheckResponse, OrderPurpose, PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest,
+    QuoteOrderResponse, RequestBillRequest, RequestBillResponse, WatchOrderRequest, WatchOrderResponse,
+    cancel_order_request, get_order_request, order_service_server::OrderService,
+};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Code, Request, Response, Status};
+
+use crate::{checks::Checks, domain::accept, error::Error, list, place::Orders, watch};
+
+/// The service as tonic calls it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) orders: Orders,
+    pub(crate) checks: Checks,
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl OrderService for Service {
+    type WatchOrderStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send>>;
+
+    async fn quote_order(&self, request: Request<QuoteOrderRequest>) -> Result<Response<QuoteOrderResponse>, Status> {
+        let request = request.into_inner();
+        let product = accept::check_product(request.product)?;
+        let store = self.orders.reader.stores.get(&request.store_id).await?;
+        // A rehearsal may be quoted as well.
+        accept::policy(&store, product, OrderPurpose::Test)?;
+        let quote = self.orders.quote(&store, product, &request.lines).await?;
+        Ok(Response::new(QuoteOrderResponse { quote: Some(quote) }))
+    }
+
+    async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Result<Response<PlaceOrderResponse>, Status> {
+        let order = self.orders.place(&call::identity(), request.into_inner()).await?;
+        Ok(Response::new(PlaceOrderResponse { order: Some(order) }))
+    }
+
+    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
+        let order = self.orders.find(&call::identity(), request.get_ref()).await?;
+        Ok(Response::new(GetOrderResponse { order: Some(order) }))
+    }
+
+    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+        let request = request.into_inner();
+        self.orders.reader.stores.get(&request.store_id).await?;
+        let filter = list::order_filter(request)?;
+        let orders = self.orders.ledger.storage.orders(&call::identity().tenant_id, &filter).await;
+        Ok(Response::new(list::orders_page(orders.map_err(Error::from)?, filter.limit)))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        let request = request.into_inner();
+        let seen = watch::parse_resume_token(&request.resume_token)?;
+        let who = call::identity();
+        let key = Some(get_order_request::Key::OrderId(request.order_id));
+        let order = self.orders.find(&who, &GetOrderRequest { key }).await?;
+        let place = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| watch::too_many())?;
+        let stream = watch::watch(&self.orders.ledger, &self.tasks, &self.stop, who, order, seen, place);
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        let request = request.into_inner();
+        let who = call::identity();
+        let (key, request_id) = match request.key {
+            Some(cancel_order_request::Key::OrderId(id)) => (get_order_request::Key::OrderId(id), None),
+            Some(cancel_order_request::Key::RequestId(id)) => (get_order_request::Key::RequestId(id.clone()), Some(id)),
+            None => return Err(Failure::field("REQUIRED", "key", "give order_id or request_id").into()),
+        };
+        let found = self.orders.find(&who, &GetOrderRequest { key: Some(key) }).await;
+        let order = match (found, request_id) {
+            (Ok(order), _) => self.orders.cancel(&who, order).await?,
+            (Err(Error::Refused(f)), Some(id)) if f.code() == Code::NotFound => {
+                self.orders.cancel_unseen(&who, id, &request.store_id, request.product).await?
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        Ok(Response::new(CancelOrderResponse { order: Some(order) }))
+    }
+
+    async fn open_check(&self, request: Request<OpenCheckRequest>) -> Result<Response<OpenCheckResponse>, Status> {
+        let request = request.into_inner();
+        let store = self.orders.reader.stores.get(&request.store_id).await?;
+        accept::policy(&store, posmesh_proto::common::v1::Product::Table, OrderPurpose::Test)?;
+        let (check, joined) =
+            self.checks.open(&call::identity(), &store, &request.table_id, request.party_size).await?;
+        Ok(Response::new(OpenCheckResponse { check: Some(check), joined }))
+    }
+
+    async fn get_check(&self, request: Request<GetCheckRequest>) -> Result<Response<GetCheckResponse>, Status> {
+        let request = request.into_inner();
+        let who = call::identity();
+        let (check, bill) = if request.include_bill {
+            self.checks.get_with_bill(&who, &request.check_id).await?
+        } else {
+            (self.checks.get(&who, &request.check_id).await?, None)
+        };
+        Ok(Response::new(GetCheckResponse { check: Some(check), bill }))
+    }
+
+    async fn list_checks(&self, request: Request<ListChecksRequest>) -> Result<Response<ListChecksResponse>, Status> {
+        let request = request.into_inner();
+        self.orders.reader.stores.get(&request.store_id).await?;
+        let filter = list::check_filter(request)?;
+        let checks = self.orders.ledger.storage.checks(&call::identity().tenant_id, &filter).await;
+        Ok(Response::new(list::checks_page(checks.map_err(Error::from)?, filter.limit)))
+    }
+
+    async fn request_bill(
+        &self,
+        request: Request<RequestBillRequest>,
+    ) -> Result<Response<RequestBillResponse>, Status> {
+        let (check, bill) = self.checks.request_bill(&call::identity(), &request.get_ref().check_id).await?;
+        Ok(Response::new(RequestBillResponse { check: Some(check), bill }))
+    }
+
+    async fn close_check(&self, request: Request<CloseCheckRequest>) -> Result<Response<CloseCheckResponse>, Status> {
+        let check = self.checks.close_by_caller(&call::identity(), &request.get_ref().check_id).await?;
+        Ok(Response::new(CloseCheckResponse { check: Some(check) }))
+    }
+}

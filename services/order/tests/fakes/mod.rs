@@ -1,0 +1,198 @@
+//! The peers of the order service, scripted: one store, one small catalog, and a POS that does what the test says.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod peers;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use posmesh_kit::{
+    Channel,
+    server::{Mounted, ServerConfig},
+};
+use posmesh_order::{Config, Peers, mount_on, storage::Storage};
+use posmesh_proto::{
+    adapter::v1::{
+        FindOrderResponse, NotFound, Placed, PosOrder, SubmitOrderResponse, SubmitOutcome, find_order_response,
+        submit_outcome,
+    },
+    common::v1::{Evidence, EvidenceKind, Money, Product},
+    order::v1::{
+        Order, OrderLineInput, OrderState, PlaceOrderRequest, WatchOrderRequest,
+        order_service_client::OrderServiceClient,
+    },
+};
+use tokio::sync::Notify;
+use tonic::Status;
+
+pub(crate) const STORE: &str = "izakaya";
+pub(crate) const BEER: &str = "beer";
+pub(crate) const BEER_PRICE: i64 = 550;
+
+/// What the POS does with one submit.
+pub(crate) enum Act {
+    /// Takes the order and says so.
+    Take,
+    /// Takes the order; the answer is lost.
+    TakeAndLoseAnswer,
+    /// Loses the call before it reaches the POS, without proof.
+    Lose,
+    /// Answers this.
+    Answer(submit_outcome::Outcome),
+    /// Fails with this.
+    Fail(Status),
+    /// Waits until it is let go, then takes the order.
+    Hang(Arc<Notify>),
+}
+
+#[derive(Default)]
+pub(crate) struct PosState {
+    /// What happens to the next submits; then they are taken.
+    pub(crate) script: VecDeque<Act>,
+    /// What the POS has, by reference.
+    pub(crate) orders: HashMap<String, PosOrder>,
+    /// Every submit that arrived.
+    pub(crate) submits: Vec<PosOrder>,
+    /// Whether it can be asked.
+    pub(crate) find_broken: bool,
+    /// Whether absence proves anything.
+    pub(crate) find_proves_nothing: bool,
+    pub(crate) finds: usize,
+    pub(crate) open_checks: Vec<posmesh_proto::adapter::v1::PosCheck>,
+    pub(crate) price: i64,
+    pub(crate) sold_out: bool,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Pos {
+    pub(crate) state: Arc<Mutex<PosState>>,
+    pub(crate) submitted: Arc<Notify>,
+}
+
+impl Pos {
+    pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.lock().unwrap().script.extend(acts);
+    }
+
+    pub(crate) fn orders(&self) -> usize {
+        self.state.lock().unwrap().orders.len()
+    }
+
+    pub(crate) fn submits(&self) -> usize {
+        self.state.lock().unwrap().submits.len()
+    }
+
+    fn take(&self, order: PosOrder) -> Placed {
+        let mut state = self.state.lock().unwrap();
+        let number = state.orders.len() + 1;
+        state.orders.entry(order.reference.clone()).or_insert(order.clone());
+        placed(&order, number)
+    }
+}
+
+pub(crate) fn placed(order: &PosOrder, number: usize) -> Placed {
+    let reference = format!("pos-{}", order.reference);
+    Placed {
+        evidence: vec![Evidence {
+            kind: EvidenceKind::Pos.into(),
+            reference: reference.clone(),
+            ..Evidence::default()
+        }],
+        pos_order_reference: reference,
+        pos_check_reference: order.check.as_ref().map(|c| format!("pos-check-{}", c.table_id)).unwrap_or_default(),
+        display_number: format!("K{number}"),
+        total: order.expected_total.clone(),
+    }
+}
+
+pub(crate) fn outcome(outcome: submit_outcome::Outcome) -> SubmitOrderResponse {
+    SubmitOrderResponse {
+        outcome: Some(SubmitOutcome { outcome: Some(outcome) }),
+        connection_id: "till".into(),
+        ..SubmitOrderResponse::default()
+    }
+}
+
+pub(crate) fn not_found(authoritative: bool) -> FindOrderResponse {
+    FindOrderResponse { result: Some(find_order_response::Result::NotFound(NotFound { authoritative })) }
+}
+
+/// One replica of the order service and a client of it.
+pub(crate) struct Replica {
+    pub(crate) client: OrderServiceClient<Channel>,
+    pub(crate) mounted: Mounted,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.mounted.stop.cancel();
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        attempt_timeout: Duration::from_millis(400),
+        lease_margin: Duration::from_millis(100),
+        sweep_interval: Duration::from_millis(20),
+        retry_base: Duration::from_millis(20),
+        retry_cap: Duration::from_millis(200),
+        max_in_flight: 64,
+        max_watchers: 16,
+        cache_age: Duration::from_millis(50),
+        contact_retention: Duration::from_secs(3600),
+    }
+}
+
+pub(crate) fn replica(storage: Arc<dyn Storage>, pos: &Pos, config: &Config) -> Replica {
+    let server = ServerConfig::default();
+    let peers = peers::mounted(pos).channel(&server);
+    let peers = Peers { store: peers.clone(), catalog: peers.clone(), router: peers };
+    let mounted = mount_on(config, storage, peers);
+    Replica { client: OrderServiceClient::new(mounted.channel(&server)), mounted }
+}
+
+pub(crate) fn beer_to_go(request_id: &str) -> PlaceOrderRequest {
+    let in_an_hour = posmesh_kit::time::now_unix_ms() + 3_600_000;
+    PlaceOrderRequest {
+        request_id: request_id.into(),
+        store_id: STORE.into(),
+        product: Product::ToGo.into(),
+        lines: vec![beer(1)],
+        expected_total: Some(yen(BEER_PRICE)),
+        pickup_time: Some(posmesh_kit::time::from_unix_ms(in_an_hour)),
+        wait: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        ..PlaceOrderRequest::default()
+    }
+}
+
+pub(crate) fn beer(quantity: i32) -> OrderLineInput {
+    OrderLineInput { item_id: BEER.into(), quantity, ..OrderLineInput::default() }
+}
+
+pub(crate) fn yen(amount: i64) -> Money {
+    Money { currency_code: "JPY".into(), amount }
+}
+
+impl Replica {
+    pub(crate) async fn place(&self, request: PlaceOrderRequest) -> Result<Order, Status> {
+        Ok(self.client.clone().place_order(request).await?.into_inner().order.unwrap())
+    }
+
+    /// Follows the order until it is in this state.
+    pub(crate) async fn until(&self, order_id: &str, state: OrderState) -> Order {
+        let follow = async {
+            let request = WatchOrderRequest { order_id: order_id.into(), ..WatchOrderRequest::default() };
+            let mut changes = self.client.clone().watch_order(request).await.unwrap().into_inner();
+            loop {
+                let order = changes.message().await.unwrap().expect("the order ended otherwise").order.unwrap();
+                if order.state() == state {
+                    return order;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), follow).await.expect("the order never got there")
+    }
+}

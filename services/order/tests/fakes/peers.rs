@@ -1,0 +1,256 @@
+//! Store, catalog, router and adapter behind one in-process server.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, stream};
+use posmesh_kit::{Failure, cause, server::Mounted};
+use posmesh_proto::{
+    adapter::v1::{pos_adapter_service_server::*, *},
+    catalog::v1::{catalog_service_server::*, *},
+    common::v1::{LocalizedText, Product, ServiceMode},
+    router::v1::{router_service_server::*, *},
+    store::v1::{store_service_server::*, *},
+};
+use tonic::{Code, Request, Response, Status, service::Routes};
+
+use super::{Act, BEER, Pos, STORE, not_found, outcome, yen};
+
+type Answer<T> = Result<Response<T>, Status>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+pub(crate) fn mounted(pos: &Pos) -> Mounted {
+    let routes = Routes::new(StoreServiceServer::new(pos.clone()))
+        .add_service(CatalogServiceServer::new(pos.clone()))
+        .add_service(RouterServiceServer::new(pos.clone()))
+        .add_service(PosAdapterServiceServer::new(pos.clone()));
+    Mounted::new("peers", routes, Vec::new())
+}
+
+fn unused<T>() -> Answer<T> {
+    Err(Status::unimplemented("not part of this script"))
+}
+
+fn text(en: &str) -> Option<LocalizedText> {
+    Some(LocalizedText { texts: [("en".to_owned(), en.to_owned())].into() })
+}
+
+fn store() -> Store {
+    let policy = |product: Product| ProductPolicy {
+        product: product.into(),
+        deliver_within: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        ..ProductPolicy::default()
+    };
+    Store {
+        store_id: STORE.into(),
+        time_zone: "Asia/Tokyo".into(),
+        currency_code: "JPY".into(),
+        locales: vec!["en".into()],
+        lifecycle: StoreLifecycle::Live.into(),
+        product_policies: [Product::Table, Product::ToGo, Product::Kiosk].map(policy).to_vec(),
+        revision: 1,
+        ..Store::default()
+    }
+}
+
+impl Pos {
+    fn catalog(&self) -> Catalog {
+        let state = self.state.lock().unwrap();
+        let price = if state.price == 0 { super::BEER_PRICE } else { state.price };
+        Catalog {
+            store_id: STORE.into(),
+            version: 1 + price + i64::from(state.sold_out),
+            currency_code: "JPY".into(),
+            tax_rounding: Some(TaxRounding {
+                scope: TaxRoundingScope::Rate.into(),
+                direction: TaxRoundingDirection::Down.into(),
+            }),
+            tax_classes: vec![TaxClass {
+                id: "standard".into(),
+                name: text("Standard"),
+                included_in_price: true,
+                rates: vec![TaxRate { service_mode: ServiceMode::Unspecified.into(), rate_ppm: 100_000 }],
+            }],
+            items: vec![Item {
+                id: BEER.into(),
+                name: text("Beer"),
+                price: Some(yen(price)),
+                tax_class_id: "standard".into(),
+                available: !state.sold_out,
+                ..Item::default()
+            }],
+            tables: vec![Table { id: "t1".into(), name: "1".into(), ..Table::default() }],
+            ..Catalog::default()
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl StoreService for Pos {
+    type WatchStoresStream = Streamed<WatchStoresResponse>;
+
+    async fn get_store(&self, request: Request<GetStoreRequest>) -> Answer<GetStoreResponse> {
+        if request.get_ref().store_id != STORE {
+            return Err(Failure::new(Code::NotFound, "STORE_NOT_FOUND", "no such store").into());
+        }
+        Ok(Response::new(GetStoreResponse { store: Some(store()) }))
+    }
+    async fn watch_stores(&self, _: Request<WatchStoresRequest>) -> Answer<Self::WatchStoresStream> {
+        Ok(Response::new(Box::pin(stream::pending())))
+    }
+    async fn put_brand(&self, _: Request<PutBrandRequest>) -> Answer<PutBrandResponse> {
+        unused()
+    }
+    async fn get_brand(&self, _: Request<GetBrandRequest>) -> Answer<GetBrandResponse> {
+        unused()
+    }
+    async fn list_brands(&self, _: Request<ListBrandsRequest>) -> Answer<ListBrandsResponse> {
+        unused()
+    }
+    async fn put_store(&self, _: Request<PutStoreRequest>) -> Answer<PutStoreResponse> {
+        unused()
+    }
+    async fn list_stores(&self, _: Request<ListStoresRequest>) -> Answer<ListStoresResponse> {
+        unused()
+    }
+}
+
+#[tonic::async_trait]
+impl CatalogService for Pos {
+    async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Answer<GetCatalogResponse> {
+        let catalog = self.catalog();
+        let not_modified = request.get_ref().known_version == catalog.version;
+        Ok(Response::new(GetCatalogResponse { catalog: (!not_modified).then_some(catalog), not_modified }))
+    }
+    async fn get_menu(&self, _: Request<GetMenuRequest>) -> Answer<GetMenuResponse> {
+        unused()
+    }
+    async fn list_catalog_versions(
+        &self,
+        _: Request<ListCatalogVersionsRequest>,
+    ) -> Answer<ListCatalogVersionsResponse> {
+        unused()
+    }
+    async fn start_sync(&self, _: Request<StartSyncRequest>) -> Answer<StartSyncResponse> {
+        unused()
+    }
+    async fn get_sync_run(&self, _: Request<GetSyncRunRequest>) -> Answer<GetSyncRunResponse> {
+        unused()
+    }
+    async fn list_sync_runs(&self, _: Request<ListSyncRunsRequest>) -> Answer<ListSyncRunsResponse> {
+        unused()
+    }
+}
+
+#[tonic::async_trait]
+impl RouterService for Pos {
+    async fn resolve_connection(&self, _: Request<ResolveConnectionRequest>) -> Answer<ResolveConnectionResponse> {
+        let list_checks = Capability {
+            name: "LIST_CHECKS".into(),
+            support: CapabilitySupport::Native.into(),
+            ..Capability::default()
+        };
+        Ok(Response::new(ResolveConnectionResponse {
+            connection: Some(Connection { connection_id: "till".into(), revision: 1, ..Connection::default() }),
+            descriptor: Some(AdapterDescriptor { capabilities: vec![list_checks], ..AdapterDescriptor::default() }),
+        }))
+    }
+    async fn register_adapter(&self, _: Request<RegisterAdapterRequest>) -> Answer<RegisterAdapterResponse> {
+        unused()
+    }
+    async fn deregister_adapter(&self, _: Request<DeregisterAdapterRequest>) -> Answer<DeregisterAdapterResponse> {
+        unused()
+    }
+    async fn list_adapters(&self, _: Request<ListAdaptersRequest>) -> Answer<ListAdaptersResponse> {
+        unused()
+    }
+    async fn put_connection(&self, _: Request<PutConnectionRequest>) -> Answer<PutConnectionResponse> {
+        unused()
+    }
+    async fn get_connection(&self, _: Request<GetConnectionRequest>) -> Answer<GetConnectionResponse> {
+        unused()
+    }
+    async fn list_connections(&self, _: Request<ListConnectionsRequest>) -> Answer<ListConnectionsResponse> {
+        unused()
+    }
+    async fn delete_connection(&self, _: Request<DeleteConnectionRequest>) -> Answer<DeleteConnectionResponse> {
+        unused()
+    }
+}
+
+#[tonic::async_trait]
+impl PosAdapterService for Pos {
+    type PullCatalogStream = Streamed<PullCatalogResponse>;
+
+    async fn submit_order(&self, request: Request<SubmitOrderRequest>) -> Answer<SubmitOrderResponse> {
+        let order = request.into_inner().order.unwrap();
+        let act = {
+            let mut state = self.state.lock().unwrap();
+            state.submits.push(order.clone());
+            state.script.pop_front().unwrap_or(Act::Take)
+        };
+        self.submitted.notify_one();
+        match act {
+            Act::Take => Ok(Response::new(outcome(submit_outcome::Outcome::Placed(self.take(order))))),
+            Act::TakeAndLoseAnswer => {
+                self.take(order);
+                Err(Status::unavailable("connection reset"))
+            }
+            Act::Lose => Err(Status::unknown("connection reset")),
+            Act::Answer(answer) => Ok(Response::new(outcome(answer))),
+            Act::Fail(status) => Err(status),
+            Act::Hang(go) => {
+                go.notified().await;
+                Ok(Response::new(outcome(submit_outcome::Outcome::Placed(self.take(order)))))
+            }
+        }
+    }
+
+    async fn find_order(&self, request: Request<FindOrderRequest>) -> Answer<FindOrderResponse> {
+        let reference = request.into_inner().reference;
+        let mut state = self.state.lock().unwrap();
+        state.finds += 1;
+        if state.find_broken {
+            let failed = FindFailed { cause: cause::NETWORK_DOWN.into(), message: "no answer".into() };
+            return Ok(Response::new(FindOrderResponse { result: Some(find_order_response::Result::Failed(failed)) }));
+        }
+        let found = state.orders.get(&reference).map(|order| super::placed(order, 1));
+        Ok(Response::new(match found {
+            Some(placed) => FindOrderResponse { result: Some(find_order_response::Result::Found(placed)) },
+            None => not_found(!state.find_proves_nothing),
+        }))
+    }
+
+    async fn list_checks(&self, _: Request<ListChecksRequest>) -> Answer<ListChecksResponse> {
+        let checks = self.state.lock().unwrap().open_checks.clone();
+        Ok(Response::new(ListChecksResponse {
+            result: Some(list_checks_response::Result::Checks(PosChecks { checks })),
+        }))
+    }
+
+    async fn get_check(&self, request: Request<GetCheckRequest>) -> Answer<GetCheckResponse> {
+        let reference = request.into_inner().pos_check_reference;
+        let state = self.state.lock().unwrap();
+        let found = state.open_checks.iter().find(|c| c.pos_check_reference == reference).cloned();
+        let result = match found {
+            Some(check) => get_check_response::Result::Check(check),
+            None => get_check_response::Result::Failed(CheckFailed {
+                cause: cause::CHECK_NOT_FOUND.into(),
+                ..CheckFailed::default()
+            }),
+        };
+        Ok(Response::new(GetCheckResponse { result: Some(result) }))
+    }
+
+    async fn describe_adapter(&self, _: Request<DescribeAdapterRequest>) -> Answer<DescribeAdapterResponse> {
+        unused()
+    }
+    async fn probe_link(&self, _: Request<ProbeLinkRequest>) -> Answer<ProbeLinkResponse> {
+        unused()
+    }
+    async fn pull_catalog(&self, _: Request<PullCatalogRequest>) -> Answer<Self::PullCatalogStream> {
+        unused()
+    }
+    async fn request_bill(&self, _: Request<RequestBillRequest>) -> Answer<RequestBillResponse> {
+        unused()
+    }
+}
