@@ -1,0 +1,168 @@
+//! Records to catalog: pure.
+
+use std::collections::HashSet;
+
+use posmesh_proto::catalog::v1::{
+    Area, Catalog, Category, Item, Table, TaxRounding, TaxRoundingDirection, TaxRoundingScope, Tender, TenderKind,
+};
+
+use crate::{settings::Settings, tax::RoundingScope, till::Till};
+
+use super::{
+    modifiers::Groups,
+    names::{Named, Names},
+    records::{PaymentMethod, Records, Template, Variant},
+    tax_classes::TaxClasses,
+};
+
+/// Everything that the till sells. What cannot be told is left out and named in `warnings`.
+pub(super) fn build(
+    till: &Till,
+    settings: &Settings,
+    records: &Records,
+    names: &Names,
+    warnings: &mut Vec<String>,
+) -> Catalog {
+    let mut builder = Builder {
+        till,
+        records,
+        names,
+        classes: TaxClasses::new(&records.taxes, &records.here, &records.away, names),
+        groups: Groups::new(till, records, names),
+        category_ids: records.categories.iter().map(|category| category.id).collect(),
+        items: Vec::new(),
+    };
+    for template in &records.sellable {
+        builder.template(template, warnings);
+    }
+    let Builder { classes, groups, items, category_ids, .. } = builder;
+    for shared in classes.shared_rates() {
+        warnings.push(format!(
+            "taxes {shared}: they have one rate; Odoo rounds each by itself, so totals may differ by one minor unit"
+        ));
+    }
+    if till.config.cash_rounding {
+        warnings.push(format!("till {:?} rounds cash totals; the menu shows them unrounded", till.config.name));
+    }
+    for category in records.categories.iter().filter(|c| c.hour_after > 0.0 || c.hour_until < 24.0) {
+        let (from, until) = (category.hour_after, category.hour_until);
+        warnings.push(format!(
+            "category {:?}: the till sells it from {from} to {until} o'clock only, the menu shows it all day",
+            category.name
+        ));
+    }
+    let scope = match till.rounding {
+        RoundingScope::Rate => TaxRoundingScope::Rate,
+        RoundingScope::Line => TaxRoundingScope::Line,
+    };
+    Catalog {
+        currency_code: till.currency_code.clone(),
+        tax_rounding: Some(TaxRounding { scope: scope.into(), direction: TaxRoundingDirection::HalfUp.into() }),
+        categories: categories(records, names, &category_ids),
+        tax_classes: classes.into_classes(),
+        items,
+        modifier_groups: groups.groups.into_values().collect(),
+        areas: areas(records, names),
+        tables: tables(records),
+        tenders: records.payment_methods.iter().map(|method| tender(method, settings, names)).collect(),
+        ..Catalog::default()
+    }
+}
+
+struct Builder<'a> {
+    till: &'a Till,
+    records: &'a Records,
+    names: &'a Names,
+    classes: TaxClasses<'a>,
+    groups: Groups<'a>,
+    category_ids: HashSet<i64>,
+    items: Vec<Item>,
+}
+
+impl Builder<'_> {
+    fn template(&mut self, template: &Template, warnings: &mut Vec<String>) {
+        let records = self.records;
+        let variants: Vec<&Variant> =
+            records.variants.iter().filter(|v| v.active && v.template_id() == template.id).collect();
+        if variants.is_empty() {
+            warnings.push(format!(
+                "product {:?}: left out, it has no variant yet; sell it once at the till",
+                template.name
+            ));
+        }
+        for variant in variants {
+            match self.item(template, variant, warnings) {
+                Ok(item) => self.items.push(item),
+                Err(why) => warnings.push(format!("product {:?}: left out, {why}", template.name)),
+            }
+        }
+    }
+
+    fn item(&mut self, template: &Template, variant: &Variant, warnings: &mut Vec<String>) -> Result<Item, String> {
+        if template.to_weight {
+            return Err("it is sold by weight".to_owned());
+        }
+        let price = self.records.prices.price(variant);
+        let price = self.till.to_minor(price).ok_or_else(|| self.groups.too_fine(price))?;
+        if price < 0 {
+            return Err("its price is negative".to_owned());
+        }
+        let (tax_class_id, modifier_group_ids) = if template.is_combo() {
+            let per_line = self.till.rounding == RoundingScope::Line;
+            let combo = self.groups.of_combo(template, price, per_line, &mut self.classes, warnings)?;
+            (combo.tax_class_id, combo.group_ids)
+        } else {
+            (self.classes.class_of(&template.taxes_id)?, self.groups.of_template(template, warnings)?)
+        };
+        let values = &variant.product_template_variant_value_ids;
+        let category_ids = template.pos_categ_ids.iter().filter(|id| self.category_ids.contains(id));
+        Ok(Item {
+            id: variant.id.to_string(),
+            name: self.names.with_values(Named::Template, template.id, values),
+            description: self.names.text(Named::Description, template.id),
+            category_ids: category_ids.map(ToString::to_string).collect(),
+            price: Some(self.till.money(price)),
+            tax_class_id,
+            modifier_group_ids,
+            available: template.self_order_available,
+            sort_order: i32::try_from(self.items.len()).unwrap_or(i32::MAX),
+        })
+    }
+}
+
+fn categories(records: &Records, names: &Names, published: &HashSet<i64>) -> Vec<Category> {
+    let parent = |link: &crate::wire::Link| published.contains(&link.0).then(|| link.0.to_string());
+    let category = |category: &super::records::Category| Category {
+        id: category.id.to_string(),
+        name: names.text(Named::Category, category.id),
+        parent_category_id: category.parent_id.as_ref().and_then(parent).unwrap_or_default(),
+        sort_order: category.sequence,
+    };
+    records.categories.iter().map(category).collect()
+}
+
+fn areas(records: &Records, names: &Names) -> Vec<Area> {
+    records.floors.iter().map(|floor| Area { id: floor.id.to_string(), name: Some(names.plain(&floor.name)) }).collect()
+}
+
+fn tables(records: &Records) -> Vec<Table> {
+    let table = |table: &super::records::Table| Table {
+        id: table.id.to_string(),
+        name: table.table_number.to_string(),
+        area_id: table.floor_id.as_ref().map(|link| link.0.to_string()).unwrap_or_default(),
+        seats: table.seats.max(0),
+    };
+    records.tables.iter().map(table).collect()
+}
+
+fn tender(method: &PaymentMethod, settings: &Settings, names: &Names) -> Tender {
+    let external = settings.external_payment_method.as_ref();
+    let kind = match method.kind.as_str() {
+        "pay_later" => TenderKind::Account,
+        _ if external.is_some_and(|wanted| wanted.is(method.id, &method.name)) => TenderKind::External,
+        "cash" => TenderKind::Cash,
+        "bank" => TenderKind::Card,
+        _ => TenderKind::Unspecified,
+    };
+    Tender { id: method.id.to_string(), name: names.text(Named::PaymentMethod, method.id), kind: kind.into() }
+}

@@ -1,0 +1,137 @@
+//! What this adapter, and Odoo behind it, can and cannot do.
+
+use std::time::Duration;
+
+use posmesh_kit::time;
+use posmesh_proto::{
+    adapter::v1::{
+        AdapterDescriptor, Capability, CapabilitySupport, CheckOpening, Find, FindKind, Idempotency, IdempotencyKind,
+        Limits, PaymentAtSubmit,
+    },
+    common::v1::{EvidenceKind, Product},
+};
+
+use crate::settings::{API_KEY, SCHEMA};
+
+/// Odoo ends a request after `limit_time_real`, 120 s unless changed: nothing of it lands later.
+const MAX_APPLY_DELAY: Duration = Duration::from_secs(120);
+/// A probe is two to four reads of some 10 ms.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// An order of so many lines took 1.4 s on two cores.
+const MAX_LINES: i32 = 500;
+/// The longest note that was stored and read back.
+const MAX_NOTE_CHARS: i32 = 5_000;
+/// A UUID.
+const MAX_REFERENCE_CHARS: i32 = 36;
+/// Reads run beside each other; writes to one till run one by one in any case.
+const MAX_CONCURRENT_CALLS: i32 = 4;
+
+/// The facts, constant for the life of the process.
+pub(crate) fn descriptor() -> AdapterDescriptor {
+    AdapterDescriptor {
+        vendor: "odoo".to_owned(),
+        adapter_version: env!("CARGO_PKG_VERSION").to_owned(),
+        supported_pos_versions: "Odoo 19 (Community or Enterprise) with the modules point_of_sale and pos_restaurant"
+            .to_owned(),
+        capabilities: capabilities(),
+        limits: Some(Limits {
+            max_lines: MAX_LINES,
+            max_reference_chars: MAX_REFERENCE_CHARS,
+            max_note_chars: MAX_NOTE_CHARS,
+            charset: "utf-8".to_owned(),
+            max_concurrent_calls: MAX_CONCURRENT_CALLS,
+            max_calls_per_second: 0.0,
+        }),
+        idempotency: Some(Idempotency { kind: IdempotencyKind::Forever.into(), window: None }),
+        find: Some(Find { kind: FindKind::ByReference.into(), authoritative: true }),
+        max_apply_delay: Some(time::to_proto_duration(MAX_APPLY_DELAY)),
+        evidence: vec![EvidenceKind::Pos.into()],
+        check_opening: CheckOpening::WithFirstRound.into(),
+        payment_at_submit: PaymentAtSubmit::Optional.into(),
+        settings_schema: SCHEMA.to_owned(),
+        credential_names: vec![API_KEY.to_owned()],
+        products: vec![Product::Table.into(), Product::ToGo.into(), Product::Kiosk.into()],
+        min_probe_interval: Some(time::to_proto_duration(MIN_PROBE_INTERVAL)),
+    }
+}
+
+fn capabilities() -> Vec<Capability> {
+    use CapabilitySupport::{Emulated, Manual, Native};
+    let capability = |name: &str, support: CapabilitySupport, note: &str| Capability {
+        name: name.to_owned(),
+        support: support.into(),
+        note: note.to_owned(),
+    };
+    vec![
+        capability(
+            "SUBMIT_ORDER",
+            Native,
+            "Odoo keeps the prices that it is sent: an order is booked at the prices of the menu that it was made from, \
+             and refused if Odoo's taxes of now make another total of them",
+        ),
+        capability("FIND_ORDER", Native, "by the uuid of each line, unique in the whole database"),
+        capability(
+            "PULL_CATALOG",
+            Native,
+            "left out, with a warning: products by weight, several or fixed taxes on one product, choices that exclude \
+             each other or ask for a text, combos of differently taxed parts",
+        ),
+        capability("LIST_CHECKS", Native, ""),
+        capability("GET_CHECK", Native, ""),
+        capability(
+            "REQUEST_BILL",
+            Emulated,
+            "as an internal note on the order, which the till shows and counts as a change of the table; Odoo has no \
+             request of its own. If staff send the change to the kitchen, the note prints there too",
+        ),
+        capability("LINE_NOTE", Native, "as the line's customer note, printed on the kitchen ticket"),
+        capability(
+            "PICKUP_TIME",
+            Native,
+            "as the time of the order's preset; set takeaway_preset to one that uses time",
+        ),
+        capability(
+            "TENDER_AT_SUBMIT",
+            Native,
+            "booked on external_payment_method; the tenders must settle the whole order",
+        ),
+        capability("NESTED_MODIFIERS", Native, "combos: the attributes of the chosen products; two levels, no more"),
+        capability(
+            "PRINT_KITCHEN_TICKET",
+            Manual,
+            "Tickets are printed by the till's browser alone: an order shows at the till at once, and a person presses \
+             Order there to print it",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_settings_schema_is_json_and_names_every_setting() {
+        let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+        let named: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        let whole = serde_json::json!({
+            "base_url": "http://pos", "database": "d", "pos_config": 4, "external_payment_method": "Card",
+            "languages": {"ja_JP": "ja"}, "takeaway_fiscal_position": 2, "takeaway_preset": 2, "bill_request_text": "会計"
+        });
+        let mut ours: Vec<&String> = whole.as_object().unwrap().keys().collect();
+        ours.sort();
+        let mut named = named.clone();
+        named.sort();
+        assert_eq!(named, ours);
+        // The type refuses what it does not know, so this proves that the schema holds nothing else.
+        let _: crate::settings::Settings = serde_json::from_value(whole).unwrap();
+    }
+
+    #[test]
+    fn what_staff_must_do_or_see_is_told() {
+        for capability in descriptor().capabilities {
+            let native = capability.support() == CapabilitySupport::Native;
+            assert!(native || !capability.note.is_empty(), "{}", capability.name);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Whether Odoo has an order.
+
+use posmesh_adapter_kit::PosError;
+use posmesh_kit::Failure;
+use posmesh_proto::adapter::v1::{FindOrderRequest, NotFound, PartlyFound, find_order_response::Result as Found};
+
+use crate::{api::Api, orders, settings::Settings, till::Till};
+
+/// Looks by the uuids of the lines, wherever the staff may have moved them.
+pub(crate) async fn find(api: &Api<'_>, settings: &Settings, request: &FindOrderRequest) -> Result<Found, PosError> {
+    if request.line_ids.is_empty() {
+        let message = "is empty; Odoo keeps an order's lines, but not its reference";
+        return Err(Failure::field("REQUIRED", "line_ids", message).into());
+    }
+    api.require_supported().await?;
+    let till = Till::read(api, &settings.pos_config).await?;
+    let uuids: Vec<&str> = request.line_ids.iter().map(String::as_str).collect();
+    let held = orders::held(api, &till, &uuids).await?;
+    let Some(placed) = held.placed(api, &till).await? else {
+        return Ok(Found::NotFound(NotFound { authoritative: true }));
+    };
+    let (there, missing) = held.split(&uuids);
+    if missing.is_empty() {
+        return Ok(Found::Found(placed));
+    }
+    let owned = |uuids: Vec<&str>| uuids.into_iter().map(str::to_owned).collect();
+    Ok(Found::PartlyFound(PartlyFound {
+        found_line_ids: owned(there),
+        missing_line_ids: owned(missing),
+        placed: Some(placed),
+    }))
+}
