@@ -1,0 +1,11 @@
+//! The rules: which connection serves what, which instance serves a connection, and what may be registered. Pure.
+
+mod check;
+mod rendezvous;
+mod schema;
+mod selection;
+
+pub(crate) use check::{Violation, check_connection, check_credentials, check_id, check_registration};
+pub(crate) use rendezvous::rank;
+pub(crate) use schema::check_settings;
+pub(crate) use selection::{overlaps, select};

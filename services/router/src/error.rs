@@ -1,0 +1,113 @@
+//! Why a call is refused, and how that is told.
+
+use std::time::Duration;
+
+use posmesh_kit::{Failure, cause};
+use tonic::{Code, Status};
+
+use crate::{domain::Violation, sealing::SealError, storage::StorageError};
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Never empty.
+    #[error("{}", told(.0))]
+    Invalid(Vec<Violation>),
+    #[error("the context is the router's to set; name a target instead")]
+    ContextNotAllowed,
+    #[error("there is no connection {0}")]
+    ConnectionNotFound(String),
+    #[error("no adapter of the vendor {vendor:?} has ever registered; start one first")]
+    AdapterNotRegistered { vendor: String },
+    #[error(
+        "the connection {connection_id:?} is at revision {current}, not {expected}; read it again and put your change on top"
+    )]
+    RevisionConflict { connection_id: String, expected: i64, current: i64 },
+    #[error(
+        "the connection {connection_id:?} already serves that product and mode in the store; change or delete it first"
+    )]
+    Overlaps { connection_id: String },
+    #[error("no instance of the adapter {vendor:?} is alive that serves the connection {connection_id:?}")]
+    AdapterDown { vendor: String, connection_id: String },
+    #[error("the router cannot read its database to find out: try again")]
+    Unread,
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Invalid(vec![violation])
+    }
+}
+
+impl From<Vec<Violation>> for Error {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let new = |code, reason| Failure::new(code, reason, &message);
+        let failure = match error {
+            Error::Invalid(violations) => invalid(violations),
+            Error::ContextNotAllowed => Failure::field("CONTEXT_NOT_ALLOWED", "context", message),
+            Error::ConnectionNotFound(_) => new(Code::NotFound, "CONNECTION_NOT_FOUND"),
+            Error::AdapterNotRegistered { vendor } => {
+                new(Code::FailedPrecondition, "ADAPTER_NOT_REGISTERED").meta("vendor", vendor)
+            }
+            Error::RevisionConflict { current, .. } => {
+                new(Code::Aborted, "REVISION_CONFLICT").meta("current_revision", current.to_string())
+            }
+            Error::Overlaps { connection_id } => {
+                new(Code::AlreadyExists, "CONNECTION_OVERLAPS").meta("connection_id", connection_id)
+            }
+            Error::AdapterDown { .. } => {
+                Failure::not_handed_over(cause::ADAPTER_DOWN, message).retry_after(RETRY_AFTER)
+            }
+            Error::Unread => Failure::not_handed_over(cause::UNKNOWN, message).retry_after(RETRY_AFTER),
+            Error::Seal(error) => {
+                tracing::error!(%error, "credentials cannot be used");
+                Failure::not_handed_over(cause::MISCONFIGURED, message)
+            }
+            Error::Storage(StorageError::Unavailable(source)) => {
+                tracing::warn!(error = %source, "the router's database does not answer");
+                let message = "the router's database does not answer; nothing was written";
+                Failure::new(Code::Unavailable, "DATABASE_UNAVAILABLE", message).retry_after(RETRY_AFTER)
+            }
+            Error::Storage(StorageError::OutcomeUnknown(source)) => {
+                tracing::warn!(error = %source, "the router's database broke off during a commit");
+                let message = "whether this was written is unknown; read it again before you repeat it";
+                Failure::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).retry_after(RETRY_AFTER)
+            }
+            Error::Storage(error @ (StorageError::Refused(_) | StorageError::Unreadable(_))) => {
+                Failure::internal("the router's database", error)
+            }
+        };
+        failure.into()
+    }
+}
+
+/// One failure for all violations. Its reason is that of the first; each description begins with its own.
+fn invalid(violations: Vec<Violation>) -> Failure {
+    let first = violations.first().map_or("INVALID_ARGUMENT", |first| first.reason);
+    let failure = Failure::new(Code::InvalidArgument, first, told(&violations));
+    violations
+        .into_iter()
+        .fold(failure, |failure, v| failure.violation(v.field, format!("{}: {}", v.reason, v.message)))
+}
+
+fn told(violations: &[Violation]) -> String {
+    let each: Vec<String> = violations.iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
+    each.join("; ")
+}
+
+/// A name as it may be told: what is none may be of any length.
+pub(crate) fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
+}

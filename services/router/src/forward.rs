@@ -1,0 +1,250 @@
+//! PosAdapterService in front of all adapters: finds the connection, adds its context, picks the instance, forwards.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, StreamExt as _};
+use posmesh_kit::{Channel, Failure, call, cause, server::MAX_MESSAGE_BYTES, time};
+use posmesh_proto::adapter::v1::{
+    DescribeAdapterRequest, DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest,
+    GetCheckResponse, ListChecksRequest, ListChecksResponse, NotHandedOver, PosContext, PosTarget, ProbeLinkRequest,
+    ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, RequestBillRequest, RequestBillResponse,
+    SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome,
+    pos_adapter_service_client::PosAdapterServiceClient,
+    pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
+    submit_outcome::Outcome,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    directory::Directory,
+    domain::Violation,
+    error::Error,
+    outcome::{Verdict, in_doubt, read_failed, relayed, verdict},
+    sealing::Vault,
+    snapshot::{Instance, Link},
+};
+
+/// Instances that one call tries at most.
+const MAX_TRIES: usize = 3;
+
+type Client = PosAdapterServiceClient<Channel>;
+
+/// Whether a call that may have reached an adapter may be made again at another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// It only reads.
+    Harmless,
+    /// It writes: what became of it is for the caller to find out.
+    Never,
+}
+
+pub(crate) struct Forwarder {
+    directory: Arc<Directory>,
+    vault: Arc<Vault>,
+    stop: CancellationToken,
+}
+
+/// A connection, its context, and the instances to call in turn.
+struct Route {
+    link: Arc<Link>,
+    context: PosContext,
+    instances: Vec<Arc<Instance>>,
+}
+
+impl Forwarder {
+    pub(crate) fn new(directory: Arc<Directory>, vault: Arc<Vault>, stop: CancellationToken) -> Self {
+        Self { directory, vault, stop }
+    }
+
+    pub(crate) fn into_server(self) -> PosAdapterServiceServer<Self> {
+        PosAdapterServiceServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    async fn route(&self, target: Option<&PosTarget>, context: Option<&PosContext>) -> Result<Route, Error> {
+        if context.is_some() {
+            return Err(Error::ContextNotAllowed);
+        }
+        let named = |target: &&PosTarget| !target.store_id.is_empty() || !target.connection_id.is_empty();
+        let target = target
+            .filter(named)
+            .ok_or_else(|| Violation::new("REQUIRED", "target", "name the store, or the very connection"))?;
+        let link = self.directory.find(&call::identity().tenant_id, target).await?;
+        let context = self.context(&link)?;
+        let instances = self.directory.instances(&link).await?;
+        Ok(Route { link, context, instances })
+    }
+
+    fn context(&self, link: &Link) -> Result<PosContext, Error> {
+        let connection = &link.stored.connection;
+        let credentials = match &link.stored.credentials {
+            Some(sealed) => self.vault.open(&link.tenant_id, &connection.connection_id, sealed)?,
+            None => Default::default(),
+        };
+        Ok(PosContext {
+            tenant_id: link.tenant_id.clone(),
+            connection_id: connection.connection_id.clone(),
+            store_id: connection.store_id.clone(),
+            revision: connection.revision,
+            settings_json: connection.settings_json.clone(),
+            credentials: credentials.into_iter().collect(),
+        })
+    }
+
+    /// Calls the connection's instance; another one if the first provably did not get the call, or if the call may be
+    /// repeated. An instance that could not be talked to leaves the routing.
+    async fn call<Q, A, F>(
+        &self,
+        route: &Route,
+        repeat: Repeat,
+        request: Q,
+        method: impl Fn(Client, Q) -> F,
+    ) -> Result<(A, Arc<Instance>), Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut last = None;
+        for instance in route.instances.iter().take(MAX_TRIES) {
+            let status = match method(instance.client.clone(), request.clone()).await {
+                Ok(answer) => return Ok((answer.into_inner(), Arc::clone(instance))),
+                Err(status) => status,
+            };
+            match verdict(&status) {
+                Verdict::Answered => return Err(relayed(&status)),
+                Verdict::NotSent => {
+                    self.directory.eject(instance, status.message());
+                    let message =
+                        format!("no adapter of {:?} can be reached: {}", route.link.vendor(), status.message());
+                    last = Some(Failure::not_handed_over(cause::ADAPTER_DOWN, message).into());
+                }
+                Verdict::Broken => {
+                    self.directory.eject(instance, status.message());
+                    if repeat == Repeat::Never {
+                        return Err(in_doubt(&status));
+                    }
+                    last = Some(read_failed(&status));
+                }
+                Verdict::NoAnswer => {
+                    // It may hang, or just be slow: it is left out only where another one can stand in.
+                    if route.instances.len() > 1 {
+                        self.directory.eject(instance, status.message());
+                    }
+                    return Err(relayed(&status));
+                }
+            }
+        }
+        // `instances` is never empty, so the loop has set it.
+        Err(last.unwrap_or_else(|| Status::internal("no instance was called")))
+    }
+}
+
+/// Routes a request, puts the context into it, and forwards it.
+macro_rules! forward {
+    ($self:ident, $request:ident, $repeat:ident, $method:ident) => {{
+        let mut request = $request.into_inner();
+        let route = $self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        request.context = Some(route.context.clone());
+        let call = |mut client: Client, request| async move { client.$method(request).await };
+        let (answer, _) = $self.call(&route, Repeat::$repeat, request, call).await?;
+        Ok(Response::new(answer))
+    }};
+}
+
+#[tonic::async_trait]
+impl PosAdapterService for Forwarder {
+    async fn describe_adapter(
+        &self,
+        request: Request<DescribeAdapterRequest>,
+    ) -> Result<Response<DescribeAdapterResponse>, Status> {
+        let request = request.into_inner();
+        let route = self.route(request.target.as_ref(), None).await?;
+        let call = |mut client: Client, request| async move { client.describe_adapter(request).await };
+        let (answer, _) = self.call(&route, Repeat::Harmless, request, call).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn probe_link(&self, request: Request<ProbeLinkRequest>) -> Result<Response<ProbeLinkResponse>, Status> {
+        forward!(self, request, Harmless, probe_link)
+    }
+
+    async fn submit_order(
+        &self,
+        request: Request<SubmitOrderRequest>,
+    ) -> Result<Response<SubmitOrderResponse>, Status> {
+        let mut request = request.into_inner();
+        let route = self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        let not_after = request
+            .not_after
+            .ok_or_else(|| Failure::field("REQUIRED", "not_after", "say until when it may be written"))?;
+        request.context = Some(route.context.clone());
+        // Looked at before each try: the one before may have taken its time.
+        let call = |mut client: Client, request| async move {
+            if time::until(&not_after).is_zero() {
+                return Ok(Response::new(not_after_passed()));
+            }
+            client.submit_order(request).await
+        };
+        let (mut answer, _) = self.call(&route, Repeat::Never, request, call).await?;
+        answer.connection_id = route.context.connection_id;
+        answer.connection_revision = route.context.revision;
+        Ok(Response::new(answer))
+    }
+
+    async fn find_order(&self, request: Request<FindOrderRequest>) -> Result<Response<FindOrderResponse>, Status> {
+        forward!(self, request, Harmless, find_order)
+    }
+
+    type PullCatalogStream = Pin<Box<dyn Stream<Item = Result<PullCatalogResponse, Status>> + Send>>;
+
+    /// Each piece is taken from the adapter only when the caller takes it. A stream that the router's shutdown ends has no
+    /// `end`.
+    async fn pull_catalog(
+        &self,
+        request: Request<PullCatalogRequest>,
+    ) -> Result<Response<Self::PullCatalogStream>, Status> {
+        let mut request = request.into_inner();
+        let route = self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        request.context = Some(route.context.clone());
+        let call = |mut client: Client, request| async move { client.pull_catalog(request).await };
+        let (pieces, instance) = self.call(&route, Repeat::Harmless, request, call).await?;
+        let directory = Arc::clone(&self.directory);
+        let pieces = pieces.map(move |piece| {
+            piece.map_err(|status| match verdict(&status) {
+                Verdict::NotSent | Verdict::Broken => {
+                    directory.eject(&instance, status.message());
+                    read_failed(&status)
+                }
+                Verdict::Answered | Verdict::NoAnswer => relayed(&status),
+            })
+        });
+        Ok(Response::new(Box::pin(pieces.take_until(self.stop.clone().cancelled_owned()))))
+    }
+
+    async fn list_checks(&self, request: Request<ListChecksRequest>) -> Result<Response<ListChecksResponse>, Status> {
+        forward!(self, request, Harmless, list_checks)
+    }
+
+    async fn get_check(&self, request: Request<GetCheckRequest>) -> Result<Response<GetCheckResponse>, Status> {
+        forward!(self, request, Harmless, get_check)
+    }
+
+    /// Never repeated: it may print.
+    async fn request_bill(
+        &self,
+        request: Request<RequestBillRequest>,
+    ) -> Result<Response<RequestBillResponse>, Status> {
+        forward!(self, request, Never, request_bill)
+    }
+}
+
+fn not_after_passed() -> SubmitOrderResponse {
+    let proof = NotHandedOver {
+        cause: cause::NOT_AFTER_PASSED.to_owned(),
+        message: "the time until which the order may be written is over".to_owned(),
+    };
+    let outcome = Some(SubmitOutcome { outcome: Some(Outcome::NotHandedOver(proof)) });
+    SubmitOrderResponse { outcome, ..SubmitOrderResponse::default() }
+}

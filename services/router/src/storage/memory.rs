@@ -1,0 +1,160 @@
+//! In memory, for tests and simulation: deterministic, nothing survives the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use posmesh_kit::time;
+use posmesh_proto::{
+    adapter::v1::AdapterDescriptor,
+    router::v1::{Connection, RegisterAdapterRequest},
+};
+use tokio::time::Instant;
+
+use super::{ChangedConnection, LiveInstance, Put, Storage, StorageError, StoredConnection, millis, next_connection};
+
+/// The storage in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    instances: BTreeMap<String, Leased>,
+    descriptors: BTreeMap<String, AdapterDescriptor>,
+    connections: BTreeMap<(String, String), Row>,
+    last_change: i64,
+}
+
+#[derive(Debug)]
+struct Leased {
+    instance: LiveInstance,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Row {
+    revision: i64,
+    change: i64,
+    stored: Option<StoredConnection>,
+}
+
+impl MemoryStorage {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn live(&self, tenant_id: &str) -> impl Iterator<Item = &StoredConnection> {
+        let rows = self.connections.iter().filter(move |((tenant, _), _)| tenant == tenant_id);
+        rows.filter_map(|(_, row)| row.stored.as_ref())
+    }
+}
+
+fn key(tenant_id: &str, connection_id: &str) -> (String, String) {
+    (tenant_id.to_owned(), connection_id.to_owned())
+}
+
+#[tonic::async_trait]
+impl Storage for MemoryStorage {
+    async fn register(&self, registration: &RegisterAdapterRequest, lease: Duration) -> Result<(), StorageError> {
+        let mut state = self.state();
+        let id = registration.instance_id.clone();
+        let renewals = state.instances.get(&id).map_or(0, |leased| leased.instance.renewals) + 1;
+        let lease_expire_ms = time::now_unix_ms().saturating_add(millis(lease));
+        let instance = LiveInstance { registration: registration.clone(), renewals, lease_expire_ms };
+        state.instances.insert(id, Leased { instance, until: Instant::now() + lease });
+        if let Some(descriptor) = &registration.descriptor {
+            state.descriptors.insert(descriptor.vendor.clone(), descriptor.clone());
+        }
+        Ok(())
+    }
+
+    async fn deregister(&self, instance_id: &str) -> Result<(), StorageError> {
+        self.state().instances.remove(instance_id);
+        Ok(())
+    }
+
+    async fn live_instances(&self) -> Result<Vec<LiveInstance>, StorageError> {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.instances.retain(|_, leased| leased.until > now);
+        Ok(state.instances.values().map(|leased| leased.instance.clone()).collect())
+    }
+
+    async fn descriptors(&self) -> Result<Vec<AdapterDescriptor>, StorageError> {
+        Ok(self.state().descriptors.values().cloned().collect())
+    }
+
+    async fn put_connection(&self, tenant_id: &str, stored: StoredConnection) -> Result<Put, StorageError> {
+        let StoredConnection { connection, credentials } = stored;
+        let mut state = self.state();
+        let key = key(tenant_id, &connection.connection_id);
+        let row = state.connections.get(&key).map(|row| (row.revision, row.stored.is_some()));
+        let others: Vec<Connection> = state
+            .live(tenant_id)
+            .map(|stored| &stored.connection)
+            .filter(|other| other.store_id == connection.store_id)
+            .cloned()
+            .collect();
+        let put = next_connection(connection, row, &others);
+        let Put::Written(connection) = &put else { return Ok(put) };
+        state.last_change += 1;
+        let (revision, change) = (connection.revision, state.last_change);
+        let stored = Some(StoredConnection { connection: connection.clone(), credentials });
+        state.connections.insert(key, Row { revision, change, stored });
+        Ok(put)
+    }
+
+    async fn delete_connection(&self, tenant_id: &str, connection_id: &str) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let change = state.last_change + 1;
+        let Some(row) = state.connections.get_mut(&key(tenant_id, connection_id)) else { return Ok(false) };
+        if row.stored.take().is_none() {
+            return Ok(false);
+        }
+        row.change = change;
+        state.last_change = change;
+        Ok(true)
+    }
+
+    async fn connection(&self, tenant_id: &str, connection_id: &str) -> Result<Option<StoredConnection>, StorageError> {
+        Ok(self.state().connections.get(&key(tenant_id, connection_id)).and_then(|row| row.stored.clone()))
+    }
+
+    async fn connections(
+        &self,
+        tenant_id: &str,
+        store_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Connection>, StorageError> {
+        let state = self.state();
+        let connections = state.live(tenant_id).map(|stored| &stored.connection);
+        let wanted =
+            connections.filter(|c| c.connection_id.as_str() > after && (store_id.is_empty() || c.store_id == store_id));
+        Ok(wanted.take(limit).cloned().collect())
+    }
+
+    async fn changed_connections(&self, after: i64, limit: usize) -> Result<Vec<ChangedConnection>, StorageError> {
+        let state = self.state();
+        let mut changed: Vec<ChangedConnection> = state
+            .connections
+            .iter()
+            .filter(|(_, row)| row.change > after)
+            .map(|((tenant_id, connection_id), row)| ChangedConnection {
+                change: row.change,
+                tenant_id: tenant_id.clone(),
+                connection_id: connection_id.clone(),
+                stored: row.stored.clone(),
+            })
+            .collect();
+        changed.sort_by_key(|changed| changed.change);
+        changed.truncate(limit);
+        Ok(changed)
+    }
+}

@@ -1,0 +1,226 @@
+//! What the service keeps: adapter instances under their leases, what their vendors can do, and connections. A trait of
+//! intents with three implementations, all held to one contract (`contract.rs`).
+
+#[cfg(test)]
+mod contract;
+mod memory;
+mod postgres;
+mod sql;
+mod sqlite;
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
+use posmesh_proto::{
+    adapter::v1::AdapterDescriptor,
+    router::v1::{Connection, RegisterAdapterRequest},
+};
+
+use crate::{domain, sealing::Sealed};
+
+pub use memory::MemoryStorage;
+use postgres::PostgresStorage;
+use sqlite::SqliteStorage;
+
+/// The service's schema, step by step.
+pub const MIGRATIONS: &[Script] = &[Script {
+    version: 1,
+    name: "instances and connections",
+    postgres: include_str!("migrations/0001_postgres.sql"),
+    sqlite: include_str!("migrations/0001_sqlite.sql"),
+}];
+
+/// How long an instance is kept whose lease has ended: long enough to be looked at, not to pile up.
+const KEEP_DEAD_INSTANCES: Duration = Duration::from_secs(3600);
+
+/// An instance whose lease has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveInstance {
+    /// What it said of itself last.
+    pub registration: RegisterAdapterRequest,
+    /// Counts its registrations: a greater one is a later one.
+    pub renewals: i64,
+    /// When its lease ends, by the database's clock.
+    pub lease_expire_ms: i64,
+}
+
+/// A connection as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredConnection {
+    /// Without credentials.
+    pub connection: Connection,
+    /// `None`: it holds no credentials.
+    pub credentials: Option<Sealed>,
+}
+
+/// A connection that was written, and the number of that change. Numbers ascend over all tenants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangedConnection {
+    /// From 1. Not every number belongs to a connection.
+    pub change: i64,
+    /// The brand owner.
+    pub tenant_id: String,
+    /// Unique in the tenant.
+    pub connection_id: String,
+    /// As it is now; `None`: deleted.
+    pub stored: Option<StoredConnection>,
+}
+
+/// What came of the wish to write a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Put {
+    /// It is durable, as returned: with its new revision.
+    Written(Connection),
+    /// Its revision is another one than the writer thinks. Nothing is written.
+    Conflict {
+        /// The revision that is there; 0 if nothing is.
+        current: i64,
+    },
+    /// Another connection of the store serves the same product and mode. Nothing is written.
+    Overlaps {
+        /// That one.
+        connection_id: String,
+    },
+}
+
+/// The storage of the router. Instances belong to the platform, connections to a tenant. Leases run on the database's
+/// clock, so that replicas need not agree on the time.
+#[tonic::async_trait]
+pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
+    /// Adds an instance, or renews it, for `lease` from now; and remembers its descriptor as the vendor's. The request
+    /// has a descriptor.
+    async fn register(&self, registration: &RegisterAdapterRequest, lease: Duration) -> Result<(), StorageError>;
+
+    /// Takes an instance out. An unknown one is no error.
+    async fn deregister(&self, instance_id: &str) -> Result<(), StorageError>;
+
+    /// Instances whose lease has not ended, by id.
+    async fn live_instances(&self) -> Result<Vec<LiveInstance>, StorageError>;
+
+    /// The last descriptor of every vendor that ever registered.
+    async fn descriptors(&self) -> Result<Vec<AdapterDescriptor>, StorageError>;
+
+    /// Writes a connection if the one that is there has the revision in it (0: none is there) and no other of its store
+    /// overlaps it. Its revision becomes the next one, also over a deletion. Changes become visible in the order of
+    /// their numbers.
+    async fn put_connection(&self, tenant_id: &str, stored: StoredConnection) -> Result<Put, StorageError>;
+
+    /// Deletes a connection and its credentials. `false`: there is none.
+    async fn delete_connection(&self, tenant_id: &str, connection_id: &str) -> Result<bool, StorageError>;
+
+    /// A connection.
+    async fn connection(&self, tenant_id: &str, connection_id: &str) -> Result<Option<StoredConnection>, StorageError>;
+
+    /// Connections, of one store or all (empty), whose id is greater than `after`, by id.
+    async fn connections(
+        &self,
+        tenant_id: &str,
+        store_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Connection>, StorageError>;
+
+    /// Connections of all tenants whose change number is greater than `after`, by that number; each once, as it is now.
+    /// Fewer than `limit`: these are all.
+    async fn changed_connections(&self, after: i64, limit: usize) -> Result<Vec<ChangedConnection>, StorageError>;
+}
+
+/// Opens the service's storage on PostgreSQL or SQLite and brings its schema up to date.
+///
+/// # Errors
+///
+/// The database cannot be opened or migrated.
+pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, DbError> {
+    Ok(match Database::open(config, "router", MIGRATIONS).await? {
+        Database::Postgres(pool) => Arc::new(PostgresStorage::new(pool)),
+        Database::Sqlite(pool) => Arc::new(SqliteStorage::new(pool)),
+    })
+}
+
+/// Why the storage did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// It does not answer, now. Nothing is written.
+    #[error("the database does not answer: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// It broke off while it committed: whether the write took effect is unknown.
+    #[error("the database did not say whether it committed: {0}")]
+    OutcomeUnknown(#[source] sqlx::Error),
+    /// It refused: a fault of ours.
+    #[error("the database refused: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// A stored document cannot be read.
+    #[error("a stored document cannot be read: {0}")]
+    Unreadable(#[from] prost::DecodeError),
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        if posmesh_kit_db::is_ambiguous(&error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+        {
+            Self::Unavailable(error)
+        } else {
+            Self::Refused(error)
+        }
+    }
+}
+
+impl StorageError {
+    /// The error of a commit.
+    fn of_commit(error: sqlx::Error) -> Self {
+        if posmesh_kit_db::is_ambiguous(&error) { Self::OutcomeUnknown(error) } else { error.into() }
+    }
+}
+
+/// The rule of writing, the same on every storage: what is to be written, or why nothing is. `row` is what is stored
+/// under the id: its revision, and whether it is live; `others` are the live connections of the store, maybe with this
+/// one among them.
+fn next_connection(connection: Connection, row: Option<(i64, bool)>, others: &[Connection]) -> Put {
+    let (last, is_live) = row.unwrap_or((0, false));
+    let current = if is_live { last } else { 0 };
+    if connection.revision != current {
+        return Put::Conflict { current };
+    }
+    let overlapping = others
+        .iter()
+        .find(|other| other.connection_id != connection.connection_id && domain::overlaps(other, &connection));
+    match overlapping {
+        Some(other) => Put::Overlaps { connection_id: other.connection_id.clone() },
+        None => Put::Written(Connection { revision: last + 1, ..connection }),
+    }
+}
+
+type ConnectionRow = (Vec<u8>, Option<String>, Option<Vec<u8>>);
+type ChangedRow = (i64, String, String, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
+
+fn decode<M: prost::Message + Default>(document: &[u8]) -> Result<M, StorageError> {
+    Ok(M::decode(document)?)
+}
+
+fn decode_all<M: prost::Message + Default>(rows: Vec<(Vec<u8>,)>) -> Result<Vec<M>, StorageError> {
+    rows.iter().map(|(document,)| decode(document)).collect()
+}
+
+fn stored((document, key_id, ciphertext): ConnectionRow) -> Result<StoredConnection, StorageError> {
+    let credentials = key_id.zip(ciphertext).map(|(key_id, ciphertext)| Sealed { key_id, ciphertext });
+    Ok(StoredConnection { connection: decode(&document)?, credentials })
+}
+
+fn changed(
+    (change, tenant_id, connection_id, document, key, sealed): ChangedRow,
+) -> Result<ChangedConnection, StorageError> {
+    let stored = document.map(|document| stored((document, key, sealed))).transpose()?;
+    Ok(ChangedConnection { change, tenant_id, connection_id, stored })
+}
+
+fn live((document, renewals, lease_expire_ms): (Vec<u8>, i64, i64)) -> Result<LiveInstance, StorageError> {
+    Ok(LiveInstance { registration: decode(&document)?, renewals, lease_expire_ms })
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn row_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,43 @@
+//! Statements that both databases understand.
+
+/// Locks the one row until the end of the transaction.
+pub(super) const NEXT_CHANGE: &str = "INSERT INTO changes (id, last_change) VALUES (1, 1) \
+     ON CONFLICT (id) DO UPDATE SET last_change = changes.last_change + 1 RETURNING last_change";
+
+pub(super) const REMEMBER_DESCRIPTOR: &str = "INSERT INTO vendors (vendor, descriptor) VALUES ($1, $2) \
+     ON CONFLICT (vendor) DO UPDATE SET descriptor = excluded.descriptor \
+     WHERE vendors.descriptor <> excluded.descriptor";
+
+pub(super) const DESCRIPTORS: &str = "SELECT descriptor FROM vendors ORDER BY vendor";
+
+pub(super) const DEREGISTER: &str = "DELETE FROM instances WHERE instance_id = $1";
+
+pub(super) const CONNECTION_ROW: &str =
+    "SELECT revision, document IS NOT NULL FROM connections WHERE tenant_id = $1 AND connection_id = $2";
+
+pub(super) const CONNECTIONS_OF_STORE: &str = "SELECT document FROM connections \
+     WHERE tenant_id = $1 AND store_id = $2 AND document IS NOT NULL ORDER BY connection_id";
+
+pub(super) const PUT_CONNECTION: &str = "INSERT INTO connections \
+     (tenant_id, connection_id, store_id, revision, change, document, sealing_key_id, sealed_credentials) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+     ON CONFLICT (tenant_id, connection_id) DO UPDATE SET store_id = excluded.store_id, \
+     revision = excluded.revision, change = excluded.change, document = excluded.document, \
+     sealing_key_id = excluded.sealing_key_id, sealed_credentials = excluded.sealed_credentials";
+
+pub(super) const DELETE_CONNECTION: &str = "UPDATE connections SET store_id = '', change = $3, document = NULL, \
+     sealing_key_id = NULL, sealed_credentials = NULL \
+     WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL";
+
+pub(super) const CONNECTION: &str = "SELECT document, sealing_key_id, sealed_credentials FROM connections \
+     WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL";
+
+pub(super) const CONNECTIONS: &str = "SELECT document FROM connections \
+     WHERE tenant_id = $1 AND connection_id > $2 AND document IS NOT NULL ORDER BY connection_id LIMIT $3";
+
+pub(super) const CONNECTIONS_OF_STORE_PAGE: &str = "SELECT document FROM connections \
+     WHERE tenant_id = $1 AND connection_id > $2 AND document IS NOT NULL AND store_id = $4 \
+     ORDER BY connection_id LIMIT $3";
+
+pub(super) const CHANGED_CONNECTIONS: &str = "SELECT change, tenant_id, connection_id, document, sealing_key_id, \
+     sealed_credentials FROM connections WHERE change > $1 ORDER BY change LIMIT $2";

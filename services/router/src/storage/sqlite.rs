@@ -1,0 +1,144 @@
+//! On SQLite, in one file. A write first takes the next change number, which makes the transaction a writer at once:
+//! writes happen one after the other.
+
+use std::time::Duration;
+
+use posmesh_proto::{
+    adapter::v1::AdapterDescriptor,
+    router::v1::{Connection, RegisterAdapterRequest},
+};
+use prost::Message as _;
+use sqlx::SqlitePool;
+
+use super::{
+    ChangedConnection, KEEP_DEAD_INSTANCES, LiveInstance, Put, Storage, StorageError, StoredConnection, changed,
+    decode_all, live, millis, next_connection, row_limit, sql, stored,
+};
+
+const REGISTER: &str = "INSERT INTO instances (instance_id, renewals, lease_expire_ms, document) \
+     VALUES ($1, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER) + $2, $3) \
+     ON CONFLICT (instance_id) DO UPDATE SET renewals = instances.renewals + 1, \
+     lease_expire_ms = excluded.lease_expire_ms, document = excluded.document";
+
+const FORGET_DEAD: &str =
+    "DELETE FROM instances WHERE lease_expire_ms < CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1";
+
+const LIVE_INSTANCES: &str = "SELECT document, renewals, lease_expire_ms FROM instances \
+     WHERE lease_expire_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY instance_id";
+
+#[derive(Debug)]
+pub(super) struct SqliteStorage {
+    pool: SqlitePool,
+}
+
+impl SqliteStorage {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+}
+
+#[tonic::async_trait]
+impl Storage for SqliteStorage {
+    async fn register(&self, registration: &RegisterAdapterRequest, lease: Duration) -> Result<(), StorageError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query(REGISTER)
+            .bind(&registration.instance_id)
+            .bind(millis(lease))
+            .bind(registration.encode_to_vec())
+            .execute(&mut *tx)
+            .await?;
+        if let Some(descriptor) = &registration.descriptor {
+            sqlx::query(sql::REMEMBER_DESCRIPTOR)
+                .bind(&descriptor.vendor)
+                .bind(descriptor.encode_to_vec())
+                .execute(&mut *tx)
+                .await?;
+        }
+        sqlx::query(FORGET_DEAD).bind(millis(KEEP_DEAD_INSTANCES)).execute(&mut *tx).await?;
+        tx.commit().await.map_err(StorageError::of_commit)
+    }
+
+    async fn deregister(&self, instance_id: &str) -> Result<(), StorageError> {
+        sqlx::query(sql::DEREGISTER).bind(instance_id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn live_instances(&self) -> Result<Vec<LiveInstance>, StorageError> {
+        let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(LIVE_INSTANCES).fetch_all(&self.pool).await?;
+        rows.into_iter().map(live).collect()
+    }
+
+    async fn descriptors(&self) -> Result<Vec<AdapterDescriptor>, StorageError> {
+        decode_all(sqlx::query_as(sql::DESCRIPTORS).fetch_all(&self.pool).await?)
+    }
+
+    async fn put_connection(&self, tenant_id: &str, stored: StoredConnection) -> Result<Put, StorageError> {
+        let StoredConnection { connection, credentials } = stored;
+        let mut tx = self.pool.begin().await?;
+        let (change,): (i64,) = sqlx::query_as(sql::NEXT_CHANGE).fetch_one(&mut *tx).await?;
+        let row: Option<(i64, bool)> = sqlx::query_as(sql::CONNECTION_ROW)
+            .bind(tenant_id)
+            .bind(&connection.connection_id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let others: Vec<(Vec<u8>,)> = sqlx::query_as(sql::CONNECTIONS_OF_STORE)
+            .bind(tenant_id)
+            .bind(&connection.store_id)
+            .fetch_all(&mut *tx)
+            .await?;
+        let put = next_connection(connection, row, &decode_all::<Connection>(others)?);
+        let Put::Written(connection) = &put else { return Ok(put) };
+        let (key_id, ciphertext) = credentials.map(|sealed| (sealed.key_id, sealed.ciphertext)).unzip();
+        sqlx::query(sql::PUT_CONNECTION)
+            .bind(tenant_id)
+            .bind(&connection.connection_id)
+            .bind(&connection.store_id)
+            .bind(connection.revision)
+            .bind(change)
+            .bind(connection.encode_to_vec())
+            .bind(key_id)
+            .bind(ciphertext)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(StorageError::of_commit)?;
+        Ok(put)
+    }
+
+    async fn delete_connection(&self, tenant_id: &str, connection_id: &str) -> Result<bool, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        let (change,): (i64,) = sqlx::query_as(sql::NEXT_CHANGE).fetch_one(&mut *tx).await?;
+        let deleted = sqlx::query(sql::DELETE_CONNECTION)
+            .bind(tenant_id)
+            .bind(connection_id)
+            .bind(change)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(StorageError::of_commit)?;
+        Ok(deleted.rows_affected() == 1)
+    }
+
+    async fn connection(&self, tenant_id: &str, connection_id: &str) -> Result<Option<StoredConnection>, StorageError> {
+        let query = sqlx::query_as(sql::CONNECTION).bind(tenant_id).bind(connection_id);
+        query.fetch_optional(&self.pool).await?.map(stored).transpose()
+    }
+
+    async fn connections(
+        &self,
+        tenant_id: &str,
+        store_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Connection>, StorageError> {
+        let statement = if store_id.is_empty() { sql::CONNECTIONS } else { sql::CONNECTIONS_OF_STORE_PAGE };
+        let mut query = sqlx::query_as(statement).bind(tenant_id).bind(after).bind(row_limit(limit));
+        if !store_id.is_empty() {
+            query = query.bind(store_id);
+        }
+        decode_all(query.fetch_all(&self.pool).await?)
+    }
+
+    async fn changed_connections(&self, after: i64, limit: usize) -> Result<Vec<ChangedConnection>, StorageError> {
+        let query = sqlx::query_as(sql::CHANGED_CONNECTIONS).bind(after).bind(row_limit(limit));
+        query.fetch_all(&self.pool).await?.into_iter().map(changed).collect()
+    }
+}
