@@ -124,3 +124,12 @@ fn the_demo_prints_a_ticket_for_each_order_of_the_three_products_and_ends_well()
     assert_eq!(told.matches("tap to ticket").count(), 4, "{told}");
     assert_eq!(told.matches("the guest reads PLACED").count(), 4, "{told}");
 }
+
+#[test]
+fn the_demo_says_what_failed_and_ends_badly_when_the_menu_cannot_be_pulled() {
+    let demo = output(posmesh().arg("demo").env("POSMESH__CATALOG__MAX_PULL_BYTES", "10"));
+    let (told, errors) = (text(&demo.stdout), text(&demo.stderr));
+    assert_eq!(demo.status.code(), Some(1), "{told}\n{errors}");
+    assert!(told.contains("syncing the menu … failed"), "{told}");
+    assert!(errors.contains("the sync of the menu ended"), "{errors}");
+}

@@ -113,9 +113,9 @@ fn second_round() -> Value {
 }
 
 fn takeaway() -> Value {
-    let pickup_time = Timestamp::from(SystemTime::now() + PICKUP_IN).to_string();
+    let pickup_time = Timestamp { nanos: 0, ..Timestamp::from(SystemTime::now() + PICKUP_IN) };
     json!({
-        "pickup_time": pickup_time,
+        "pickup_time": pickup_time.to_string(),
         "guest_contact": { "name": "佐藤", "phone": "+819012345678" },
         "lines": [{ "item_id": "bento_yakitori", "quantity": 2, "modifiers": [
             { "group_id": "seasoning", "modifier_id": "salt" },

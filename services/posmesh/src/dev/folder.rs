@@ -49,6 +49,8 @@ impl DataFolder {
     /// Opens the folder, creating what is missing. With `fresh` what an earlier run left is removed first.
     pub(crate) fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("cannot create the data folder {}", path.display()))?;
+        // Paths that are printed must hold in any directory.
+        let path = &path.canonicalize()?;
         let lock = File::create(path.join(LOCK))?;
         if lock.try_lock().is_err() {
             bail!("another posmesh uses the data folder {}: end it, or give --data another folder", path.display());

@@ -1,6 +1,9 @@
 //! What to try next: where everything listens, and lines to paste.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use posmesh_kit::Channel;
@@ -25,9 +28,10 @@ const ITEM_ID: &str = "yaki_onigiri";
 /// Prints it. Orders that cannot be priced (the menu has been changed) are left out.
 pub(super) async fn print(mesh: &DevMesh) {
     let (http, grpc) = (mesh.http_url(), mesh.grpc);
+    let secrets = mesh.folder.secrets_file();
     println!("\nHTTP     {http}  (OpenAPI: {http}/openapi.json)");
     println!("gRPC     {grpc}");
-    println!("POS      {}  (API key: pos_api_key in {})", mesh.pos_url, mesh.folder.secrets_file().display());
+    println!("POS      {}  (API key: pos_api_key in {})", mesh.pos_url, secrets.display());
     let lines = async {
         let orders = mesh.mesh.channel(ServiceName::Order)?;
         let table = total(orders.clone(), Product::Table).await?;
@@ -38,7 +42,7 @@ pub(super) async fn print(mesh: &DevMesh) {
     match lines.await {
         Ok((table, togo, kiosk)) => {
             print_menu(&http);
-            print_table(&http, &mesh.folder.secrets.ops_token, table);
+            print_table(&http, &secrets, table);
             print_togo(&http, togo);
             print_kiosk(&http, kiosk);
             print_grpc(grpc, kiosk);
@@ -78,9 +82,10 @@ fn print_menu(http: &str) {
     println!("\nThe menu\n  curl -sS '{http}/togo/v1/stores/{STORE_ID}/menu?locale=en'");
 }
 
-fn print_table(http: &str, ops_token: &str, total: i64) {
+fn print_table(http: &str, secrets: &Path, total: i64) {
     println!("\nTable: the code in the QR, the guest's token, a round");
-    println!("  CODE=$(curl -sS -H 'authorization: Bearer {ops_token}' {http}/ops/v1/stores/{STORE_ID}/table-codes \\");
+    println!(r#"  OPS=$(sed -n 's/^ops_token = "\(.*\)"$/\1/p' '{}')"#, secrets.display());
+    println!(r#"  CODE=$(curl -sS -H "authorization: Bearer $OPS" {http}/ops/v1/stores/{STORE_ID}/table-codes \"#);
     println!(r#"    | sed 's/.*"table_id":"{TABLE}"[^}}]*"code":"\([^"]*\)".*/\1/')"#);
     println!(r#"  GUEST=$(curl -sS -H 'content-type: application/json' -d "{{\"table_code\":\"$CODE\"}}" \"#);
     println!(r#"    {http}/table/v1/stores/{STORE_ID}/checks | sed 's/.*"guest_token":"\([^"]*\)".*/\1/')"#);
@@ -90,7 +95,8 @@ fn print_table(http: &str, ops_token: &str, total: i64) {
 
 fn print_togo(http: &str, total: i64) {
     let mut body = order(total);
-    body["pickup_time"] = Timestamp::from(SystemTime::now() + PICKUP_IN).to_string().into();
+    let pickup_time = Timestamp { nanos: 0, ..Timestamp::from(SystemTime::now() + PICKUP_IN) };
+    body["pickup_time"] = pickup_time.to_string().into();
     let url = format!("{http}/togo/v1/stores/{STORE_ID}/orders");
     println!("\nToGo, for this time tomorrow\n{}", post(&url, "", &body));
 }
