@@ -12,8 +12,18 @@ use tonic::{Code, Status};
 
 use crate::domain::{Assembly, TooLarge};
 
-/// Most warnings of a POS that are logged per pull.
-const MAX_WARNINGS: usize = 20;
+/// Most warnings that a run's record keeps.
+const MAX_WARNINGS: usize = 200;
+/// Longest warning that a run's record keeps.
+const MAX_WARNING_CHARS: usize = 500;
+
+/// What a POS gave.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    pub(crate) catalog: Catalog,
+    /// What the adapter left out or could not express.
+    pub(crate) warnings: Vec<String>,
+}
 
 /// A way to the POS of every store.
 #[derive(Debug, Clone)]
@@ -38,7 +48,7 @@ impl Puller {
     }
 
     /// The whole master data of a store, by its default connection. Bounded in size, not in time.
-    pub(crate) async fn pull(&self, store_id: &str) -> Result<Catalog, PullError> {
+    pub(crate) async fn pull(&self, store_id: &str) -> Result<Pulled, PullError> {
         let target = PosTarget { store_id: store_id.to_owned(), ..Default::default() };
         let request = PullCatalogRequest { target: Some(target), context: None };
         let mut pieces = self.client.clone().pull_catalog(request).await?.into_inner();
@@ -47,10 +57,9 @@ impl Puller {
             match message.piece {
                 Some(Piece::Part(part)) => assembly.add(part).map_err(PullError::TooLarge)?,
                 Some(Piece::End(end)) => {
-                    for warning in end.warnings.iter().take(MAX_WARNINGS) {
-                        tracing::warn!("the POS of {store_id} reports: {warning}");
-                    }
-                    return Ok(assembly.finish(store_id));
+                    let short = |warning: String| warning.chars().take(MAX_WARNING_CHARS).collect();
+                    let warnings = end.warnings.into_iter().take(MAX_WARNINGS).map(short).collect();
+                    return Ok(Pulled { catalog: assembly.finish(store_id), warnings });
                 }
                 Some(Piece::Failed(failed)) => {
                     let cause = if failed.cause.is_empty() { cause::UNKNOWN.to_owned() } else { failed.cause };

@@ -28,7 +28,7 @@ use crate::{
     domain::{self, TooLarge},
     error::Error,
     menus::Menus,
-    pull::{PullError, Puller},
+    pull::{PullError, Pulled, Puller},
     storage::{Begun, Content, Storage, StorageError, StoreKey},
 };
 
@@ -55,8 +55,8 @@ pub(crate) struct Syncs {
 
 /// What a pull came to.
 enum Outcome {
-    /// Fit to be published.
-    Fit(Content),
+    /// Fit to be published by the run.
+    Fit(Box<(SyncRun, Content)>),
     /// The run as it ends without.
     Ended(SyncRun),
 }
@@ -102,7 +102,7 @@ impl Syncs {
             ..Default::default()
         };
         match self.storage.begin_run(&key, &run, self.config.run_lease).await? {
-            Begun::Running(other) => Ok(other),
+            Begun::Running(other) => Ok(*other),
             Begun::Started => {
                 let span = tracing::info_span!("sync", store.id = %run.store_id, sync_run.id = %run.sync_run_id);
                 let work = Arc::clone(self).work(key, store, run.clone(), call::identity(), permit);
@@ -155,7 +155,7 @@ impl Syncs {
             }
             outcome = call::in_scope(scope, self.pull(&store, &run, deadline)) => outcome,
         };
-        self.record(&key, &run, outcome).await;
+        self.record(&key, outcome).await;
         self.menus.forget_version(&key).await;
         self.ended.notify_waiters();
     }
@@ -163,7 +163,9 @@ impl Syncs {
     async fn pull(&self, store: &Arc<Store>, run: &SyncRun, deadline: Instant) -> Outcome {
         let pulled = tokio::time::timeout_at(deadline, self.puller.pull(&store.store_id)).await;
         match pulled {
-            Ok(Ok(catalog)) => check(Arc::clone(store), run.clone(), catalog).await,
+            Ok(Ok(Pulled { catalog, warnings })) => {
+                check(Arc::clone(store), SyncRun { warnings, ..run.clone() }, catalog).await
+            }
             Ok(Err(PullError::Failed { cause, message })) => {
                 Outcome::Ended(domain::failed(run.clone(), &cause, &message))
             }
@@ -194,9 +196,9 @@ impl Syncs {
     }
 
     /// Records the end. If the storage never takes it, the lease runs out and a sweep ends the run.
-    async fn record(&self, key: &StoreKey, run: &SyncRun, outcome: Outcome) {
+    async fn record(&self, key: &StoreKey, outcome: Outcome) {
         for attempt in 0..RECORD_ATTEMPTS {
-            match self.try_record(key, run, &outcome).await {
+            match self.try_record(key, &outcome).await {
                 Ok(Some(ended)) => return log_end(&ended),
                 Ok(None) => return tracing::warn!("the run had been ended before it could say how"),
                 Err(error) => {
@@ -207,14 +209,9 @@ impl Syncs {
         }
     }
 
-    async fn try_record(
-        &self,
-        key: &StoreKey,
-        run: &SyncRun,
-        outcome: &Outcome,
-    ) -> Result<Option<SyncRun>, StorageError> {
+    async fn try_record(&self, key: &StoreKey, outcome: &Outcome) -> Result<Option<SyncRun>, StorageError> {
         match outcome {
-            Outcome::Fit(content) => self.storage.publish(key, run, content.clone()).await,
+            Outcome::Fit(fit) => self.storage.publish(key, &fit.0, fit.1.clone()).await,
             Outcome::Ended(ended) => Ok(self.storage.end_run(key, ended).await?.then(|| ended.clone())),
         }
     }
@@ -238,7 +235,7 @@ async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
     let work = move || {
         let problems = domain::validate(&catalog, &store);
         if problems.is_empty() {
-            Outcome::Fit(Content::new(catalog))
+            Outcome::Fit(Box::new((run, Content::new(catalog))))
         } else {
             Outcome::Ended(domain::quarantined(run, domain::counts(&catalog), problems))
         }

@@ -105,7 +105,7 @@ async fn state_of(storage: &Subject, run: &SyncRun) -> SyncState {
 async fn a_store_has_one_run_at_a_time(storage: Subject) {
     let first = begin(&storage, &shibuya()).await;
     let joined = storage.begin_run(&shibuya(), &new_run(&shibuya()), LEASE).await.unwrap();
-    assert_eq!(joined, Begun::Running(first.clone()));
+    assert_eq!(joined, Begun::Running(Box::new(first.clone())));
     assert!(storage.end_run(&shibuya(), &domain::failed(first, "NETWORK_DOWN", "gone")).await.unwrap());
     begin(&storage, &shibuya()).await;
 }
@@ -119,7 +119,12 @@ async fn of_many_that_begin_at_once_one_starts_and_all_others_join_it(storage: S
     let started: Vec<_> = begun.iter().filter(|(begun, _)| *begun == Begun::Started).collect();
     assert_eq!(started.len(), 1);
     let winner = started[0].1.clone();
-    assert!(begun.iter().filter(|(_, run)| *run != winner).all(|(begun, _)| *begun == Begun::Running(winner.clone())));
+    assert!(
+        begun
+            .iter()
+            .filter(|(_, run)| *run != winner)
+            .all(|(begun, _)| *begun == Begun::Running(Box::new(winner.clone())))
+    );
 }
 
 async fn a_dead_run_is_failed_and_makes_way(storage: Subject) {

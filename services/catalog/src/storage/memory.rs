@@ -82,7 +82,7 @@ impl Storage for MemoryStorage {
         };
         if let Some((_, row)) = state.runs.iter_mut().find(of_store) {
             if !row.is_dead() {
-                return Ok(Begun::Running(row.run.clone()));
+                return Ok(Begun::Running(Box::new(row.run.clone())));
             }
             row.interrupt();
         }

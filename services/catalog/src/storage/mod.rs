@@ -48,7 +48,7 @@ pub enum Begun {
     /// The run is ours, leased.
     Started,
     /// Another one is under way.
-    Running(SyncRun),
+    Running(Box<SyncRun>),
 }
 
 /// The storage of the catalog service. Leases run on the storage's own clock, so that replicas need not agree on the time.

@@ -47,7 +47,7 @@ impl PostgresStorage {
         let running: Option<(String, Vec<u8>, bool)> =
             sqlx::query_as(RUNNING).bind(&*key.tenant_id).bind(&*key.store_id).fetch_optional(&mut *tx).await?;
         match running {
-            Some((_, document, false)) => return Ok(Some(Begun::Running(decode(&document)?))),
+            Some((_, document, false)) => return Ok(Some(Begun::Running(Box::new(decode(&document)?)))),
             Some((id, document, true)) => {
                 end(&mut tx, &key.tenant_id, &id, &interrupted(&document)?).await?;
             }

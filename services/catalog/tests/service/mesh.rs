@@ -65,6 +65,9 @@ impl World {
     }
 }
 
+/// What the scripted POS could not express.
+pub(crate) const WARNING: &str = "Cheese is sold by weight and left out";
+
 pub(crate) fn piece(piece: Piece) -> PullCatalogResponse {
     PullCatalogResponse { piece: Some(piece) }
 }
@@ -74,7 +77,7 @@ fn pieces(catalog: Catalog, whole: bool) -> Vec<PullCatalogResponse> {
     let items = catalog.items.clone();
     let rest = Catalog { items: vec![], ..catalog };
     let parts = [rest, Catalog { items, ..Default::default() }].map(|part| piece(Piece::Part(part)));
-    let end = whole.then(|| piece(Piece::End(adapter::PullEnd::default())));
+    let end = whole.then(|| piece(Piece::End(adapter::PullEnd { warnings: vec![WARNING.to_owned()] })));
     parts.into_iter().chain(end).collect()
 }
 

@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 
 use crate::{
     fixture::{catalog, yen},
-    mesh::{Mesh, Pull, Replica, piece, until},
+    mesh::{Mesh, Pull, Replica, WARNING, piece, until},
 };
 
 fn changed(change: impl FnOnce(&mut Catalog)) -> Catalog {
@@ -44,6 +44,7 @@ async fn a_sync_publishes_what_the_pos_has() {
     assert_eq!((run.state(), run.catalog_version), (SyncState::Published, 1));
     let counts = run.counts.unwrap();
     assert_eq!((counts.categories, counts.items, counts.modifier_groups, counts.tables), (4, 2, 3, 1));
+    assert_eq!(run.warnings, [WARNING], "what the POS could not express is told");
 
     let asked = &mesh.world.pulled()[0];
     assert_eq!(asked.target.as_ref().unwrap().store_id, "shibuya");
