@@ -1,0 +1,220 @@
+//! What every storage must do, run on all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod checks;
+mod claims;
+mod concurrency;
+mod listing;
+mod orders;
+mod rounds;
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::time::from_unix_ms;
+use posmesh_kit_db::DatabaseConfig;
+use posmesh_proto::order::v1::{Attempt, Check, CheckState, Order, OrderState};
+
+use super::{Changed, CheckChange, MemoryStorage, NewOrder, OrderChange, Placement, Storage, StorageError};
+
+type Subject = Arc<dyn Storage>;
+
+const TENANT: &str = "brand";
+const LEASE: Duration = Duration::from_secs(60);
+/// 2026-11-22T12:00:00Z
+const NOON_MS: i64 = 1_795_348_800_000;
+
+/// One test per clause and storage.
+macro_rules! contract {
+    ($($module:ident: $($clause:ident,)+;)+) => {
+        mod memory {
+            $($(#[tokio::test]
+            async fn $clause() {
+                super::$module::$clause(std::sync::Arc::new(super::MemoryStorage::default())).await;
+            })+)+
+        }
+        mod sqlite {
+            $($(#[tokio::test]
+            async fn $clause() {
+                let folder = tempfile::tempdir().unwrap();
+                let url = format!("sqlite:{}", folder.path().display());
+                super::$module::$clause(super::on_database(url).await).await;
+            })+)+
+        }
+        mod postgres {
+            $($(#[tokio::test]
+            async fn $clause() {
+                super::$module::$clause(super::on_database(super::postgres_url().await).await).await;
+            })+)+
+        }
+    };
+}
+
+contract! {
+    orders:
+        an_order_that_was_taken_is_read_back_as_it_was_answered,
+        a_repeated_request_gets_the_order_as_it_is_now,
+        another_command_under_a_known_request_id_is_told_apart,
+        of_two_in_one_batch_with_one_request_id_the_first_is_taken_and_the_second_knows_it,
+        callers_and_tenants_do_not_share_request_ids,
+        an_order_cancelled_before_it_was_seen_takes_any_command_as_its_own,
+        display_numbers_count_up_per_store_and_business_day,
+        the_number_of_the_pos_replaces_ours,
+        an_order_that_cannot_be_stored_does_not_fail_its_neighbours,
+        a_change_is_read_back,
+        a_change_of_an_old_version_is_refused_with_the_order_as_it_is,
+        a_change_of_an_unknown_order_is_missing,
+        two_changes_of_one_order_in_one_batch_take_effect_one_after_the_other,
+        two_changes_of_one_version_in_one_batch_do_not_both_take_effect,;
+    rounds:
+        the_first_round_is_sent_and_later_ones_wait_in_order,
+        rounds_of_one_batch_wait_for_each_other,
+        the_end_of_a_round_lets_the_next_one_go,
+        a_doubtful_round_keeps_its_turn,
+        a_round_cancelled_while_it_waits_is_passed_over,
+        a_turn_that_nobody_begins_falls_due_at_once_and_is_kept,
+        a_repeated_round_uses_up_no_place,
+        a_check_that_is_unknown_or_closed_takes_no_round,
+        a_check_closed_at_the_pos_is_closed_here,
+        orders_and_rounds_share_a_batch,;
+    claims:
+        only_what_is_due_is_claimed_and_oldest_first,
+        a_claim_counts_the_version_up_and_fences_the_old_owner,
+        a_claimed_order_is_left_alone_until_its_lease_ends,
+        an_order_that_is_never_due_is_never_claimed,
+        a_claimed_round_comes_with_its_check,
+        concurrent_claimers_never_get_the_same_order,;
+    listing:
+        orders_are_listed_newest_first_and_paged,
+        orders_are_listed_by_state_time_and_check,
+        the_versions_of_the_orders_that_exist_are_told,
+        a_contact_is_kept_apart_and_erased_when_it_is_old,
+        tenants_do_not_see_each_other,;
+    checks:
+        a_table_has_one_open_check,
+        a_closed_check_makes_room_on_its_table,
+        of_many_that_open_a_table_at_once_one_does,
+        a_check_changes_from_the_version_that_was_read,
+        a_round_that_came_in_between_is_a_conflict,
+        checks_are_listed_newest_first_filtered_and_paged,;
+    concurrency:
+        rounds_placed_at_once_get_different_places_and_one_is_in_flight,
+        a_request_repeated_at_once_makes_one_order,
+        of_a_change_and_a_claim_at_once_one_wins,
+        rounds_that_come_and_go_at_once_are_sent_one_by_one_in_order,;
+}
+
+async fn on_database(url: String) -> Subject {
+    super::open(&database(url)).await.unwrap()
+}
+
+fn database(url: String) -> DatabaseConfig {
+    DatabaseConfig { url, max_connections: 8, acquire_timeout: Duration::from_secs(30) }
+}
+
+async fn postgres_url() -> String {
+    let url = || posmesh_counterparts::Postgres::shared().unwrap().create_database().unwrap();
+    tokio::task::spawn_blocking(url).await.unwrap()
+}
+
+fn attempt(number: i32) -> Attempt {
+    let begin_time = Some(from_unix_ms(NOON_MS));
+    Attempt { number, begin_time, replica: "replica-1".into(), connection_id: "till".into(), ..Attempt::default() }
+}
+
+/// A kiosk's order with an attempt under way, whose ids derive from the request's.
+fn new_order(request_id: &str) -> NewOrder {
+    let order = Order {
+        order_id: format!("order-of-{request_id}"),
+        store_id: "shibuya".into(),
+        state: OrderState::Sending.into(),
+        version: 1,
+        business_date: "2026-11-22".into(),
+        attempts: vec![attempt(1)],
+        create_time: Some(from_unix_ms(NOON_MS)),
+        update_time: Some(from_unix_ms(NOON_MS)),
+        ..Order::default()
+    };
+    NewOrder {
+        tenant_id: TENANT.into(),
+        caller: "kiosk".into(),
+        request_id: request_id.to_owned(),
+        request_hash: b"command".to_vec(),
+        order,
+        lease: LEASE,
+        hold: LEASE,
+        contact: None,
+    }
+}
+
+fn new_round(request_id: &str, check_id: &str) -> NewOrder {
+    let mut new = new_order(request_id);
+    new.order.check_id = check_id.to_owned();
+    new
+}
+
+async fn place(storage: &Subject, new: NewOrder) -> Placement {
+    storage.place_batch(vec![new]).await.remove(0).unwrap()
+}
+
+/// Places an order that must be taken.
+async fn take(storage: &Subject, new: NewOrder) -> Order {
+    taken(place(storage, new).await)
+}
+
+fn taken(placement: Placement) -> Order {
+    match placement {
+        Placement::Taken { order, .. } => *order,
+        other => panic!("not taken: {other:?}"),
+    }
+}
+
+/// A change that takes the order on to a state.
+fn to(order: &Order, state: OrderState) -> OrderChange {
+    let mut order = order.clone();
+    order.version += 1;
+    order.set_state(state);
+    order.update_time = Some(from_unix_ms(NOON_MS + 1000));
+    let next_attempt = Some((attempt(0), LEASE));
+    let check = CheckChange { next_attempt, ..CheckChange::default() };
+    OrderChange { tenant_id: TENANT.into(), order, due_in: None, check }
+}
+
+async fn change(storage: &Subject, change: OrderChange) -> Changed {
+    storage.change_batch(vec![change]).await.remove(0).unwrap()
+}
+
+/// Ends a round that must end, and returns the one that goes next.
+async fn end(storage: &Subject, round: &Order) -> Option<Order> {
+    match change(storage, to(round, OrderState::Placed)).await {
+        Changed::Done { next_round } => next_round.map(|next| next.0),
+        other => panic!("not changed: {other:?}"),
+    }
+}
+
+async fn read(storage: &Subject, order_id: &str) -> Order {
+    storage.order(TENANT, order_id).await.unwrap().unwrap()
+}
+
+async fn read_check(storage: &Subject, check_id: &str) -> Check {
+    storage.check(TENANT, check_id).await.unwrap().unwrap()
+}
+
+fn check_on(table_id: &str) -> Check {
+    Check {
+        check_id: format!("check-on-{table_id}"),
+        store_id: "shibuya".into(),
+        table_id: table_id.to_owned(),
+        state: CheckState::Open.into(),
+        party_size: 4,
+        version: 1,
+        open_time: Some(from_unix_ms(NOON_MS)),
+        ..Check::default()
+    }
+}
+
+/// Opens a check on a free table.
+async fn open(storage: &Subject, table_id: &str) -> Check {
+    let check = check_on(table_id);
+    assert_eq!(storage.open_check(TENANT, &check).await.unwrap(), None);
+    check
+}

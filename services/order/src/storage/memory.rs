@@ -1,0 +1,279 @@
+//! In memory, on the runtime's clock: for simulations and tests. Keeps nothing beyond the process.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use posmesh_proto::order::v1::{Check, CheckState, GuestContact, Order, OrderState};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    Changed, CheckChanged, CheckFilter, Claimed, Heard, NewOrder, OrderChange, OrderFilter, Placement, Storage,
+    StorageError,
+    rounds::{self, CheckRow, Checks, Plan},
+    rows,
+};
+
+/// Tenant and id.
+type Key = (String, String);
+
+/// The storage as plain maps.
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    orders: BTreeMap<Key, OrderRow>,
+    /// Tenant, caller and request_id, to the order's id.
+    requests: BTreeMap<(String, String, String), String>,
+    checks: Checks,
+    /// Tenant, store and business date.
+    display_numbers: BTreeMap<(String, String, String), i64>,
+    contacts: BTreeMap<Key, (Instant, GuestContact)>,
+}
+
+#[derive(Debug)]
+struct OrderRow {
+    order: Order,
+    request_hash: Vec<u8>,
+    due: Option<Instant>,
+}
+
+fn key(tenant_id: &str, id: &str) -> Key {
+    (tenant_id.to_owned(), id.to_owned())
+}
+
+fn check_key(tenant_id: &str, check_id: &str) -> (Arc<str>, String) {
+    (tenant_id.into(), check_id.to_owned())
+}
+
+impl MemoryStorage {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn place(&mut self, new: &NewOrder) -> Result<Placement, StorageError> {
+        let request = (new.tenant_id.to_string(), new.caller.to_string(), new.request_id.clone());
+        if let Some(row) = self.requests.get(&request).and_then(|id| self.orders.get(&key(&new.tenant_id, id))) {
+            return Ok(rounds::known(new, row.order.clone(), &row.request_hash));
+        }
+        let id = key(&new.tenant_id, &new.order.order_id);
+        if self.orders.contains_key(&id) {
+            return Err(StorageError::Refused(format!("the order_id {} is in use", new.order.order_id)));
+        }
+        let taking = match rounds::plan(new, &mut self.checks) {
+            Plan::Answer(answer) => return Ok(answer),
+            Plan::Take(taking) => taking,
+        };
+        let day = (id.0.clone(), new.order.store_id.clone(), new.order.business_date.clone());
+        let last = self.display_numbers.entry(day).or_default();
+        *last += 1;
+        if let Some(contact) = &new.contact {
+            let created = (Instant::now(), contact.clone());
+            self.contacts.insert(key(&new.tenant_id, &new.order.guest_contact_id), created);
+        }
+        let due = Some(Instant::now() + taking.due_in);
+        let placement = taking.taken(*last);
+        if let Placement::Taken { order, .. } = &placement {
+            self.requests.insert(request, order.order_id.clone());
+            let row = OrderRow { order: Order::clone(order), request_hash: new.request_hash.clone(), due };
+            self.orders.insert(id, row);
+        }
+        Ok(placement)
+    }
+
+    fn change(&mut self, change: OrderChange) -> Result<Changed, StorageError> {
+        let Some(row) = self.orders.get_mut(&key(&change.tenant_id, &change.order.order_id)) else {
+            return Ok(Changed::Missing);
+        };
+        if row.order.version != change.order.version - 1 {
+            return Ok(Changed::Conflict(Box::new(row.order.clone())));
+        }
+        row.order = change.order.clone();
+        row.due = change.due_in.map(|due_in| Instant::now() + due_in);
+        let next_round = self.hand_on(&change)?;
+        Ok(Changed::Done { next_round: next_round.map(Box::new) })
+    }
+
+    /// After a change that may have ended a round.
+    fn hand_on(&mut self, change: &OrderChange) -> Result<Option<(Order, Check)>, StorageError> {
+        let (tenant_id, check_id) = (&change.tenant_id, &change.order.check_id);
+        let check = self.checks.get_mut(&check_key(tenant_id, check_id));
+        let Some(check) = check.filter(|check| check.is_ended_by(change)) else { return Ok(None) };
+        let waiting = self.orders.iter_mut().filter(|(id, row)| {
+            id.0 == **tenant_id && row.order.check_id == *check_id && row.order.state() == OrderState::Held
+        });
+        let next = waiting.map(|(_, row)| row).min_by_key(|row| row.order.round);
+        check.hand_on(&change.check, change.order.update_time, next.as_ref().map(|row| &row.order));
+        let Some(row) = next else { return Ok(None) };
+        let next_attempt = change.check.next_attempt.as_ref();
+        let (order, due_in) = rounds::begin(row.order.clone(), next_attempt)?;
+        row.order = order;
+        row.due = Some(Instant::now() + due_in);
+        Ok(next_attempt.map(|_| (row.order.clone(), check.check.clone())))
+    }
+
+    fn claim(&mut self, lease: Duration, limit: usize) -> Vec<Claimed> {
+        let now = Instant::now();
+        let mut due: Vec<_> =
+            self.orders.iter_mut().filter_map(|(id, row)| Some((row.due.filter(|d| *d <= now)?, id, row))).collect();
+        due.sort_by_key(|(due, ..)| *due);
+        let checks = &self.checks;
+        let claim = |(_, (tenant_id, _), row): (Instant, &Key, &mut OrderRow)| {
+            row.order.version += 1;
+            row.due = Some(now + lease);
+            let check = checks.get(&check_key(tenant_id, &row.order.check_id)).map(|row| row.check.clone());
+            Claimed { tenant_id: tenant_id.as_str().into(), order: row.order.clone(), check }
+        };
+        due.into_iter().take(limit).map(claim).collect()
+    }
+}
+
+impl OrderFilter {
+    fn takes(&self, order: &Order) -> bool {
+        let created_ms = created_ms(order);
+        order.store_id == self.store_id
+            && (self.states.is_empty() || self.states.contains(&order.state()))
+            && self.created_from_ms.is_none_or(|from| created_ms >= from)
+            && self.created_before_ms.is_none_or(|before| created_ms < before)
+            && (self.check_id.is_empty() || order.check_id == self.check_id)
+            && self.after.as_ref().is_none_or(|after| (created_ms, &order.order_id) < (after.0, &after.1))
+    }
+}
+
+impl CheckFilter {
+    fn takes(&self, check: &Check) -> bool {
+        check.store_id == self.store_id
+            && (self.table_id.is_empty() || check.table_id == self.table_id)
+            && (self.states.is_empty() || self.states.contains(&check.state()))
+            && self.after.as_ref().is_none_or(|after| (opened_ms(check), &check.check_id) < (after.0, &after.1))
+    }
+}
+
+fn created_ms(order: &Order) -> i64 {
+    rows::unix_ms(order.create_time.as_ref())
+}
+
+fn opened_ms(check: &Check) -> i64 {
+    rows::unix_ms(check.open_time.as_ref())
+}
+
+fn is_open(check: &Check) -> bool {
+    matches!(check.state(), CheckState::Open | CheckState::BillRequested)
+}
+
+#[tonic::async_trait]
+impl Storage for MemoryStorage {
+    async fn place_batch(&self, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
+        let mut state = self.state();
+        orders.into_iter().map(|new| state.place(&new)).collect()
+    }
+
+    async fn change_batch(&self, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
+        let mut state = self.state();
+        changes.into_iter().map(|change| state.change(change)).collect()
+    }
+
+    async fn claim_due(&self, _replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
+        Ok(self.state().claim(lease, limit))
+    }
+
+    async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {
+        Ok(self.state().orders.get(&key(tenant_id, order_id)).map(|row| row.order.clone()))
+    }
+
+    async fn order_by_request(
+        &self,
+        tenant_id: &str,
+        caller: &str,
+        request_id: &str,
+    ) -> Result<Option<Order>, StorageError> {
+        let state = self.state();
+        let order_id = state.requests.get(&(tenant_id.to_owned(), caller.to_owned(), request_id.to_owned()));
+        Ok(order_id.and_then(|id| state.orders.get(&key(tenant_id, id))).map(|row| row.order.clone()))
+    }
+
+    async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {
+        let state = self.state();
+        let of_tenant = state.orders.iter().filter(|(id, _)| id.0 == tenant_id).map(|(_, row)| &row.order);
+        let mut orders: Vec<Order> = of_tenant.filter(|order| filter.takes(order)).cloned().collect();
+        orders.sort_by(|a, b| (created_ms(b), &b.order_id).cmp(&(created_ms(a), &a.order_id)));
+        orders.truncate(filter.limit);
+        Ok(orders)
+    }
+
+    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError> {
+        let state = self.state();
+        let version = |id: &String| Some((id.clone(), state.orders.get(&key(tenant_id, id))?.order.version));
+        Ok(order_ids.iter().filter_map(version).collect())
+    }
+
+    async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError> {
+        Ok(self.state().contacts.get(&key(tenant_id, contact_id)).map(|(_, contact)| contact.clone()))
+    }
+
+    async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError> {
+        let mut state = self.state();
+        let before = state.contacts.len();
+        state.contacts.retain(|_, (created, _)| created.elapsed() < age);
+        Ok((before - state.contacts.len()) as u64)
+    }
+
+    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError> {
+        let mut state = self.state();
+        let on_table = |(id, row): &(&(Arc<str>, String), &CheckRow)| {
+            *id.0 == *tenant_id
+                && is_open(&row.check)
+                && (&row.check.store_id, &row.check.table_id) == (&check.store_id, &check.table_id)
+        };
+        if let Some((_, row)) = state.checks.iter().find(on_table) {
+            return Ok(Some(row.check.clone()));
+        }
+        let row = CheckRow { check: check.clone(), in_flight: None };
+        state.checks.insert(check_key(tenant_id, &check.check_id), row);
+        Ok(None)
+    }
+
+    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError> {
+        Ok(self.state().checks.get(&check_key(tenant_id, check_id)).map(|row| row.check.clone()))
+    }
+
+    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError> {
+        let state = self.state();
+        let of_tenant = state.checks.iter().filter(|(id, _)| *id.0 == *tenant_id).map(|(_, row)| &row.check);
+        let mut checks: Vec<Check> = of_tenant.filter(|check| filter.takes(check)).cloned().collect();
+        checks.sort_by(|a, b| (opened_ms(b), &b.check_id).cmp(&(opened_ms(a), &a.check_id)));
+        checks.truncate(filter.limit);
+        Ok(checks)
+    }
+
+    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError> {
+        let mut state = self.state();
+        let Some(row) = state.checks.get_mut(&check_key(tenant_id, &check.check_id)) else {
+            return Ok(CheckChanged::Missing);
+        };
+        if row.check.version != check.version - 1 {
+            return Ok(CheckChanged::Conflict(Box::new(row.check.clone())));
+        }
+        row.check = Check { rounds: row.check.rounds, ..check.clone() };
+        Ok(CheckChanged::Done)
+    }
+
+    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError> {
+        Ok(self.state().checks.get(&check_key(tenant_id, check_id)).is_some_and(|row| row.in_flight.is_some()))
+    }
+
+    async fn announce(&self, _order_ids: &[String]) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn listen(&self) -> Result<Option<mpsc::Receiver<Heard>>, StorageError> {
+        Ok(None)
+    }
+}

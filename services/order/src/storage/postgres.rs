@@ -1,0 +1,274 @@
+//! On PostgreSQL: any number of replicas on one database. A batch is a statement or two over arrays, so that its cost
+//! hardly depends on its size.
+//!
+//! Locks are taken in one order, checks before display numbers before orders, each sorted. Batches that meet on orders
+//! in another order are retried.
+
+mod announce;
+mod change;
+mod place;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use posmesh_proto::order::v1::{Check, GuestContact, Order};
+use prost::Message as _;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::mpsc;
+
+use super::{
+    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, NewOrder, OPEN_TRIES, OrderChange, OrderFilter,
+    Placement, Storage, StorageError,
+    batch::{Batches, Failed},
+    rounds::Checks,
+    rows::{self, CheckColumns, OrderColumns, TenantCheckColumns, TenantOrderColumns},
+    sql,
+};
+
+const CHECKS: &str = "SELECT c.tenant_id, c.check_id, c.doc, c.version, c.rounds, c.in_flight_order_id \
+     FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, check_id) \
+     JOIN checks AS c ON c.tenant_id = asked.tenant_id AND c.check_id = asked.check_id";
+
+const LOCK_CHECKS: &str = "SELECT tenant_id, check_id, doc, version, rounds, in_flight_order_id FROM checks \
+     WHERE (tenant_id, check_id) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+     ORDER BY tenant_id, check_id FOR UPDATE";
+
+const UPDATE_CHECKS: &str = "UPDATE checks AS c SET version = new.version, rounds = new.rounds, state = new.state, \
+         in_flight_order_id = new.in_flight_order_id, doc = new.doc \
+     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::smallint[], $6::text[], $7::bytea[]) \
+         AS new (tenant_id, check_id, version, rounds, state, in_flight_order_id, doc) \
+     WHERE c.tenant_id = new.tenant_id AND c.check_id = new.check_id";
+
+/// The clock is read in a subquery: as a volatile function it would keep the index from being used.
+const CLAIM: &str = "WITH due AS ( \
+         SELECT tenant_id, order_id FROM orders \
+         WHERE due_ms <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
+         ORDER BY due_ms LIMIT $3 FOR UPDATE SKIP LOCKED) \
+     UPDATE orders AS o SET version = o.version + 1, lease_owner = $1, \
+         due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $2 \
+     FROM due WHERE o.tenant_id = due.tenant_id AND o.order_id = due.order_id \
+     RETURNING o.tenant_id, o.order_id, o.doc, o.version, o.display_number";
+
+const VERSIONS: &str = "SELECT order_id, version FROM orders WHERE tenant_id = $1 AND order_id = ANY($2)";
+
+const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE (tenant_id, contact_id) IN ( \
+         SELECT tenant_id, contact_id FROM guest_contacts \
+         WHERE created_ms <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1) \
+         ORDER BY created_ms LIMIT $2 FOR UPDATE SKIP LOCKED)";
+
+/// The storage on a PostgreSQL schema.
+#[derive(Debug)]
+pub(super) struct PostgresStorage {
+    pool: PgPool,
+}
+
+impl PostgresStorage {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+/// The checks among the given ones that exist, locked until the transaction ends if `statement` says so.
+async fn checks<'a>(
+    db: &mut PgConnection,
+    statement: &'static str,
+    ids: impl Iterator<Item = (&'a Arc<str>, &'a str)>,
+) -> Result<Checks, Failed> {
+    let (tenant_ids, check_ids): (Vec<&str>, Vec<&str>) = ids.map(|(tenant, check)| (&**tenant, check)).unzip();
+    if check_ids.is_empty() {
+        return Ok(Checks::new());
+    }
+    let found: Vec<TenantCheckColumns> =
+        sqlx::query_as(statement).bind(tenant_ids).bind(check_ids).fetch_all(db).await?;
+    Ok(rows::checks(found)?)
+}
+
+/// Writes checks that this transaction has locked.
+async fn update_checks(db: &mut PgConnection, checks: &Checks) -> Result<(), Failed> {
+    if checks.is_empty() {
+        return Ok(());
+    }
+    let (tenant_ids, check_ids): (Vec<&str>, Vec<&str>) = checks.keys().map(|(t, c)| (&**t, c.as_str())).unzip();
+    let all = || checks.values();
+    sqlx::query(UPDATE_CHECKS)
+        .bind(tenant_ids)
+        .bind(check_ids)
+        .bind(all().map(|row| row.check.version).collect::<Vec<_>>())
+        .bind(all().map(|row| row.check.rounds).collect::<Vec<_>>())
+        .bind(all().map(|row| rows::small(row.check.state)).collect::<Vec<_>>())
+        .bind(all().map(|row| row.in_flight.as_deref()).collect::<Vec<_>>())
+        .bind(all().map(|row| row.check.encode_to_vec()).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl Storage for PostgresStorage {
+    async fn place_batch(&self, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
+        let mut batches = Batches::new(orders, NewOrder::key);
+        while let Some(batch) = batches.next() {
+            let outcome = self.place_once(&batch).await;
+            batches.done(outcome).await;
+        }
+        batches.into_answers()
+    }
+
+    async fn change_batch(&self, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
+        let mut batches = Batches::new(changes, OrderChange::key);
+        while let Some(batch) = batches.next() {
+            let outcome = self.change_once(&batch).await;
+            batches.done(outcome).await;
+        }
+        batches.into_answers()
+    }
+
+    async fn claim_due(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
+        let mut db = self.pool.acquire().await?;
+        let found: Vec<TenantOrderColumns> = sqlx::query_as(CLAIM)
+            .bind(replica)
+            .bind(rows::millis(lease))
+            .bind(rows::row_limit(limit))
+            .fetch_all(&mut *db)
+            .await?;
+        let mut claimed = Vec::with_capacity(found.len());
+        for (tenant_id, order_id, doc, version, number) in found {
+            claimed.push((Arc::<str>::from(tenant_id), rows::order((order_id, doc, version, number))?));
+        }
+        let of_check = claimed.iter().filter(|(_, order)| !order.check_id.is_empty());
+        let ids = of_check.map(|(tenant_id, order)| (tenant_id, order.check_id.as_str()));
+        let checks = checks(&mut db, CHECKS, ids).await?;
+        let with_check = |(tenant_id, order): (Arc<str>, Order)| {
+            let check = checks.get(&(Arc::clone(&tenant_id), order.check_id.clone())).map(|row| row.check.clone());
+            Claimed { tenant_id, order, check }
+        };
+        Ok(claimed.into_iter().map(with_check).collect())
+    }
+
+    async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {
+        let row: Option<OrderColumns> =
+            sqlx::query_as(sql::ORDER).bind(tenant_id).bind(order_id).fetch_optional(&self.pool).await?;
+        row.map(rows::order).transpose()
+    }
+
+    async fn order_by_request(
+        &self,
+        tenant_id: &str,
+        caller: &str,
+        request_id: &str,
+    ) -> Result<Option<Order>, StorageError> {
+        let query = sqlx::query_as(sql::ORDER_BY_REQUEST).bind(tenant_id).bind(caller).bind(request_id);
+        let row: Option<OrderColumns> = query.fetch_optional(&self.pool).await?;
+        row.map(rows::order).transpose()
+    }
+
+    async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {
+        let (after_ms, after_id) = rows::after(filter.after.as_ref());
+        let found: Vec<OrderColumns> = sqlx::query_as(sql::ORDERS)
+            .bind(tenant_id)
+            .bind(&filter.store_id)
+            .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))
+            .bind(filter.created_from_ms.unwrap_or(i64::MIN))
+            .bind(filter.created_before_ms.unwrap_or(i64::MAX))
+            .bind(&filter.check_id)
+            .bind(after_ms)
+            .bind(after_id)
+            .bind(rows::row_limit(filter.limit))
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(rows::order).collect()
+    }
+
+    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError> {
+        let query = sqlx::query_as(VERSIONS).bind(tenant_id).bind(order_ids);
+        let found: Vec<(String, i64)> = query.fetch_all(&self.pool).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError> {
+        let query = sqlx::query_as(sql::CONTACT).bind(tenant_id).bind(contact_id);
+        let row: Option<(String, String)> = query.fetch_optional(&self.pool).await?;
+        Ok(row.map(|(name, phone)| GuestContact { name, phone }))
+    }
+
+    async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError> {
+        let erase = sqlx::query(ERASE_CONTACTS).bind(rows::millis(age)).bind(ERASE_LIMIT);
+        Ok(erase.execute(&self.pool).await?.rows_affected())
+    }
+
+    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError> {
+        for _ in 0..OPEN_TRIES {
+            let opened = sqlx::query(sql::OPEN_CHECK)
+                .bind(tenant_id)
+                .bind(&check.check_id)
+                .bind(&check.store_id)
+                .bind(&check.table_id)
+                .bind(rows::small(check.state))
+                .bind(check.version)
+                .bind(rows::unix_ms(check.open_time.as_ref()))
+                .bind(check.rounds)
+                .bind(check.encode_to_vec())
+                .execute(&self.pool)
+                .await?;
+            if opened.rows_affected() == 1 {
+                return Ok(None);
+            }
+            let query = sqlx::query_as(sql::CHECK_ON_TABLE).bind(tenant_id).bind(&check.store_id).bind(&check.table_id);
+            let row: Option<CheckColumns> = query.fetch_optional(&self.pool).await?;
+            if let Some(row) = row {
+                return Ok(Some(rows::check(row)?.check));
+            }
+        }
+        Err(StorageError::Refused(format!("the checks on table {} change all the time", check.table_id)))
+    }
+
+    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError> {
+        let row: Option<CheckColumns> =
+            sqlx::query_as(sql::CHECK).bind(tenant_id).bind(check_id).fetch_optional(&self.pool).await?;
+        Ok(row.map(rows::check).transpose()?.map(|row| row.check))
+    }
+
+    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError> {
+        let (after_ms, after_id) = rows::after(filter.after.as_ref());
+        let found: Vec<CheckColumns> = sqlx::query_as(sql::CHECKS)
+            .bind(tenant_id)
+            .bind(&filter.store_id)
+            .bind(&filter.table_id)
+            .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))
+            .bind(after_ms)
+            .bind(after_id)
+            .bind(rows::row_limit(filter.limit))
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(|row| Ok(rows::check(row)?.check)).collect()
+    }
+
+    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError> {
+        let changed = sqlx::query(sql::CHANGE_CHECK)
+            .bind(tenant_id)
+            .bind(&check.check_id)
+            .bind(check.version)
+            .bind(&check.table_id)
+            .bind(rows::small(check.state))
+            .bind(check.encode_to_vec())
+            .execute(&self.pool)
+            .await?;
+        if changed.rows_affected() == 1 {
+            return Ok(CheckChanged::Done);
+        }
+        let current = self.check(tenant_id, &check.check_id).await?;
+        Ok(current.map_or(CheckChanged::Missing, |current| CheckChanged::Conflict(Box::new(current))))
+    }
+
+    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError> {
+        let query = sqlx::query(sql::ROUND_IN_FLIGHT).bind(tenant_id).bind(check_id);
+        Ok(query.fetch_optional(&self.pool).await?.is_some())
+    }
+
+    async fn announce(&self, order_ids: &[String]) -> Result<(), StorageError> {
+        announce::announce(&self.pool, order_ids).await
+    }
+
+    async fn listen(&self) -> Result<Option<mpsc::Receiver<Heard>>, StorageError> {
+        announce::listen(&self.pool).await.map(Some)
+    }
+}

@@ -1,0 +1,164 @@
+//! Taking a batch of orders.
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use sqlx::PgConnection;
+
+use super::{LOCK_CHECKS, PostgresStorage, checks, update_checks};
+use crate::storage::{
+    NewOrder, Placement, StorageError,
+    batch::Failed,
+    rounds::{self, Known, Plan, Taking},
+    rows::{self, KnownColumns},
+};
+
+const KNOWN: &str = "SELECT asked.position - 1, o.request_hash, o.order_id, o.doc, o.version, o.display_number \
+     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (tenant_id, caller, request_id, position) \
+     JOIN orders AS o ON o.tenant_id = asked.tenant_id AND o.caller = asked.caller AND o.request_id = asked.request_id";
+
+/// Everything that belongs to a batch in one statement: one round trip, and by itself one transaction. An order whose
+/// request_id is known is left out of the answer; one that was known before takes no display number either.
+const INSERT: &str = "WITH asked AS MATERIALIZED ( \
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], \
+             $8::smallint[], $9::bigint[], $10::bigint[], $11::text[], $12::int[], $13::bigint[], $14::text[], \
+             $15::bytea[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[]) WITH ORDINALITY \
+         AS t (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, version, \
+             created_ms, check_id, round, due_in_ms, replica, doc, at_ms, cause, contact_id, contact_name, \
+             contact_phone, position)), \
+     fresh AS MATERIALIZED ( \
+         SELECT asked.*, count(*) OVER (PARTITION BY tenant_id, store_id, business_date) AS of_day, \
+             row_number() OVER (PARTITION BY tenant_id, store_id, business_date ORDER BY position) AS nth_of_day \
+         FROM asked LEFT JOIN LATERAL ( \
+             SELECT true AS is_known FROM orders AS o WHERE o.tenant_id = asked.tenant_id \
+                 AND o.caller = asked.caller AND o.request_id = asked.request_id LIMIT 1) AS seen ON true \
+         WHERE seen.is_known IS NULL), \
+     numbers AS ( \
+         INSERT INTO display_numbers AS n (tenant_id, store_id, business_date, last) \
+         SELECT tenant_id, store_id, business_date, count(*) FROM fresh GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 \
+         ON CONFLICT (tenant_id, store_id, business_date) DO UPDATE SET last = n.last + excluded.last \
+         RETURNING tenant_id, store_id, business_date, last), \
+     taken AS ( \
+         INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, version, \
+             created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
+         SELECT tenant_id, order_id, caller, request_id, request_hash, store_id, state, version, created_ms, \
+             last - of_day + nth_of_day, check_id, round, \
+             (extract(epoch FROM clock_timestamp()) * 1000)::bigint + due_in_ms, replica, doc \
+         FROM fresh JOIN numbers USING (tenant_id, store_id, business_date) ORDER BY tenant_id, caller, request_id \
+         ON CONFLICT (tenant_id, caller, request_id) DO NOTHING \
+         RETURNING tenant_id, order_id, display_number), \
+     events AS ( \
+         INSERT INTO order_events (tenant_id, order_id, version, at_ms, state, cause, replica) \
+         SELECT tenant_id, order_id, version, at_ms, state, cause, replica \
+         FROM fresh JOIN taken USING (tenant_id, order_id)), \
+     contacts AS ( \
+         INSERT INTO guest_contacts (tenant_id, contact_id, created_ms, name, phone) \
+         SELECT tenant_id, contact_id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, contact_name, contact_phone \
+         FROM fresh JOIN taken USING (tenant_id, order_id) WHERE contact_id IS NOT NULL) \
+     SELECT tenant_id, order_id, display_number FROM taken";
+
+/// Tenant and order.
+type Key = (String, String);
+
+impl PostgresStorage {
+    pub(super) async fn place_once(&self, batch: &[&NewOrder]) -> Result<Vec<Result<Placement, StorageError>>, Failed> {
+        if batch.iter().any(|new| !new.order.check_id.is_empty()) {
+            return self.place_rounds(batch).await;
+        }
+        let mut none = rounds::Checks::new();
+        let plans: Vec<Plan<'_>> = batch.iter().map(|new| rounds::plan(new, &mut none)).collect();
+        let mut db = self.pool.acquire().await?;
+        let mut taken = insert(&mut db, &plans).await?;
+        // Those that were taken are durable by now, whatever comes of reading the others.
+        let mut known = if taken.len() < batch.len() { known(&mut db, batch).await } else { Ok(HashMap::new()) };
+        let mut answer = |(index, (new, plan)): (usize, (&&NewOrder, Plan<'_>))| {
+            if let Some(number) = taken.remove(&key(new)) {
+                return Ok(plan.answer(|| number));
+            }
+            let known = known.as_mut().map_err(|error| error.clone())?.remove(&index);
+            let gone = || StorageError::Refused(format!("the order with request_id {} is gone", new.request_id));
+            known.ok_or_else(gone)?.answer(new)
+        };
+        Ok(batch.iter().zip(plans).enumerate().map(&mut answer).collect())
+    }
+
+    /// A batch with rounds: their checks are locked first, so that each gets its place.
+    async fn place_rounds(&self, batch: &[&NewOrder]) -> Result<Vec<Result<Placement, StorageError>>, Failed> {
+        let mut tx = self.pool.begin().await?;
+        let rounds = batch.iter().filter(|new| !new.order.check_id.is_empty());
+        let ids = rounds.map(|new| (&new.tenant_id, new.order.check_id.as_str()));
+        let mut checks = checks(&mut tx, LOCK_CHECKS, ids).await?;
+        let mut known = known(&mut tx, batch).await.map_err(Failed::All)?;
+        let mut plans = Vec::with_capacity(batch.len());
+        for (index, new) in batch.iter().enumerate() {
+            plans.push(match known.remove(&index) {
+                Some(known) => Plan::Answer(known.answer(new)?),
+                None => rounds::plan(new, &mut checks),
+            });
+        }
+        let expected = plans.iter().filter_map(Plan::taking).count();
+        let mut taken = insert(&mut tx, &plans).await?;
+        if taken.len() < expected {
+            // Someone took one of them since; its place on the check must not be used up.
+            return Err(Failed::Again("a request_id was used at the same time".to_owned()));
+        }
+        update_checks(&mut tx, &checks).await?;
+        tx.commit().await?;
+        let mut answers = Vec::with_capacity(batch.len());
+        for (new, plan) in batch.iter().zip(plans) {
+            let number = taken.remove(&key(new));
+            answers.push(Ok(plan.answer(|| number.unwrap_or_default())));
+        }
+        Ok(answers)
+    }
+}
+
+fn key(new: &NewOrder) -> Key {
+    (new.tenant_id.to_string(), new.order.order_id.clone())
+}
+
+/// The orders whose request_id is known, by the index in the batch.
+async fn known(db: &mut PgConnection, batch: &[&NewOrder]) -> Result<HashMap<usize, Known>, StorageError> {
+    let found: Vec<KnownColumns> = sqlx::query_as(KNOWN)
+        .bind(batch.iter().map(|new| &*new.tenant_id).collect::<Vec<_>>())
+        .bind(batch.iter().map(|new| &*new.caller).collect::<Vec<_>>())
+        .bind(batch.iter().map(|new| &*new.request_id).collect::<Vec<_>>())
+        .fetch_all(db)
+        .await?;
+    Ok(rows::known(found))
+}
+
+/// Inserts what is to be taken. Returns the display numbers of those that were.
+async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key, i64>, Failed> {
+    let taking: Vec<&Taking<'_>> = plans.iter().filter_map(Plan::taking).collect();
+    if taking.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let orders = || taking.iter().map(|taking| &taking.order);
+    let new = || taking.iter().map(|taking| taking.new);
+    let contact_id = |new: &NewOrder| new.contact.is_some().then(|| new.order.guest_contact_id.clone());
+    let taken: Vec<(String, String, i64)> = sqlx::query_as(INSERT)
+        .bind(new().map(|new| &*new.tenant_id).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.order_id.as_str()).collect::<Vec<_>>())
+        .bind(new().map(|new| &*new.caller).collect::<Vec<_>>())
+        .bind(new().map(|new| new.request_id.as_str()).collect::<Vec<_>>())
+        .bind(new().map(|new| new.request_hash.as_slice()).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.store_id.as_str()).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.business_date.as_str()).collect::<Vec<_>>())
+        .bind(orders().map(|order| rows::small(order.state)).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.version).collect::<Vec<_>>())
+        .bind(orders().map(|order| rows::unix_ms(order.create_time.as_ref())).collect::<Vec<_>>())
+        .bind(orders().map(|order| rows::some(&order.check_id)).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.round).collect::<Vec<_>>())
+        .bind(taking.iter().map(|taking| rows::millis(taking.due_in)).collect::<Vec<_>>())
+        .bind(orders().map(rows::replica).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.encode_to_vec()).collect::<Vec<_>>())
+        .bind(orders().map(|order| rows::unix_ms(order.update_time.as_ref())).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.cause.as_str()).collect::<Vec<_>>())
+        .bind(new().map(contact_id).collect::<Vec<_>>())
+        .bind(new().map(|new| new.contact.as_ref().map(|c| c.name.as_str())).collect::<Vec<_>>())
+        .bind(new().map(|new| new.contact.as_ref().map(|c| c.phone.as_str())).collect::<Vec<_>>())
+        .fetch_all(db)
+        .await?;
+    Ok(taken.into_iter().map(|(tenant_id, order_id, number)| ((tenant_id, order_id), number)).collect())
+}

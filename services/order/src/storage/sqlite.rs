@@ -1,0 +1,259 @@
+//! On SQLite: one file, one writer at a time. Whole batches go in as JSON: one statement each, whatever their size.
+
+mod change;
+mod place;
+mod write;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use posmesh_proto::order::v1::{Check, GuestContact, Order};
+use prost::Message as _;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
+
+use self::write::json;
+use super::{
+    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, NewOrder, OPEN_TRIES, OrderChange, OrderFilter,
+    Placement, Storage, StorageError,
+    batch::{Batches, Failed},
+    rounds::Checks,
+    rows::{self, CheckColumns, OrderColumns, TenantCheckColumns, TenantOrderColumns},
+    sql,
+};
+
+/// The lock is taken at once: a transaction that reads first and writes later fails if another one wrote in between.
+const WRITE: &str = "BEGIN IMMEDIATE";
+
+const CHECKS: &str = "SELECT c.tenant_id, c.check_id, c.doc, c.version, c.rounds, c.in_flight_order_id \
+     FROM json_each($1) AS asked CROSS JOIN checks AS c \
+     ON c.tenant_id = asked.value ->> 0 AND c.check_id = asked.value ->> 1";
+
+const CLAIM: &str = "UPDATE orders SET version = version + 1, lease_owner = $1, \
+         due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $2 \
+     WHERE rowid IN (SELECT rowid FROM orders \
+         WHERE due_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY due_ms LIMIT $3) \
+     RETURNING tenant_id, order_id, doc, version, display_number";
+
+const VERSIONS: &str = "SELECT o.order_id, o.version FROM json_each($2) AS asked CROSS JOIN orders AS o \
+     ON o.tenant_id = $1 AND o.order_id = asked.value";
+
+const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE rowid IN (SELECT rowid FROM guest_contacts \
+     WHERE created_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1 ORDER BY created_ms LIMIT $2)";
+
+/// The storage on a SQLite file.
+#[derive(Debug)]
+pub(super) struct SqliteStorage {
+    pool: SqlitePool,
+    /// Writers of this process queue here, in order; at the file's own lock they would poll.
+    writer: Mutex<()>,
+}
+
+/// A transaction that may write.
+struct Writing<'a> {
+    tx: Transaction<'static, Sqlite>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl SqliteStorage {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool, writer: Mutex::new(()) }
+    }
+
+    async fn write(&self) -> Result<Writing<'_>, sqlx::Error> {
+        let turn = self.writer.lock().await;
+        Ok(Writing { tx: self.pool.begin_with(WRITE).await?, _turn: turn })
+    }
+}
+
+/// The checks among the given ones that exist.
+async fn checks<'a>(
+    db: &mut SqliteConnection,
+    ids: impl Iterator<Item = (&'a Arc<str>, &'a str)>,
+) -> Result<Checks, Failed> {
+    let ids: Vec<(&str, &str)> = ids.map(|(tenant_id, check_id)| (&**tenant_id, check_id)).collect();
+    if ids.is_empty() {
+        return Ok(Checks::new());
+    }
+    let found: Vec<TenantCheckColumns> = sqlx::query_as(CHECKS).bind(json(&ids)?).fetch_all(db).await?;
+    Ok(rows::checks(found)?)
+}
+
+#[tonic::async_trait]
+impl Storage for SqliteStorage {
+    async fn place_batch(&self, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
+        let mut batches = Batches::new(orders, NewOrder::key);
+        while let Some(batch) = batches.next() {
+            let outcome = self.place_once(&batch).await;
+            batches.done(outcome).await;
+        }
+        batches.into_answers()
+    }
+
+    async fn change_batch(&self, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
+        let mut batches = Batches::new(changes, OrderChange::key);
+        while let Some(batch) = batches.next() {
+            let outcome = self.change_once(&batch).await;
+            batches.done(outcome).await;
+        }
+        batches.into_answers()
+    }
+
+    async fn claim_due(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
+        let mut writing = self.write().await?;
+        let claimed: Vec<TenantOrderColumns> = sqlx::query_as(CLAIM)
+            .bind(replica)
+            .bind(rows::millis(lease))
+            .bind(rows::row_limit(limit))
+            .fetch_all(&mut *writing.tx)
+            .await?;
+        writing.tx.commit().await?;
+        drop(writing._turn);
+        let mut answer = Vec::with_capacity(claimed.len());
+        for (tenant_id, order_id, doc, version, number) in claimed {
+            let order = rows::order((order_id, doc, version, number))?;
+            let check = match order.check_id.as_str() {
+                "" => None,
+                check_id => self.check(&tenant_id, check_id).await?,
+            };
+            answer.push(Claimed { tenant_id: tenant_id.into(), order, check });
+        }
+        Ok(answer)
+    }
+
+    async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {
+        let row: Option<OrderColumns> =
+            sqlx::query_as(sql::ORDER).bind(tenant_id).bind(order_id).fetch_optional(&self.pool).await?;
+        row.map(rows::order).transpose()
+    }
+
+    async fn order_by_request(
+        &self,
+        tenant_id: &str,
+        caller: &str,
+        request_id: &str,
+    ) -> Result<Option<Order>, StorageError> {
+        let query = sqlx::query_as(sql::ORDER_BY_REQUEST).bind(tenant_id).bind(caller).bind(request_id);
+        let row: Option<OrderColumns> = query.fetch_optional(&self.pool).await?;
+        row.map(rows::order).transpose()
+    }
+
+    async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {
+        let (after_ms, after_id) = rows::after(filter.after.as_ref());
+        let found: Vec<OrderColumns> = sqlx::query_as(sql::ORDERS)
+            .bind(tenant_id)
+            .bind(&filter.store_id)
+            .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))
+            .bind(filter.created_from_ms.unwrap_or(i64::MIN))
+            .bind(filter.created_before_ms.unwrap_or(i64::MAX))
+            .bind(&filter.check_id)
+            .bind(after_ms)
+            .bind(after_id)
+            .bind(rows::row_limit(filter.limit))
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(rows::order).collect()
+    }
+
+    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError> {
+        let query = sqlx::query_as(VERSIONS).bind(tenant_id).bind(json(&order_ids)?);
+        let found: Vec<(String, i64)> = query.fetch_all(&self.pool).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError> {
+        let query = sqlx::query_as(sql::CONTACT).bind(tenant_id).bind(contact_id);
+        let row: Option<(String, String)> = query.fetch_optional(&self.pool).await?;
+        Ok(row.map(|(name, phone)| GuestContact { name, phone }))
+    }
+
+    async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError> {
+        let mut writing = self.write().await?;
+        let erase = sqlx::query(ERASE_CONTACTS).bind(rows::millis(age)).bind(ERASE_LIMIT);
+        let erased = erase.execute(&mut *writing.tx).await?;
+        writing.tx.commit().await?;
+        Ok(erased.rows_affected())
+    }
+
+    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError> {
+        for _ in 0..OPEN_TRIES {
+            let mut writing = self.write().await?;
+            let opened = sqlx::query(sql::OPEN_CHECK)
+                .bind(tenant_id)
+                .bind(&check.check_id)
+                .bind(&check.store_id)
+                .bind(&check.table_id)
+                .bind(rows::small(check.state))
+                .bind(check.version)
+                .bind(rows::unix_ms(check.open_time.as_ref()))
+                .bind(check.rounds)
+                .bind(check.encode_to_vec())
+                .execute(&mut *writing.tx)
+                .await?;
+            writing.tx.commit().await?;
+            drop(writing._turn);
+            if opened.rows_affected() == 1 {
+                return Ok(None);
+            }
+            let query = sqlx::query_as(sql::CHECK_ON_TABLE).bind(tenant_id).bind(&check.store_id).bind(&check.table_id);
+            let row: Option<CheckColumns> = query.fetch_optional(&self.pool).await?;
+            if let Some(row) = row {
+                return Ok(Some(rows::check(row)?.check));
+            }
+        }
+        Err(StorageError::Refused(format!("the checks on table {} change all the time", check.table_id)))
+    }
+
+    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError> {
+        let row: Option<CheckColumns> =
+            sqlx::query_as(sql::CHECK).bind(tenant_id).bind(check_id).fetch_optional(&self.pool).await?;
+        Ok(row.map(rows::check).transpose()?.map(|row| row.check))
+    }
+
+    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError> {
+        let (after_ms, after_id) = rows::after(filter.after.as_ref());
+        let found: Vec<CheckColumns> = sqlx::query_as(sql::CHECKS)
+            .bind(tenant_id)
+            .bind(&filter.store_id)
+            .bind(&filter.table_id)
+            .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))
+            .bind(after_ms)
+            .bind(after_id)
+            .bind(rows::row_limit(filter.limit))
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(|row| Ok(rows::check(row)?.check)).collect()
+    }
+
+    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError> {
+        let mut writing = self.write().await?;
+        let changed = sqlx::query(sql::CHANGE_CHECK)
+            .bind(tenant_id)
+            .bind(&check.check_id)
+            .bind(check.version)
+            .bind(&check.table_id)
+            .bind(rows::small(check.state))
+            .bind(check.encode_to_vec())
+            .execute(&mut *writing.tx)
+            .await?;
+        writing.tx.commit().await?;
+        drop(writing._turn);
+        if changed.rows_affected() == 1 {
+            return Ok(CheckChanged::Done);
+        }
+        let current = self.check(tenant_id, &check.check_id).await?;
+        Ok(current.map_or(CheckChanged::Missing, |current| CheckChanged::Conflict(Box::new(current))))
+    }
+
+    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError> {
+        let query = sqlx::query(sql::ROUND_IN_FLIGHT).bind(tenant_id).bind(check_id);
+        Ok(query.fetch_optional(&self.pool).await?.is_some())
+    }
+
+    async fn announce(&self, _order_ids: &[String]) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn listen(&self) -> Result<Option<mpsc::Receiver<Heard>>, StorageError> {
+        Ok(None)
+    }
+}
