@@ -58,7 +58,7 @@ enum Outcome {
     /// Fit to be published by the run.
     Fit(Box<(SyncRun, Content)>),
     /// The run as it ends without.
-    Ended(SyncRun),
+    Ended(Box<SyncRun>),
 }
 
 impl Syncs {
@@ -148,7 +148,7 @@ impl Syncs {
         let deadline = Instant::now() + self.config.pull_timeout;
         let scope = Scope { identity, deadline: Some(deadline) };
         let outcome = tokio::select! {
-            () = self.stop.cancelled() => Outcome::Ended(domain::interrupted(run.clone())),
+            () = self.stop.cancelled() => Outcome::Ended(Box::new(domain::interrupted(run.clone()))),
             () = self.keep_lease(&key, &run.sync_run_id) => {
                 tracing::warn!("the run was ended by another replica");
                 return;
@@ -167,16 +167,16 @@ impl Syncs {
                 check(Arc::clone(store), SyncRun { warnings, ..run.clone() }, catalog).await
             }
             Ok(Err(PullError::Failed { cause, message })) => {
-                Outcome::Ended(domain::failed(run.clone(), &cause, &message))
+                Outcome::Ended(Box::new(domain::failed(run.clone(), &cause, &message)))
             }
             Ok(Err(PullError::TooLarge(TooLarge { max_bytes }))) => {
                 let message = format!("the POS sent more than {max_bytes} bytes");
                 let problem = domain::problem_about_catalog("TOO_LARGE", "", message);
-                Outcome::Ended(domain::quarantined(run.clone(), Default::default(), vec![problem]))
+                Outcome::Ended(Box::new(domain::quarantined(run.clone(), Default::default(), vec![problem])))
             }
             Err(_) => {
                 let message = format!("the POS did not send everything within {:?}", self.config.pull_timeout);
-                Outcome::Ended(domain::failed(run.clone(), cause::TIMED_OUT, &message))
+                Outcome::Ended(Box::new(domain::failed(run.clone(), cause::TIMED_OUT, &message)))
             }
         }
     }
@@ -212,7 +212,7 @@ impl Syncs {
     async fn try_record(&self, key: &StoreKey, outcome: &Outcome) -> Result<Option<SyncRun>, StorageError> {
         match outcome {
             Outcome::Fit(fit) => self.storage.publish(key, &fit.0, fit.1.clone()).await,
-            Outcome::Ended(ended) => Ok(self.storage.end_run(key, ended).await?.then(|| ended.clone())),
+            Outcome::Ended(ended) => Ok(self.storage.end_run(key, ended).await?.then(|| *ended.clone())),
         }
     }
 
@@ -237,12 +237,16 @@ async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
         if problems.is_empty() {
             Outcome::Fit(Box::new((run, Content::new(catalog))))
         } else {
-            Outcome::Ended(domain::quarantined(run, domain::counts(&catalog), problems))
+            Outcome::Ended(Box::new(domain::quarantined(run, domain::counts(&catalog), problems)))
         }
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "the check of a catalog broke off");
-        Outcome::Ended(domain::failed(failure, cause::UNKNOWN, "the check of the data broke off; see the server's log"))
+        Outcome::Ended(Box::new(domain::failed(
+            failure,
+            cause::UNKNOWN,
+            "the check of the data broke off; see the server's log",
+        )))
     })
 }
 
