@@ -79,7 +79,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         let filter = match arguments.command {
             Command::Demo => "error",
             Command::Dev(_) => "warn",
-            Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info",
+            // The database driver repeats each harmless notice of PostgreSQL.
+            Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info,sqlx=warn",
         };
         config.telemetry.log_filter = filter.to_owned();
     }
