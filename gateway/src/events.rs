@@ -70,7 +70,9 @@ pub(crate) async fn stream_of(app: &Arc<App>, order: Order, headers: &HeaderMap)
     }
     let changes = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|change| (change, watch)) });
     let events = stream::iter(first).chain(changes).map(|change| Ok::<_, Infallible>(event(change)));
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    // nginx and its relatives would otherwise hold events back until a buffer is full.
+    let unbuffered = [("x-accel-buffering", "no")];
+    Ok((unbuffered, Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))).into_response())
 }
 
 fn event(change: WatchOrderResponse) -> Event {

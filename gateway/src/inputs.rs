@@ -9,8 +9,7 @@ use utoipa::ToSchema;
 use crate::views::{Money, ServiceMode};
 
 /// A text without control characters: databases and slip printers choke on them.
-#[derive(Clone, Default, ToSchema)]
-#[schema(value_type = String)]
+#[derive(Clone, Default)]
 pub(crate) struct Text(String);
 
 impl Text {

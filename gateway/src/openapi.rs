@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use serde_json::json;
 use utoipa::{
     IntoResponses, Modify, OpenApi,
@@ -52,8 +53,8 @@ impl Modify for Tokens {
     }
 }
 
-/// What goes for every operation: an id that no other has, and the problems that any request can meet (404, 405, 413, 415,
-/// 500, 502, 503, 504).
+/// What goes for every operation: an id that no other has, a description of each answer, and the problems that any
+/// request can meet (404, 405, 413, 415, 500, 502, 503, 504).
 pub(crate) struct Operations;
 
 impl Modify for Operations {
@@ -69,6 +70,15 @@ impl Modify for Operations {
 fn finish(operation: &mut Operation) {
     if let (Some(tag), Some(id)) = (operation.tags.iter().flatten().next(), &operation.operation_id) {
         operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            // Required by the standard; what the body is tells its schema.
+            let status = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
+            response.description = status.unwrap_or("An answer").to_owned();
+        }
     }
     let response = problem_response("Any other problem", None);
     operation.responses.responses.entry("default".to_owned()).or_insert(RefOr::T(response));

@@ -103,7 +103,8 @@ pub(crate) async fn quote(
 /// seconds for the POS.
 #[utoipa::path(post, path = "/table/v1/check/rounds", tag = "table", security(("guest_token" = [])),
     params(
-        ("Idempotency-Key" = String, Header, description = "A new UUID per round, the same one when repeating it"),
+        ("Idempotency-Key" = String, Header, description = "A new UUID per round, the same one when repeating it",
+            min_length = 16, max_length = 255, pattern = "^[!-~]+$"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS"),
     ),
     request_body = RoundInput,
@@ -135,9 +136,9 @@ pub(crate) async fn place_round(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RoundsQuery {
-    /// At most 500; absent: 50.
+    /// At most 500; absent or 0: 50.
     #[serde(default)]
-    #[param(required = false, minimum = 1, maximum = 500)]
+    #[param(required = false, minimum = 0, maximum = 500)]
     page_size: i32,
     /// From the answer before.
     #[serde(default)]

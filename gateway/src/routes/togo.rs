@@ -35,7 +35,8 @@ pub(crate) async fn quote(
 /// it came; with `Prefer: wait=N` the answer waits up to N seconds for the POS.
 #[utoipa::path(post, path = "/togo/v1/stores/{store_id}/orders", tag = "togo",
     params(("store_id" = String, Path),
-        ("Idempotency-Key" = String, Header, description = "A new UUID per order, the same one when repeating it"),
+        ("Idempotency-Key" = String, Header, description = "A new UUID per order, the same one when repeating it",
+            min_length = 16, max_length = 255, pattern = "^[!-~]+$"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS"),
     ),
     request_body = TogoOrderInput,

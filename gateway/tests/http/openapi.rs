@@ -58,9 +58,28 @@ async fn every_operation_is_described_and_tells_its_problems() {
     for (name, operation) in operations(&document().await) {
         assert!(operation["summary"].is_string(), "{name}");
         assert!(ids.insert(text(&operation["operationId"])), "{name}: operationId {} twice", operation["operationId"]);
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].as_str().is_some_and(|d| !d.is_empty()), "{name} {status}");
+        }
         let other = &operation["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"];
         assert_eq!(other, "#/components/schemas/Problem", "{name}");
     }
+}
+
+#[tokio::test]
+async fn placing_documents_its_idempotency_key() {
+    let document = document().await;
+    let placing = operations(&document)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("post") && (name.ends_with("/orders") || name.ends_with("/rounds")));
+    let mut found = 0;
+    for (name, operation) in placing {
+        let parameters = operation["parameters"].as_array().unwrap();
+        let key = parameters.iter().find(|parameter| parameter["name"] == "Idempotency-Key").expect(&name);
+        assert_eq!((&key["required"], &key["schema"]["minLength"]), (&true.into(), &16.into()), "{name}");
+        found += 1;
+    }
+    assert_eq!(found, 3);
 }
 
 #[tokio::test]
