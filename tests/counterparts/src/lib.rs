@@ -20,6 +20,7 @@ mod user;
 
 pub use cache::cache_dir;
 pub use odoo::{ADMIN_LOGIN, ADMIN_PASSWORD, Odoo, RESTAURANT};
+pub use port::free as free_port;
 pub use postgres::Postgres;
 
 /// Tells the person who waits, on stderr, what is being waited for.

@@ -9,8 +9,11 @@ use anyhow::{Result, bail};
 /// its port still free when it starts again.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port that nothing listens on now.
-pub(crate) fn free() -> Result<u16> {
+/// A loopback port that nothing listens on now.
+///
+/// # Errors
+/// When none is found.
+pub fn free() -> Result<u16> {
     for attempt in 0..100_u32 {
         let random = RandomState::new().hash_one(attempt);
         let offset = (random % u64::from(PORTS.end - PORTS.start)) as u16;

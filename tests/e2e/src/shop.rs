@@ -1,0 +1,338 @@
+//! A store with its own POS in a mesh, and everybody who deals with it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use posmesh_proto::{
+    catalog::v1::{StartSyncRequest, SyncRun, catalog_service_client::CatalogServiceClient},
+    common::v1::{EvidenceKind, LocalizedText, Money, Product},
+    order::v1::{
+        GetOrderRequest, ListOrdersRequest, ModifierInput, Order, OrderLineInput, OrderState, PlaceOrderRequest,
+        QuoteOrderRequest, get_order_request::Key, order_service_client::OrderServiceClient,
+    },
+    router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
+    store::v1::{
+        Brand, ProductPolicy, PutBrandRequest, PutStoreRequest, Store, StoreLifecycle,
+        store_service_client::StoreServiceClient,
+    },
+};
+use serde_json::{Value, json};
+use tonic::{Status, transport::Channel};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use crate::{Http, Mesh, Options, Pos, Proxy, Shape, eventually, launch::OPS_TOKEN, pos::API_KEY};
+
+/// Of every shop with the simulated POS.
+pub const CURRENCY: &str = "JPY";
+const BRAND_ID: &str = "e2e";
+/// Replaces whatever is there.
+const ANY_REVISION: i64 = -1;
+
+/// A store with its own POS.
+#[derive(Debug)]
+pub struct Shop {
+    /// The mesh that it is in.
+    pub mesh: Arc<Mesh>,
+    /// Its id.
+    pub store_id: String,
+    /// Its POS.
+    pub pos: Pos,
+    /// The gateway.
+    pub http: Http,
+    gate: Option<Proxy>,
+    log_lengths: Vec<usize>,
+}
+
+impl Shop {
+    /// Opens one in the shared mesh of a shape, with its menu synced.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn open(shape: Shape) -> Self {
+        let mesh = Mesh::shared(shape).await.unwrap_or_else(|error| panic!("{error:#}"));
+        Self::open_in(mesh, &[], false).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Likewise, with evidence of its own that makes an order PLACED.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn open_with_evidence(shape: Shape, success_evidence: &[EvidenceKind]) -> Self {
+        let mesh = Mesh::shared(shape).await.unwrap_or_else(|error| panic!("{error:#}"));
+        Self::open_in(mesh, success_evidence, false).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Opens one in a mesh of its own, with a [`Shop::gate`] and short leases.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn open_for_faults(shape: Shape) -> Self {
+        let mesh = Mesh::start(shape, Options::for_faults()).await.unwrap_or_else(|error| panic!("{error:#}"));
+        Self::open_in(Arc::new(mesh), &[], true).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Opens one in a mesh.
+    ///
+    /// # Errors
+    /// When a service refuses, or the menu cannot be synced.
+    pub async fn open_in(mesh: Arc<Mesh>, success_evidence: &[EvidenceKind], gated: bool) -> Result<Self> {
+        static OPENED: AtomicU32 = AtomicU32::new(1);
+        let log_lengths = mesh.log_lengths();
+        let store_id = format!("shop-{}", OPENED.fetch_add(1, Ordering::Relaxed));
+        let pos = Pos::start(&store_id).await?;
+        // Where everything is one process, the wire between order and POS begins behind the adapter.
+        let gate = match mesh.shape() {
+            Shape::Sqlite if gated => Some(Proxy::before(pos.address()).await?),
+            _ => None,
+        };
+        let pos_url = gate.as_ref().map_or_else(|| format!("http://{}", pos.address()), Proxy::url);
+        let http = mesh.http()?;
+        let shop = Self { mesh, store_id, pos, http, gate, log_lengths };
+        put_store(&shop.mesh, store(&shop.store_id, success_evidence)).await?;
+        let connection = Connection {
+            connection_id: format!("{}-pos", shop.store_id),
+            store_id: shop.store_id.clone(),
+            vendor: "simulator".into(),
+            settings_json: json!({ "base_url": pos_url }).to_string(),
+            revision: ANY_REVISION,
+            ..Connection::default()
+        };
+        put_connection(&shop.mesh, connection, API_KEY).await?;
+        let run = shop.sync().await?;
+        anyhow::ensure!(
+            run.catalog_version > 0 && run.problems.is_empty(),
+            "the first sync published nothing: {run:?}"
+        );
+        Ok(shop)
+    }
+
+    /// The proxy that stands between the first order replica and the POS: before the router where that is another process,
+    /// else before the POS.
+    ///
+    /// # Panics
+    /// When the shop was opened without.
+    pub fn gate(&self) -> &Proxy {
+        let gate = self.gate.as_ref().or_else(|| self.mesh.gate());
+        gate.unwrap_or_else(|| panic!("the shop was opened without a gate"))
+    }
+
+    /// A client of an order replica: 0 or 1.
+    ///
+    /// # Panics
+    /// Never for addresses.
+    pub fn orders(&self, replica: usize) -> OrderServiceClient<Channel> {
+        OrderServiceClient::new(self.mesh.order(replica).unwrap_or_else(|error| panic!("{error:#}")))
+    }
+
+    /// Pulls the menu, and tells what came of it.
+    ///
+    /// # Errors
+    /// When the catalog refuses.
+    pub async fn sync(&self) -> Result<SyncRun> {
+        sync(&self.mesh, &self.store_id).await
+    }
+
+    /// What lines cost.
+    ///
+    /// # Panics
+    /// When they cannot be priced.
+    pub async fn total(&self, product: Product, lines: &[OrderLineInput]) -> i64 {
+        let request =
+            QuoteOrderRequest { store_id: self.store_id.clone(), product: product.into(), lines: lines.to_vec() };
+        let answer = self.orders(0).quote_order(request).await.unwrap_or_else(|status| panic!("no quote: {status}"));
+        let price = answer.into_inner().quote.and_then(|quote| quote.price);
+        price.and_then(|price| price.total).map(|total| total.amount).unwrap_or_default()
+    }
+
+    /// A request for an order that the guest has agreed to, under a new id, that is answered as soon as it is durable.
+    /// Table orders need their `check_id`.
+    pub async fn request(&self, product: Product, lines: &[OrderLineInput]) -> PlaceOrderRequest {
+        let total = self.total(product, lines).await;
+        let pickup_time = (product == Product::ToGo).then(|| (SystemTime::now() + Duration::from_secs(3600)).into());
+        PlaceOrderRequest {
+            request_id: new_id(),
+            store_id: self.store_id.clone(),
+            product: product.into(),
+            lines: lines.to_vec(),
+            expected_total: Some(money(total)),
+            pickup_time,
+            ..PlaceOrderRequest::default()
+        }
+    }
+
+    /// Places it at a replica.
+    ///
+    /// # Errors
+    /// As the service refuses.
+    pub async fn place(&self, replica: usize, request: PlaceOrderRequest) -> Result<Order, Status> {
+        let answer = self.orders(replica).place_order(request).await?;
+        answer.into_inner().order.ok_or_else(|| Status::internal("an answer without an order"))
+    }
+
+    /// Places it and waits until the POS has it.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub async fn placed(&self, replica: usize, request: PlaceOrderRequest) -> Order {
+        let order = self.place(replica, request).await.unwrap_or_else(|status| panic!("not taken: {status}"));
+        self.ends_up(replica, &order.order_id, OrderState::Placed).await
+    }
+
+    /// The order as a replica tells it.
+    ///
+    /// # Errors
+    /// As the service refuses.
+    pub async fn order(&self, replica: usize, order_id: &str) -> Result<Order, Status> {
+        let request = GetOrderRequest { key: Some(Key::OrderId(order_id.to_owned())) };
+        let answer = self.orders(replica).get_order(request).await?;
+        answer.into_inner().order.ok_or_else(|| Status::internal("an answer without an order"))
+    }
+
+    /// Waits until a replica tells this state.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ends_up(&self, replica: usize, order_id: &str, state: OrderState) -> Order {
+        let what = format!("order {order_id} becomes {}", state.as_str_name());
+        let told = async || self.order(replica, order_id).await.ok().filter(|order| order.state() == state);
+        eventually(&what, told).await
+    }
+
+    /// All orders of the store.
+    ///
+    /// # Panics
+    /// When they are not told.
+    pub async fn list(&self) -> Vec<Order> {
+        let request =
+            ListOrdersRequest { store_id: self.store_id.clone(), page_size: 500, ..ListOrdersRequest::default() };
+        let answer = self.orders(0).list_orders(request).await;
+        answer.unwrap_or_else(|status| panic!("the orders are not told: {status}")).into_inner().orders
+    }
+
+    /// The code in the QR of a table.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn table_code(&self, table_id: &str) -> String {
+        let path = format!("/ops/v1/stores/{}/table-codes", self.store_id);
+        let answer = Http::send(self.http.get(&path).bearer_auth(OPS_TOKEN)).await;
+        let codes = answer.unwrap_or_else(|error| panic!("{error:#}")).ok();
+        let codes = codes["table_codes"].as_array().cloned().unwrap_or_default();
+        let code = codes.iter().find(|code| code["table_id"] == table_id);
+        let code = code.unwrap_or_else(|| panic!("no code for the table {table_id} among {}", codes.len()));
+        code["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A guest scans the code of a table; the answer.
+    ///
+    /// # Panics
+    /// When the gateway refuses.
+    pub async fn sit_down(&self, table_id: &str) -> Value {
+        let body = json!({ "table_code": self.table_code(table_id).await, "party_size": 2 });
+        let path = format!("/table/v1/stores/{}/checks", self.store_id);
+        Http::send(self.http.post(&path, &body)).await.unwrap_or_else(|error| panic!("{error:#}")).ok()
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let store = &self.store_id;
+            eprintln!("logs of the mesh since {store} was opened:\n{}", self.mesh.logs_since(&self.log_lengths));
+            eprintln!("{}", self.pos.process().log_end(0));
+        }
+    }
+}
+
+/// Puts a store of the one brand.
+pub(crate) async fn put_store(mesh: &Mesh, store: Store) -> Result<()> {
+    let mut client = StoreServiceClient::new(mesh.store()?);
+    let brand = Brand { brand_id: BRAND_ID.into(), name: Some(text("End to end")), revision: ANY_REVISION };
+    client.put_brand(PutBrandRequest { brand: Some(brand) }).await.context("the brand")?;
+    client.put_store(PutStoreRequest { store: Some(store) }).await.context("the store")?;
+    Ok(())
+}
+
+/// Puts a connection with its API key, as soon as the adapter is known.
+pub(crate) async fn put_connection(mesh: &Mesh, connection: Connection, api_key: &str) -> Result<()> {
+    let client = RouterServiceClient::new(mesh.router()?);
+    let credentials = HashMap::from([("api_key".to_owned(), api_key.to_owned())]);
+    let put = PutConnectionRequest { connection: Some(connection), credentials };
+    let put = async || match client.clone().put_connection(put.clone()).await {
+        Ok(_) => Some(Ok(())),
+        Err(status) if refusal(&status).0 == "ADAPTER_NOT_REGISTERED" => None,
+        Err(status) => Some(Err(status)),
+    };
+    eventually("the adapter registers", put).await.context("the connection")
+}
+
+pub(crate) async fn sync(mesh: &Mesh, store_id: &str) -> Result<SyncRun> {
+    let request = StartSyncRequest { store_id: store_id.to_owned(), wait: true };
+    let answer = CatalogServiceClient::new(mesh.catalog()?).start_sync(request).await.context("the sync")?;
+    answer.into_inner().run.context("the catalog told no run")
+}
+
+/// A live store that sells through all products.
+pub(crate) fn store(store_id: &str, success_evidence: &[EvidenceKind]) -> Store {
+    let policy = |product: Product| ProductPolicy {
+        product: product.into(),
+        success_evidence: success_evidence.iter().map(|kind| i32::from(*kind)).collect(),
+        ..ProductPolicy::default()
+    };
+    Store {
+        store_id: store_id.to_owned(),
+        brand_id: BRAND_ID.into(),
+        name: Some(text(store_id)),
+        time_zone: "Asia/Tokyo".into(),
+        currency_code: CURRENCY.into(),
+        locales: ["ja", "en", "ko"].map(Into::into).to_vec(),
+        business_day_cutoff_minutes: 300,
+        lifecycle: StoreLifecycle::Live.into(),
+        product_policies: [Product::Table, Product::ToGo, Product::Kiosk].map(policy).to_vec(),
+        revision: ANY_REVISION,
+        ..Store::default()
+    }
+}
+
+fn text(en: &str) -> LocalizedText {
+    LocalizedText { texts: [("en".to_owned(), en.to_owned())].into() }
+}
+
+/// A line without modifiers.
+pub fn line(item_id: &str, quantity: i32) -> OrderLineInput {
+    OrderLineInput { item_id: item_id.into(), quantity, ..OrderLineInput::default() }
+}
+
+/// A line with choices, each one of a group.
+pub fn with(line: OrderLineInput, choices: &[(&str, &str)]) -> OrderLineInput {
+    let choice = |(group_id, modifier_id): &(&str, &str)| ModifierInput {
+        group_id: (*group_id).to_owned(),
+        modifier_id: (*modifier_id).to_owned(),
+        ..ModifierInput::default()
+    };
+    OrderLineInput { modifiers: choices.iter().map(choice).collect(), ..line }
+}
+
+/// Reason and first field of a refusal over gRPC.
+pub fn refusal(status: &Status) -> (String, String) {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+    let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    (reason, violations.into_iter().next().map(|violation| violation.field).unwrap_or_default())
+}
+
+pub(crate) fn money(amount: i64) -> Money {
+    Money { currency_code: CURRENCY.into(), amount }
+}
+
+pub(crate) fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}

@@ -1,0 +1,16 @@
+//! What the whole mesh promises, on both shapes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bad_input;
+mod bad_master;
+mod cancelling;
+mod faults;
+mod orders;
+mod raw;
+mod replicas;
+mod same_id;
+mod surface;
+mod tables;
+mod tracing;
+mod watching;
