@@ -13,6 +13,7 @@ use crate::{
     orders::{self, LineRecord, OrderRecord},
     settings::Settings,
     submit::{TillLocks, payload::RECOMPUTE},
+    tax::Taxes,
     till::Till,
     wire::{self, Link},
 };
@@ -87,7 +88,7 @@ pub(crate) async fn list(api: &Api<'_>, settings: &Settings, table_id: &str) -> 
     };
     let domain = json!([["config_id", "=", till.config.id], ["state", "=", "draft"], on]);
     let drafts = orders::orders(api, &till, domain).await?;
-    Ok(drafts.iter().map(|draft| to_check(&till, &tables, draft, &[])).collect())
+    Ok(drafts.iter().map(|draft| to_check(&till, &tables, draft)).collect())
 }
 
 /// One check with all its lines.
@@ -153,11 +154,15 @@ async fn existing(api: &Api<'_>, till: &Till, reference: &str) -> Result<OrderRe
 }
 
 async fn read(api: &Api<'_>, till: &Till, order: &OrderRecord) -> Result<PosCheck, PosError> {
-    let (tables, lines) = tokio::try_join!(Tables::read(api, till), orders::lines_of(api, till, order))?;
-    Ok(to_check(till, &tables, order, &lines))
+    let (tables, lines, taxes) =
+        tokio::try_join!(Tables::read(api, till), orders::lines_of(api, till, order), Taxes::read(api, till))?;
+    let shown = lines.iter().filter(|line| line.combo_parent_id().is_none());
+    let lines = shown.map(|line| to_line(till, &taxes, line, &lines)).collect();
+    Ok(PosCheck { lines, ..to_check(till, &tables, order) })
 }
 
-fn to_check(till: &Till, tables: &Tables, order: &OrderRecord, lines: &[LineRecord]) -> PosCheck {
+/// The check without its lines.
+fn to_check(till: &Till, tables: &Tables, order: &OrderRecord) -> PosCheck {
     let money = |amount: f64| till.to_minor(amount).map(|minor| till.money(minor));
     PosCheck {
         pos_check_reference: order.uuid.clone(),
@@ -165,23 +170,26 @@ fn to_check(till: &Till, tables: &Tables, order: &OrderRecord, lines: &[LineReco
         open: order.is_draft(),
         party_size: order.customer_count.max(0),
         open_time: orders::to_timestamp(&order.date_order),
-        lines: lines.iter().filter(|line| line.combo_parent_id().is_none()).map(|l| to_line(till, l, lines)).collect(),
+        lines: Vec::new(),
         total: money(order.amount_total),
         tax_total: money(order.amount_tax),
     }
 }
 
 /// A line; a combo with its parts in its total.
-fn to_line(till: &Till, line: &LineRecord, all: &[LineRecord]) -> PosCheckLine {
-    let parts = all.iter().filter(|part| part.combo_parent_id() == Some(line.id));
-    let total: f64 = line.price_subtotal_incl + parts.map(|part| part.price_subtotal_incl).sum::<f64>();
+fn to_line(till: &Till, taxes: &Taxes, line: &LineRecord, all: &[LineRecord]) -> PosCheckLine {
+    let whole: Vec<&LineRecord> =
+        all.iter().filter(|other| other.id == line.id || other.combo_parent_id() == Some(line.id)).collect();
+    // The parts' own totals are rounded one by one, and may miss the combo's by a minor unit.
+    let total = orders::total_of(till, taxes, whole.iter().copied())
+        .or_else(|| till.to_minor(whole.iter().map(|part| part.price_subtotal_incl).sum()));
     PosCheckLine {
         line_id: if line.is_ours() { line.uuid.clone() } else { String::new() },
         pos_line_reference: line.id.to_string(),
         item_id: line.product_id().to_string(),
         name: line.full_product_name.clone(),
         quantity_milli: wire::to_units(line.qty, 3).unwrap_or_default(),
-        total: till.to_minor(total).map(|minor| till.money(minor)),
+        total: total.map(|total| till.money(total)),
         note: line.customer_note.clone(),
     }
 }

@@ -192,7 +192,7 @@ impl Held {
             till.to_minor(order.amount_total)
         } else {
             // The check's total is of everybody's lines; ours are summed up by the same rule.
-            self.total_of_lines(till, &Taxes::read(api, till).await?)
+            total_of(till, &Taxes::read(api, till).await?, &self.lines)
         };
         Ok(Some(Placed {
             evidence: vec![Evidence {
@@ -207,15 +207,17 @@ impl Held {
             total: total.map(|total| till.money(total)),
         }))
     }
+}
 
-    fn total_of_lines(&self, till: &Till, taxes: &Taxes) -> Option<i64> {
-        let priced = |line: &LineRecord| {
-            let amount = till.to_minor(line.price_unit * line.qty * (1.0 - line.discount / 100.0))?;
-            Some((amount, taxes.rate(&line.tax_ids).ok()?))
-        };
-        let lines: Vec<_> = self.lines.iter().map(priced).collect::<Option<_>>()?;
-        Some(tax::total(lines, till.rounding))
-    }
+/// What lines come to together, tax included, in minor units by the till's own rule. `None` if they bear a tax that is no
+/// single percentage.
+pub(crate) fn total_of<'l>(till: &Till, taxes: &Taxes, lines: impl IntoIterator<Item = &'l LineRecord>) -> Option<i64> {
+    let priced = |line: &LineRecord| {
+        let amount = till.to_minor(line.price_unit * line.qty * (1.0 - line.discount / 100.0))?;
+        Some((amount, taxes.rate(&line.tax_ids).ok()?))
+    };
+    let lines: Vec<_> = lines.into_iter().map(priced).collect::<Option<_>>()?;
+    Some(tax::total(lines, till.rounding))
 }
 
 /// Odoo's UTC time without a zone, e.g. `2026-11-22 15:33:20`.

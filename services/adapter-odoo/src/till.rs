@@ -209,3 +209,57 @@ fn check_currency(company: &Company, till: &Link, currency: &Currency) -> Result
 pub(crate) fn misconfigured(message: String) -> ApiError {
     ApiError::Strange { cause: cause::MISCONFIGURED, message }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(changes: serde_json::Value) -> Config {
+        let mut config = json!({"id": 4, "name": "Restaurant", "module_pos_restaurant": true, "company_id": [1, "Acme"],
+            "currency_id": [1, "USD"], "current_session_id": [5, "Restaurant/00002"], "current_session_state": "opened",
+            "floor_ids": [2, 3], "payment_method_ids": [2, 3, 6], "limit_categories": true,
+            "iface_available_categ_ids": [9, 10], "default_fiscal_position_id": false, "use_pricelist": false,
+            "pricelist_id": false, "cash_rounding": false, "default_preset_id": [1, "Dine In"]});
+        config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        serde_json::from_value(config).unwrap()
+    }
+
+    /// The demo restaurant, in dollars, with its session open.
+    pub(crate) fn till() -> Till {
+        Till {
+            config: config(json!({})),
+            company_id: 1,
+            currency_code: "USD".to_owned(),
+            decimals: 2,
+            rounding: RoundingScope::Rate,
+        }
+    }
+
+    #[test]
+    fn only_an_opened_session_takes_orders_and_the_others_say_what_to_do() {
+        assert_eq!(till().open_session(), Ok(5));
+        let closed = json!({"current_session_id": false, "current_session_state": false});
+        for (changes, advice) in [
+            (closed, "open it at the Point of Sale"),
+            (json!({"current_session_state": "opening_control"}), "Open Register"),
+            (json!({"current_session_state": "closing_control"}), "is being closed"),
+        ] {
+            let till = Till { config: config(changes), ..till() };
+            let why = till.open_session().unwrap_err();
+            assert!(why.contains("Restaurant") && why.contains(advice), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_till_in_another_currency_than_its_company_is_refused() {
+        let company: Company = serde_json::from_value(json!({"currency_id": [2, "EUR"],
+            "tax_calculation_rounding_method": "round_globally"}))
+        .unwrap();
+        let dollar = Currency { name: "USD".into(), decimal_places: 2, rounding: 0.01 };
+        assert!(check_currency(&company, &Link(1, "USD".into()), &dollar).is_err());
+        assert!(check_currency(&company, &Link(2, "EUR".into()), &dollar).is_ok());
+        let franc = Currency { name: "CHF".into(), decimal_places: 2, rounding: 0.05 };
+        assert!(check_currency(&company, &Link(2, "CHF".into()), &franc).is_err());
+    }
+}

@@ -199,7 +199,7 @@ async fn a_round_on_a_check_that_the_staff_closed_is_refused(store: &mut Store) 
 
 async fn a_combo_is_split_over_its_parts_as_the_till_does(store: &mut Store) {
     let mut combo = line("185", 1000);
-    let mut burger = support::modifier("combo-6", "14", 0);
+    let mut burger = support::modifier("combo-6", "15", 0);
     burger.modifiers = vec![support::modifier("attribute-18", "80", 0)];
     combo.modifiers = vec![burger, support::modifier("combo-8", "20", 0)];
     combo.quantity = 2;
@@ -296,11 +296,11 @@ async fn what_odoo_does_not_know_is_refused_and_nothing_is_written(store: &mut S
         let Outcome::Rejected(rejected) = store.submit(&order).await else { panic!("{cause}: not rejected") };
         assert_eq!(rejected.cause, cause, "{}", rejected.message);
     }
-    let template = json!([["id", "=", 177]]);
+    let template = json!([["id", "=", 163]]);
     let template = store.odoo.search_read("product.product", template, &["product_tmpl_id"]).await.unwrap();
     let switch = |on: bool| json!({"ids": [template[0]["product_tmpl_id"][0]], "vals": {"available_in_pos": on}});
     store.odoo.call("product.template", "write", switch(false)).await.unwrap();
-    let Outcome::Rejected(rejected) = store.submit(&table_order("6", "", &[line("177", 220)], 253)).await else {
+    let Outcome::Rejected(rejected) = store.submit(&table_order("6", "", &[line("163", 1150)], 1323)).await else {
         panic!("an item that is switched off was not rejected")
     };
     assert_eq!((rejected.cause.as_str(), rejected.lines.len()), ("ITEM_SOLD_OUT", 1));

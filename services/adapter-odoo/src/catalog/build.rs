@@ -166,3 +166,7 @@ fn tender(method: &PaymentMethod, settings: &Settings, names: &Names) -> Tender 
     };
     Tender { id: method.id.to_string(), name: names.text(Named::PaymentMethod, method.id), kind: kind.into() }
 }
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

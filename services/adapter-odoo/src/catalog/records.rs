@@ -167,7 +167,7 @@ pub(super) struct Records {
     /// All templates by id, those that come within combos alone too.
     pub(super) templates: HashMap<i64, Template>,
     pub(super) variants: Vec<Variant>,
-    attribute_lines: HashMap<i64, Vec<AttributeLine>>,
+    pub(super) attribute_lines: HashMap<i64, Vec<AttributeLine>>,
     pub(super) attributes: HashMap<i64, Attribute>,
     pub(super) values: HashMap<i64, AttributeValue>,
     pub(super) combos: HashMap<i64, Combo>,
@@ -327,6 +327,16 @@ impl Records {
             .into_iter()
             .flatten()
             .filter(|line| self.attributes.get(&line.attribute_id()).is_some_and(|a| a.create_variant == "no_variant"))
+    }
+
+    #[cfg(test)]
+    #[allow(clippy::expect_used)]
+    pub(super) fn add_attribute(&mut self, attribute: Value, line: Value) {
+        let attribute: Attribute = serde_json::from_value(attribute).expect("an attribute as Odoo sends it");
+        let line: AttributeLine = serde_json::from_value(line).expect("an attribute line as Odoo sends it");
+        let template = line.product_tmpl_id.as_ref().map_or(0, |link| link.0);
+        self.attributes.insert(attribute.id, attribute);
+        self.attribute_lines.entry(template).or_default().push(line);
     }
 
     /// The attributes that any product has on its lines.

@@ -132,3 +132,66 @@ fn payment_commands(payments: &[Payment], till: &Till) -> Value {
     };
     payments.iter().map(command).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{tax::Rate, till::tests::till};
+
+    fn line(uuid: &str, unit_price: i64) -> NewLine {
+        NewLine {
+            uuid: uuid.to_owned(),
+            product_id: 161,
+            quantity: 1,
+            unit_price,
+            price_extra: 0,
+            rate: Rate { tax_id: Some(1), rate_ppm: 150_000, included: false },
+            attribute_value_ids: vec![79],
+            name: "Bacon Burger".to_owned(),
+            note: "no ice".to_owned(),
+            part_of: None,
+        }
+    }
+
+    fn fields() -> Map<String, Value> {
+        object(json!({"table_id": 4, "customer_count": 2}))
+    }
+
+    #[test]
+    fn a_check_is_created_with_its_table_and_recomputed_by_odoo_in_one_call() {
+        let body = create("check", 5, &till(), &fields(), &[line("l1", 1550)], &[]);
+        let [creation, change] = body["orders"].as_array().unwrap().as_slice() else { panic!("{body}") };
+        assert_eq!((&creation["table_id"], &creation["state"]), (&json!(4), &json!("draft")));
+        let dict = &creation["lines"][0][2];
+        assert_eq!((&dict["price_subtotal"], &dict["price_subtotal_incl"]), (&json!(15.5), &json!(17.83)));
+        assert_eq!((&dict["tax_ids"], &dict["customer_note"]), (&json!([[6, 0, [1]]]), &json!("no ice")));
+        // Without amounts it can only change what is there, and without the table only this very order.
+        assert!(change.get("amount_total").is_none() && change.get("table_id").is_none());
+        assert_eq!((&change["uuid"], &change["payment_ids"]), (&json!("check"), &json!([[3, 0, 0]])));
+    }
+
+    #[test]
+    fn a_prepaid_order_at_a_table_never_meets_the_tables_draft() {
+        let payment = Payment { uuid: "p1".into(), method_id: 2, amount: 1783, reference: "tx-1".into() };
+        let body = create("order", 5, &till(), &fields(), &[line("l1", 1550)], &[payment]);
+        let [creation, change] = body["orders"].as_array().unwrap().as_slice() else { panic!("{body}") };
+        assert!(creation.get("table_id").is_none());
+        assert_eq!((&change["state"], &change["table_id"]), (&json!("paid"), &json!(4)));
+        assert_eq!(change["payment_ids"][0][2]["amount"], json!(17.83));
+    }
+
+    #[test]
+    fn a_later_round_names_the_draft_and_neither_table_nor_amounts() {
+        let mut part = line("l2", 855);
+        part.part_of = Some(("l1".to_owned(), 14));
+        let body = add("draft", 5, &till(), &Map::new(), &[line("l1", 0), part]);
+        let change = &body["orders"][0];
+        for key in ["table_id", "amount_total", "amount_paid", "amount_return"] {
+            assert!(change.get(key).is_none(), "{key}");
+        }
+        let parts = &change["relations_uuid_mapping"]["pos.order.line"];
+        assert_eq!(parts, &json!({"l2": {"combo_parent_id": "l1"}}));
+        assert_eq!(change["lines"][1][2]["combo_item_id"], 14);
+    }
+}
