@@ -59,6 +59,7 @@ impl Orders {
         let wait = wait(&request)?;
         let until = Instant::now() + wait;
         let request_id = request.request_id.clone();
+        let request_hash = accept::request_hash(&request);
         let refused = match self.take(who, request).await {
             Ok((order, subscription)) => return self.wait_for_pos(who, order, subscription, until).await,
             Err(error) => error,
@@ -67,9 +68,12 @@ impl Orders {
         let request_was_fine = !matches!(&refused, Error::Refused(f) if f.code() == Code::InvalidArgument);
         if matches!(refused, Error::Refused(_)) && request_was_fine {
             let known = self.ledger.storage.order_by_request(&who.tenant_id, &who.caller, &request_id).await?;
-            if let Some(order) = known {
-                let subscription = self.ledger.hub.subscribe(&order.order_id);
-                return self.wait_for_pos(who, order, subscription, until).await;
+            if let Some(known) = known {
+                if !known.is_same(&request_hash) {
+                    return Err(request_id_reused(&known.order).into());
+                }
+                let subscription = self.ledger.hub.subscribe(&known.order.order_id);
+                return self.wait_for_pos(who, known.order, subscription, until).await;
             }
         }
         Err(refused)
@@ -139,13 +143,7 @@ impl Orders {
                 let subscription = self.ledger.hub.subscribe(&order.order_id);
                 Ok((*order, subscription))
             }
-            Placement::Known { order, same_request: false } => {
-                let message = "this request_id was used for another order; choose a new one for a new order";
-                Err(Failure::new(Code::AlreadyExists, "REQUEST_ID_REUSED", message)
-                    .meta("order_id", &order.order_id)
-                    .violation("request_id", "was used with another body")
-                    .into())
-            }
+            Placement::Known { order, same_request: false } => Err(request_id_reused(&order).into()),
             Placement::CheckNotFound => Err(check_not_found().into()),
             Placement::CheckClosed(check) => Err(check_closed(&check.check_id).into()),
         }
@@ -181,7 +179,7 @@ impl Orders {
         let (found, key) = match &request.key {
             Some(get_order_request::Key::OrderId(id)) => (storage.order(&who.tenant_id, id).await?, id),
             Some(get_order_request::Key::RequestId(id)) => {
-                (storage.order_by_request(&who.tenant_id, &who.caller, id).await?, id)
+                (storage.order_by_request(&who.tenant_id, &who.caller, id).await?.map(|known| known.order), id)
             }
             None => {
                 return Err(Failure::field("REQUIRED", "key", "give order_id or request_id").into());
@@ -269,6 +267,13 @@ fn wait(request: &PlaceOrderRequest) -> Result<Duration, Failure> {
 
 pub(crate) fn order_not_found(key: &str) -> Failure {
     Failure::new(Code::NotFound, "ORDER_NOT_FOUND", format!("there is no order {key:?}"))
+}
+
+fn request_id_reused(order: &Order) -> Failure {
+    let message = "this request_id was used for another order; choose a new one for a new order";
+    Failure::new(Code::AlreadyExists, "REQUEST_ID_REUSED", message)
+        .meta("order_id", &order.order_id)
+        .violation("request_id", "was used with another body")
 }
 
 pub(crate) fn check_not_found() -> Failure {

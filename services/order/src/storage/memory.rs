@@ -10,8 +10,8 @@ use posmesh_proto::order::v1::{Check, CheckState, GuestContact, Order, OrderStat
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, Heard, NewOrder, OrderChange, OrderFilter, Placement, Storage,
-    StorageError,
+    Changed, CheckChanged, CheckFilter, Claimed, Heard, NewOrder, OrderChange, OrderFilter, Placement, Requested,
+    Storage, StorageError,
     rounds::{self, CheckRow, Checks, Plan},
     rows,
 };
@@ -78,7 +78,7 @@ impl State {
             let created = (Instant::now(), contact.clone());
             self.contacts.insert(key(&new.tenant_id, &new.order.guest_contact_id), created);
         }
-        let due = Some(Instant::now() + taking.due_in);
+        let due = taking.due_in.map(|due_in| Instant::now() + due_in);
         let placement = taking.taken(*last);
         if let Placement::Taken { order, .. } = &placement {
             self.requests.insert(request, order.order_id.clone());
@@ -193,10 +193,11 @@ impl Storage for MemoryStorage {
         tenant_id: &str,
         caller: &str,
         request_id: &str,
-    ) -> Result<Option<Order>, StorageError> {
+    ) -> Result<Option<Requested>, StorageError> {
         let state = self.state();
         let order_id = state.requests.get(&(tenant_id.to_owned(), caller.to_owned(), request_id.to_owned()));
-        Ok(order_id.and_then(|id| state.orders.get(&key(tenant_id, id))).map(|row| row.order.clone()))
+        let row = order_id.and_then(|id| state.orders.get(&key(tenant_id, id)));
+        Ok(row.map(|row| Requested { order: row.order.clone(), request_hash: row.request_hash.clone() }))
     }
 
     async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {

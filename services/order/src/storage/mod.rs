@@ -92,6 +92,22 @@ pub enum Placement {
     CheckClosed(Box<Check>),
 }
 
+/// The order that has a request_id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requested {
+    /// As it is now.
+    pub order: Order,
+    /// Of the command that it was placed by. Empty: it was cancelled before it was seen.
+    pub request_hash: Vec<u8>,
+}
+
+impl Requested {
+    /// Whether a command with this hash is the one that the order was placed by, or that was cancelled before.
+    pub fn is_same(&self, request_hash: &[u8]) -> bool {
+        self.request_hash.is_empty() || self.request_hash == request_hash
+    }
+}
+
 /// A change of one order.
 #[derive(Debug, Clone)]
 pub struct OrderChange {
@@ -239,7 +255,7 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
         tenant_id: &str,
         caller: &str,
         request_id: &str,
-    ) -> Result<Option<Order>, StorageError>;
+    ) -> Result<Option<Requested>, StorageError>;
 
     /// Newest first.
     async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError>;

@@ -107,7 +107,8 @@ pub(super) struct Taking<'a> {
     pub(super) new: &'a NewOrder,
     /// As it is stored, but for its display number.
     pub(super) order: Order,
-    pub(super) due_in: Duration,
+    /// `None`: it has ended already, as one does that was cancelled before it was seen.
+    pub(super) due_in: Option<Duration>,
     check: Option<Box<Check>>,
 }
 
@@ -115,7 +116,8 @@ pub(super) struct Taking<'a> {
 pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks) -> Plan<'a> {
     let mut order = Order { display_number: String::new(), ..new.order.clone() };
     if order.check_id.is_empty() {
-        return Plan::Take(Box::new(Taking { new, order, due_in: new.lease, check: None }));
+        let due_in = lifecycle::is_in_flight(order.state()).then_some(new.lease);
+        return Plan::Take(Box::new(Taking { new, order, due_in, check: None }));
     }
     let Some(row) = checks.get_mut(&(Arc::clone(&new.tenant_id), order.check_id.clone())) else {
         return Plan::Answer(Placement::CheckNotFound);
@@ -123,7 +125,7 @@ pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks) -> Plan<'a> {
     if row.check.state() == CheckState::Closed {
         return Plan::Answer(Placement::CheckClosed(Box::new(row.check.clone())));
     }
-    let due_in = if row.add_round(&mut order) { new.hold } else { new.lease };
+    let due_in = Some(if row.add_round(&mut order) { new.hold } else { new.lease });
     Plan::Take(Box::new(Taking { new, order, due_in, check: Some(Box::new(row.check.clone())) }))
 }
 

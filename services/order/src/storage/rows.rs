@@ -8,12 +8,15 @@ use prost::Message as _;
 use prost_types::Timestamp;
 
 use super::{
-    StorageError,
+    Requested, StorageError,
     rounds::{CheckRow, Checks, Known},
 };
 
 /// `order_id, doc, version, display_number`
 pub(super) type OrderColumns = (String, Vec<u8>, i64, i64);
+
+/// `request_hash, order_id, doc, version, display_number`
+pub(super) type RequestedColumns = (Vec<u8>, String, Vec<u8>, i64, i64);
 
 /// `check_id, doc, version, rounds, in_flight_order_id`
 pub(super) type CheckColumns = (String, Vec<u8>, i64, i32, Option<String>);
@@ -36,6 +39,13 @@ pub(super) fn order((order_id, doc, version, number): OrderColumns) -> Result<Or
         order.display_number = display_number(number);
     }
     Ok(order)
+}
+
+/// An order with the hash of its command.
+pub(super) fn requested(
+    (request_hash, order_id, doc, version, number): RequestedColumns,
+) -> Result<Requested, StorageError> {
+    Ok(Requested { order: order((order_id, doc, version, number))?, request_hash })
 }
 
 /// A check from its row. A new round counts the columns up and leaves the document.

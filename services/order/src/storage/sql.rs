@@ -3,7 +3,7 @@
 pub(super) const ORDER: &str =
     "SELECT order_id, doc, version, display_number FROM orders WHERE tenant_id = $1 AND order_id = $2";
 
-pub(super) const ORDER_BY_REQUEST: &str = "SELECT order_id, doc, version, display_number FROM orders \
+pub(super) const ORDER_BY_REQUEST: &str = "SELECT request_hash, order_id, doc, version, display_number FROM orders \
      WHERE tenant_id = $1 AND caller = $2 AND request_id = $3";
 
 /// `$3` and the next ones: a bit for each state or 0 for all, from, before, check or empty, after.

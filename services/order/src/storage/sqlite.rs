@@ -14,10 +14,10 @@ use tokio::sync::{Mutex, MutexGuard, mpsc};
 use self::write::json;
 use super::{
     Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, NewOrder, OPEN_TRIES, OrderChange, OrderFilter,
-    Placement, Storage, StorageError,
+    Placement, Requested, Storage, StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
-    rows::{self, CheckColumns, OrderColumns, TenantCheckColumns, TenantOrderColumns},
+    rows::{self, CheckColumns, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
     sql,
 };
 
@@ -131,10 +131,10 @@ impl Storage for SqliteStorage {
         tenant_id: &str,
         caller: &str,
         request_id: &str,
-    ) -> Result<Option<Order>, StorageError> {
+    ) -> Result<Option<Requested>, StorageError> {
         let query = sqlx::query_as(sql::ORDER_BY_REQUEST).bind(tenant_id).bind(caller).bind(request_id);
-        let row: Option<OrderColumns> = query.fetch_optional(&self.pool).await?;
-        row.map(rows::order).transpose()
+        let row: Option<RequestedColumns> = query.fetch_optional(&self.pool).await?;
+        row.map(rows::requested).transpose()
     }
 
     async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {

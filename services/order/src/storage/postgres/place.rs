@@ -150,7 +150,7 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
         .bind(orders().map(|order| rows::unix_ms(order.create_time.as_ref())).collect::<Vec<_>>())
         .bind(orders().map(|order| rows::some(&order.check_id)).collect::<Vec<_>>())
         .bind(orders().map(|order| order.round).collect::<Vec<_>>())
-        .bind(taking.iter().map(|taking| rows::millis(taking.due_in)).collect::<Vec<_>>())
+        .bind(taking.iter().map(|taking| taking.due_in.map(rows::millis)).collect::<Vec<_>>())
         .bind(orders().map(rows::replica).collect::<Vec<_>>())
         .bind(orders().map(|order| order.encode_to_vec()).collect::<Vec<_>>())
         .bind(orders().map(|order| rows::unix_ms(order.update_time.as_ref())).collect::<Vec<_>>())

@@ -54,7 +54,7 @@ struct OrderJson<'a> {
     display_number: i64,
     check_id: Option<&'a str>,
     round: i32,
-    due_in_ms: i64,
+    due_in_ms: Option<i64>,
     lease_owner: Option<&'a str>,
     doc: String,
 }
@@ -151,7 +151,7 @@ fn row<'a>(taking: &'a Taking<'_>, display_number: i64) -> OrderJson<'a> {
         display_number,
         check_id: rows::some(&order.check_id),
         round: order.round,
-        due_in_ms: rows::millis(taking.due_in),
+        due_in_ms: taking.due_in.map(rows::millis),
         lease_owner: rows::replica(order),
         doc: hex(&order.encode_to_vec()),
     }
