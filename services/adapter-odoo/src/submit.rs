@@ -1,9 +1,12 @@
 //! An order into Odoo, once.
 
 mod combo;
+mod fields;
 mod lines;
 mod locks;
 pub(crate) mod payload;
+mod payments;
+mod place;
 mod plan;
 mod shelf;
 
@@ -136,7 +139,8 @@ async fn refused(api: &Api<'_>, settings: &Settings, plan: &Plan, refusal: Refus
         if let Err(why) = till.open_session() {
             return Ok(Some(plan::day_not_open(why)));
         }
-        plan.table_taken(api, &till).await
+        let Some(table_id) = plan.free_table else { return Ok(None) };
+        Ok::<_, ApiError>(place::draft_on(api, &till, table_id).await?.map(|draft| place::taken(&draft)))
     };
     match changed.await {
         Ok(Some(unplaced)) => unplaced,

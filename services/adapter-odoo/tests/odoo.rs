@@ -9,7 +9,7 @@ use posmesh_proto::{
     common::v1::{EvidenceKind, Product, ServiceMode},
 };
 use serde_json::json;
-use support::{CutProxy, Store, in_doubt, line, placed, refused, table_order, take_away, text};
+use support::{Proxy, Store, in_doubt, line, placed, refused, table_order, take_away, text};
 
 // One test for all that need an open till: a start of Odoo costs seconds.
 #[tokio::test(flavor = "multi_thread")]
@@ -30,6 +30,7 @@ async fn orders_and_menu_of_a_real_restaurant() {
     lines_to_take_away_bear_the_taxes_of_their_fiscal_position(&mut store).await;
     what_odoo_does_not_know_is_refused_and_nothing_is_written(&mut store).await;
     a_reply_cut_after_odoo_recorded_is_in_doubt_and_then_found(&mut store).await;
+    staff_who_take_the_table_at_the_last_moment_keep_it(&mut store).await;
     many_orders_at_once_are_each_placed_once(&mut store).await;
     every_failure_of_the_link_is_told_by_name(&mut store).await;
     assert_eq!(store.staff_drafts().await[1..], drafts[1..], "the staff's orders are as they were");
@@ -309,7 +310,7 @@ async fn what_odoo_does_not_know_is_refused_and_nothing_is_written(store: &mut S
 }
 
 async fn a_reply_cut_after_odoo_recorded_is_in_doubt_and_then_found(store: &mut Store) {
-    let proxy = CutProxy::start(store.odoo.base_url()).await;
+    let proxy = Proxy::start(store.odoo.base_url()).await;
     let settings = store.settings.clone();
     store.settings["base_url"] = json!(proxy.base_url());
     let order = table_order("13", "", &[line("177", 220)], 253);
@@ -330,6 +331,30 @@ async fn a_reply_cut_after_odoo_recorded_is_in_doubt_and_then_found(store: &mut 
     half.lines.push(line("177", 220));
     let find_order_response::Result::PartlyFound(partly) = store.find(&half).await else { panic!("half is there") };
     assert_eq!(partly.missing_line_ids, [half.lines[1].line_id.clone()]);
+}
+
+/// The order was checked and is on its way when the staff open a check on its table: Odoo alone would merge the two.
+async fn staff_who_take_the_table_at_the_last_moment_keep_it(store: &mut Store) {
+    let proxy = Proxy::start(store.odoo.base_url()).await;
+    let settings = store.settings.clone();
+    store.settings["base_url"] = json!(proxy.base_url());
+    let (is_here, go) = proxy.hold("sync_from_ui");
+    let order = table_order("20", "", &[line("177", 220)], 253);
+    let outcome = tokio::spawn(store.submit_apart(&order));
+    is_here.await.unwrap();
+    let session = store.odoo.open_session().await.unwrap();
+    let draft = json!({"uuid": "4fd4ad57-0000-4000-8000-000000000001", "session_id": session, "state": "draft",
+        "table_id": 20, "amount_total": 5, "amount_tax": 0, "amount_paid": 0, "amount_return": 0, "payment_ids": [],
+        "lines": [[0, 0, {"uuid": "4fd4ad57-0000-4000-8000-000000000002", "product_id": 176, "qty": 1, "price_unit": 5,
+                          "price_subtotal": 5, "price_subtotal_incl": 5}]]});
+    store.odoo.call("pos.order", "sync_from_ui", json!({"orders": [draft]})).await.unwrap();
+    let before = store.orders_on_table(20).await;
+    go.send(()).unwrap();
+    let (cause, message) = refused(outcome.await.unwrap());
+    assert_eq!(cause, "TABLE_LOCKED", "{message}");
+    assert_eq!(store.orders_on_table(20).await, before, "the staff's check is as it was");
+    assert!(store.lines_of(&order).await.is_empty());
+    store.settings = settings;
 }
 
 async fn many_orders_at_once_are_each_placed_once(store: &mut Store) {

@@ -267,3 +267,102 @@ struct Choice {
     name: String,
     attributes: Attributes,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::till::tests::till;
+
+    const LINE_ID: &str = "0198c9a4-0000-7000-8000-000000000001";
+
+    fn shelf() -> Shelf {
+        let product = |id: i64, kind: &str| {
+            json!({"id": id, "active": true, "available_in_pos": true, "sale_ok": true, "type": kind,
+                   "taxes_id": [], "product_tmpl_id": [id, "x"]})
+        };
+        let value =
+            json!({"id": 79, "ptav_active": true, "product_tmpl_id": [161, "x"], "attribute_line_id": [18, "Sides"]});
+        Shelf {
+            products: [161, 185]
+                .map(|id| {
+                    let kind = if id == 185 { "combo" } else { "consu" };
+                    (id, serde_json::from_value(product(id, kind)).unwrap())
+                })
+                .into(),
+            values: [(79, serde_json::from_value(value).unwrap())].into(),
+            combo_items: [(
+                14,
+                serde_json::from_value(json!({"id": 14, "combo_id": [6, "x"], "product_id": [161, "x"]})).unwrap(),
+            )]
+            .into(),
+            combos: [(6, serde_json::from_value(json!({"id": 6, "base_price": 13.0})).unwrap())].into(),
+            ..Shelf::default()
+        }
+    }
+
+    fn line(item_id: &str, modifiers: Vec<PosModifier>) -> PosLine {
+        PosLine {
+            line_id: LINE_ID.to_owned(),
+            item_id: item_id.to_owned(),
+            name: "Burger".to_owned(),
+            quantity: 2,
+            unit_price: Some(Money { currency_code: "USD".to_owned(), amount: 1000 }),
+            modifiers,
+            ..PosLine::default()
+        }
+    }
+
+    fn modifier(group_id: &str, modifier_id: &str, price: i64, modifiers: Vec<PosModifier>) -> PosModifier {
+        let price = Some(Money { currency_code: "USD".to_owned(), amount: price });
+        let (group_id, modifier_id) = (group_id.to_owned(), modifier_id.to_owned());
+        PosModifier { group_id, modifier_id, name: "Fries".to_owned(), quantity: 1, price, modifiers }
+    }
+
+    fn resolve(line: PosLine) -> Result<Vec<NewLine>, Unplaced> {
+        super::resolve(&PosOrder { lines: vec![line], ..PosOrder::default() }, &till(), &shelf())
+    }
+
+    #[test]
+    fn a_choice_is_in_the_unit_price_and_in_the_name_on_the_slip() {
+        let lines = resolve(line("161", vec![modifier("attribute-18", "79", 50, vec![])])).unwrap();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!((line.unit_price, line.price_extra, line.quantity), (1050, 50, 2));
+        assert_eq!((line.name.as_str(), line.attribute_value_ids.as_slice()), ("Burger (Fries)", &[79][..]));
+        assert_eq!(line.uuid, LINE_ID);
+    }
+
+    #[test]
+    fn a_combos_parts_have_the_same_ids_at_every_attempt() {
+        let combo =
+            || line("185", vec![modifier("combo-6", "14", 0, vec![modifier("attribute-18", "79", 50, vec![])])]);
+        let (first, again) = (resolve(combo()).unwrap(), resolve(combo()).unwrap());
+        assert_eq!(first, again);
+        let [parent, part] = first.as_slice() else { panic!("{first:?}") };
+        assert_eq!((parent.unit_price, part.unit_price, part.quantity), (0, 1050, 2));
+        assert_eq!(part.part_of, Some((LINE_ID.to_owned(), 14)));
+        assert_ne!(part.uuid, parent.uuid);
+    }
+
+    #[test]
+    fn what_the_till_does_not_have_is_a_problem_of_that_line() {
+        let yen = Some(Money { currency_code: "JPY".to_owned(), amount: 1000 });
+        let twice = modifier("attribute-18", "79", 0, vec![]);
+        for (line, cause) in [
+            (line("burger", vec![]), cause::MASTER_MISMATCH),
+            (line("-161", vec![]), cause::MASTER_MISMATCH),
+            (line("161", vec![modifier("attribute-19", "79", 0, vec![])]), cause::MASTER_MISMATCH),
+            (line("161", vec![twice.clone(), twice]), cause::MASTER_MISMATCH),
+            (line("185", vec![]), cause::MASTER_MISMATCH),
+            (line("185", vec![modifier("combo-8", "14", 0, vec![])]), cause::MASTER_MISMATCH),
+            (PosLine { unit_price: yen, ..line("161", vec![]) }, cause::MASTER_MISMATCH),
+            (PosLine { quantity: 0, ..line("161", vec![]) }, cause::NOT_SUPPORTED),
+            (PosLine { line_id: "l1".to_owned(), ..line("161", vec![]) }, cause::NOT_SUPPORTED),
+        ] {
+            let Err(Unplaced::Rejected(rejected)) = resolve(line.clone()) else { panic!("{line:?}") };
+            assert_eq!((rejected.cause.as_str(), rejected.lines.len()), (cause, 1), "{}", rejected.message);
+        }
+    }
+}

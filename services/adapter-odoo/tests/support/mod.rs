@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 mod proxy;
 
-pub(crate) use proxy::CutProxy;
+pub(crate) use proxy::Proxy;
 
 /// The router's place.
 pub(crate) struct Store {
