@@ -20,7 +20,7 @@ use crate::{
     directory::Directory,
     domain::Violation,
     error::Error,
-    outcome::{Verdict, in_doubt, read_failed, relayed, verdict},
+    outcome::{Verdict, in_doubt, no_answer, read_failed, relayed, verdict},
     sealing::Vault,
     snapshot::{Instance, Link},
 };
@@ -132,7 +132,7 @@ impl Forwarder {
                     if route.instances.len() > 1 {
                         self.directory.eject(instance, status.message());
                     }
-                    return Err(relayed(&status));
+                    return Err(no_answer());
                 }
             }
         }
@@ -217,7 +217,8 @@ impl PosAdapterService for Forwarder {
                     directory.eject(&instance, status.message());
                     read_failed(&status)
                 }
-                Verdict::Answered | Verdict::NoAnswer => relayed(&status),
+                Verdict::Answered => relayed(&status),
+                Verdict::NoAnswer => no_answer(),
             })
         });
         Ok(Response::new(Box::pin(pieces.take_until(self.stop.clone().cancelled_owned()))))

@@ -2,8 +2,8 @@
 
 use std::error::Error as _;
 
-use posmesh_kit::{Failure, cause, failure};
-use tonic::{Code, Status};
+use posmesh_kit::{Failure, call, cause, failure};
+use tonic::{Code, Status, TimeoutExpired};
 
 /// What a failed call on an instance says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,24 @@ pub(crate) fn verdict(status: &Status) -> Verdict {
         let is_gone = cause == cause::NETWORK_DOWN || cause == cause::ADAPTER_DOWN;
         return if is_gone { Verdict::NotSent } else { Verdict::Answered };
     }
-    if status.code() == Code::DeadlineExceeded {
+    if status.code() == Code::DeadlineExceeded || is_timeout(status) {
         return Verdict::NoAnswer;
     }
     // An error that came over the wire has no source; one of the connection has. A proxy on the way that lost the adapter
     // says UNAVAILABLE without a reason of ours.
     let from_proxy = reason.is_empty() && status.code() == Code::Unavailable;
     if status.source().is_some() || from_proxy { Verdict::Broken } else { Verdict::Answered }
+}
+
+/// The transport's own deadline, here or at the adapter: it may end a call just before ours does, and says CANCELLED.
+fn is_timeout(status: &Status) -> bool {
+    let expired = std::iter::successors(status.source(), |e| (*e).source()).any(|e| e.is::<TimeoutExpired>());
+    expired || (status.code() == Code::Cancelled && status.source().is_none())
+}
+
+/// A call that was not answered in time.
+pub(crate) fn no_answer() -> Status {
+    call::deadline_exceeded("the call to the adapter")
 }
 
 /// An adapter's error as the router's own answer: what its connection carried besides stays behind.
@@ -71,6 +82,8 @@ mod tests {
         assert_eq!(verdict(&Status::unavailable("upstream connect error")), Verdict::Broken);
         assert_eq!(verdict(&Status::from_error(Box::new(std::io::Error::other("reset")))), Verdict::Broken);
         assert_eq!(verdict(&Status::deadline_exceeded("")), Verdict::NoAnswer);
+        assert_eq!(verdict(&Status::cancelled("Timeout expired")), Verdict::NoAnswer);
+        assert_eq!(verdict(&Status::from_error(Box::new(TimeoutExpired(())))), Verdict::NoAnswer);
     }
 
     #[test]
