@@ -16,6 +16,7 @@ mod mesh;
 mod otlp;
 mod pos;
 mod process;
+pub mod provision;
 mod proxy;
 mod shop;
 mod sse;
@@ -29,7 +30,7 @@ pub use otlp::{Collector, SeenSpan};
 pub use pos::Pos;
 pub use process::Process;
 pub use proxy::Proxy;
-pub use shop::{CURRENCY, Shop, line, refusal, with};
+pub use shop::{CURRENCY, Shop, line, refusal, sit_down, with};
 pub use sse::{Event, Events};
 pub use wait::{eventually, within};
 

@@ -1,7 +1,6 @@
 //! A store with its own POS in a mesh, and everybody who deals with it.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -9,32 +8,30 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use posmesh_proto::{
-    catalog::v1::{StartSyncRequest, SyncRun, catalog_service_client::CatalogServiceClient},
-    common::v1::{EvidenceKind, LocalizedText, Money, Product},
+    catalog::v1::SyncRun,
+    common::v1::{EvidenceKind, Money, Product},
     order::v1::{
         GetOrderRequest, ListOrdersRequest, ModifierInput, Order, OrderLineInput, OrderState, PlaceOrderRequest,
         QuoteOrderRequest, get_order_request::Key, order_service_client::OrderServiceClient,
     },
-    router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
-    store::v1::{
-        Brand, ProductPolicy, PutBrandRequest, PutStoreRequest, Store, StoreLifecycle,
-        store_service_client::StoreServiceClient,
-    },
+    router::v1::Connection,
 };
 use serde_json::{Value, json};
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use crate::{Http, Mesh, Options, Pos, Proxy, Shape, eventually, launch::OPS_TOKEN, pos::API_KEY};
+use crate::{
+    Http, Mesh, Options, Pos, Proxy, Shape, eventually,
+    launch::OPS_TOKEN,
+    pos::API_KEY,
+    provision::{self, ANY_REVISION},
+};
 
 /// Of every shop with the simulated POS.
 pub const CURRENCY: &str = "JPY";
-const BRAND_ID: &str = "e2e";
-/// Replaces whatever is there.
-const ANY_REVISION: i64 = -1;
 
 /// A store with its own POS.
 #[derive(Debug)]
@@ -96,7 +93,7 @@ impl Shop {
         let pos_url = gate.as_ref().map_or_else(|| format!("http://{}", pos.address()), Proxy::url);
         let http = mesh.http()?;
         let shop = Self { mesh, store_id, pos, http, gate, log_lengths };
-        put_store(&shop.mesh, store(&shop.store_id, success_evidence)).await?;
+        provision::put_store(&shop.mesh, provision::store(&shop.store_id, success_evidence)).await?;
         let connection = Connection {
             connection_id: format!("{}-pos", shop.store_id),
             store_id: shop.store_id.clone(),
@@ -105,7 +102,7 @@ impl Shop {
             revision: ANY_REVISION,
             ..Connection::default()
         };
-        put_connection(&shop.mesh, connection, API_KEY).await?;
+        provision::put_connection(&shop.mesh, connection, API_KEY).await?;
         let run = shop.sync().await?;
         anyhow::ensure!(
             run.catalog_version > 0 && run.problems.is_empty(),
@@ -137,7 +134,7 @@ impl Shop {
     /// # Errors
     /// When the catalog refuses.
     pub async fn sync(&self) -> Result<SyncRun> {
-        sync(&self.mesh, &self.store_id).await
+        provision::sync(&self.mesh, &self.store_id).await
     }
 
     /// What lines cost.
@@ -222,13 +219,7 @@ impl Shop {
     /// # Panics
     /// When there is none.
     pub async fn table_code(&self, table_id: &str) -> String {
-        let path = format!("/ops/v1/stores/{}/table-codes", self.store_id);
-        let answer = Http::send(self.http.get(&path).bearer_auth(OPS_TOKEN)).await;
-        let codes = answer.unwrap_or_else(|error| panic!("{error:#}")).ok();
-        let codes = codes["table_codes"].as_array().cloned().unwrap_or_default();
-        let code = codes.iter().find(|code| code["table_id"] == table_id);
-        let code = code.unwrap_or_else(|| panic!("no code for the table {table_id} among {}", codes.len()));
-        code["code"].as_str().unwrap_or_default().to_owned()
+        table_code(&self.http, &self.store_id, table_id).await
     }
 
     /// A guest scans the code of a table; the answer.
@@ -236,9 +227,7 @@ impl Shop {
     /// # Panics
     /// When the gateway refuses.
     pub async fn sit_down(&self, table_id: &str) -> Value {
-        let body = json!({ "table_code": self.table_code(table_id).await, "party_size": 2 });
-        let path = format!("/table/v1/stores/{}/checks", self.store_id);
-        Http::send(self.http.post(&path, &body)).await.unwrap_or_else(|error| panic!("{error:#}")).ok()
+        sit_down(&self.http, &self.store_id, table_id).await
     }
 }
 
@@ -252,58 +241,25 @@ impl Drop for Shop {
     }
 }
 
-/// Puts a store of the one brand.
-pub(crate) async fn put_store(mesh: &Mesh, store: Store) -> Result<()> {
-    let mut client = StoreServiceClient::new(mesh.store()?);
-    let brand = Brand { brand_id: BRAND_ID.into(), name: Some(text("End to end")), revision: ANY_REVISION };
-    client.put_brand(PutBrandRequest { brand: Some(brand) }).await.context("the brand")?;
-    client.put_store(PutStoreRequest { store: Some(store) }).await.context("the store")?;
-    Ok(())
+/// The code in the QR of a table of any store.
+async fn table_code(http: &Http, store_id: &str, table_id: &str) -> String {
+    let path = format!("/ops/v1/stores/{store_id}/table-codes");
+    let answer = Http::send(http.get(&path).bearer_auth(OPS_TOKEN)).await;
+    let codes = answer.unwrap_or_else(|error| panic!("{error:#}")).ok();
+    let codes = codes["table_codes"].as_array().cloned().unwrap_or_default();
+    let code = codes.iter().find(|code| code["table_id"] == table_id);
+    let code = code.unwrap_or_else(|| panic!("no code for the table {table_id} among {}", codes.len()));
+    code["code"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Puts a connection with its API key, as soon as the adapter is known.
-pub(crate) async fn put_connection(mesh: &Mesh, connection: Connection, api_key: &str) -> Result<()> {
-    let client = RouterServiceClient::new(mesh.router()?);
-    let credentials = HashMap::from([("api_key".to_owned(), api_key.to_owned())]);
-    let put = PutConnectionRequest { connection: Some(connection), credentials };
-    let put = async || match client.clone().put_connection(put.clone()).await {
-        Ok(_) => Some(Ok(())),
-        Err(status) if refusal(&status).0 == "ADAPTER_NOT_REGISTERED" => None,
-        Err(status) => Some(Err(status)),
-    };
-    eventually("the adapter registers", put).await.context("the connection")
-}
-
-pub(crate) async fn sync(mesh: &Mesh, store_id: &str) -> Result<SyncRun> {
-    let request = StartSyncRequest { store_id: store_id.to_owned(), wait: true };
-    let answer = CatalogServiceClient::new(mesh.catalog()?).start_sync(request).await.context("the sync")?;
-    answer.into_inner().run.context("the catalog told no run")
-}
-
-/// A live store that sells through all products.
-pub(crate) fn store(store_id: &str, success_evidence: &[EvidenceKind]) -> Store {
-    let policy = |product: Product| ProductPolicy {
-        product: product.into(),
-        success_evidence: success_evidence.iter().map(|kind| i32::from(*kind)).collect(),
-        ..ProductPolicy::default()
-    };
-    Store {
-        store_id: store_id.to_owned(),
-        brand_id: BRAND_ID.into(),
-        name: Some(text(store_id)),
-        time_zone: "Asia/Tokyo".into(),
-        currency_code: CURRENCY.into(),
-        locales: ["ja", "en", "ko"].map(Into::into).to_vec(),
-        business_day_cutoff_minutes: 300,
-        lifecycle: StoreLifecycle::Live.into(),
-        product_policies: [Product::Table, Product::ToGo, Product::Kiosk].map(policy).to_vec(),
-        revision: ANY_REVISION,
-        ..Store::default()
-    }
-}
-
-fn text(en: &str) -> LocalizedText {
-    LocalizedText { texts: [("en".to_owned(), en.to_owned())].into() }
+/// A guest scans the code of a table of any store; the answer.
+///
+/// # Panics
+/// When the gateway refuses.
+pub async fn sit_down(http: &Http, store_id: &str, table_id: &str) -> Value {
+    let body = json!({ "table_code": table_code(http, store_id, table_id).await, "party_size": 2 });
+    let path = format!("/table/v1/stores/{store_id}/checks");
+    Http::send(http.post(&path, &body)).await.unwrap_or_else(|error| panic!("{error:#}")).ok()
 }
 
 /// A line without modifiers.
