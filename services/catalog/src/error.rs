@@ -60,14 +60,7 @@ impl From<Error> for Status {
                 .meta("version", version.to_string()),
             Error::RunNotFound { run_id } => new(Code::NotFound, "SYNC_RUN_NOT_FOUND").meta("sync_run_id", run_id),
             Error::TooManySyncs => new(Code::ResourceExhausted, OVERLOADED).retry_after(SYNC_RETRY_AFTER),
-            Error::Storage(StorageError::Unavailable(source)) => {
-                tracing::warn!(error = %source, "the catalog's database does not answer");
-                Failure::new(Code::Unavailable, "DATABASE_UNAVAILABLE", "the catalog's database does not answer")
-                    .retry_after(Duration::from_secs(1))
-            }
-            Error::Storage(error @ (StorageError::Refused(_) | StorageError::Unreadable(_))) => {
-                Failure::internal("the catalog's database", error)
-            }
+            Error::Storage(error) => error.into(),
             Error::Unusable(error) => Failure::internal("a published catalog", error),
             Error::Broken(error) => Failure::internal("the catalog service", error),
         };

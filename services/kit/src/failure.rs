@@ -15,6 +15,34 @@ pub const NOT_HANDED_OVER: &str = "NOT_HANDED_OVER";
 /// The server shed the call before any of its code ran.
 pub const OVERLOADED: &str = "OVERLOADED";
 
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// UPPER_SNAKE and stable.
+    pub reason: &'static str,
+    /// Path in the request, e.g. `store.opening_hours[2].weekday`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Violation {
+    /// From its parts.
+    pub fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+}
+
+/// What is wrong with an id that a caller chooses: 1 to 64 of `a-z`, `0-9` and `-`.
+pub fn check_id(field: &str, id: &str) -> Option<Violation> {
+    let well_formed = id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    match id.len() {
+        0 => Some(Violation::new("REQUIRED", field, "say which")),
+        1..=64 if well_formed => None,
+        _ => Some(Violation::new("ID_INVALID", field, "an id is 1 to 64 of a-z, 0-9 and -")),
+    }
+}
+
 /// An error on its way to a caller. Becomes a [`Status`] with `ErrorInfo` and, where they apply, `BadRequest`,
 /// `RetryInfo` and further details.
 #[derive(Debug, Clone)]
@@ -51,6 +79,17 @@ impl Failure {
         let message = message.into();
         let field = field.into();
         Self::new(Code::InvalidArgument, reason, format!("{field}: {message}")).violation(field, message)
+    }
+
+    /// INVALID_ARGUMENT about everything that is wrong. Its reason is that of the first; each description begins with its
+    /// own.
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        let reason = violations.first().map_or("INVALID_ARGUMENT", |first| first.reason);
+        let told: Vec<String> = violations.iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
+        let failure = Self::new(Code::InvalidArgument, reason, told.join("; "));
+        violations
+            .into_iter()
+            .fold(failure, |failure, v| failure.violation(v.field, format!("{}: {}", v.reason, v.message)))
     }
 
     /// INTERNAL: a fault of ours. What went wrong goes to the log, not to the caller.

@@ -18,4 +18,4 @@ pub mod telemetry;
 pub mod time;
 
 pub use channel::Channel;
-pub use failure::Failure;
+pub use failure::{Failure, Violation};

@@ -11,7 +11,8 @@ mod sqlite;
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::time;
-use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
+pub use posmesh_kit_db::StorageError;
+use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, decode, decode_all, millis, row_limit};
 use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
 use prost::Message as _;
 
@@ -100,31 +101,6 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, DbError> 
     })
 }
 
-/// Why the storage did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// It does not answer, now. Whether a write took effect is unknown.
-    #[error("the database does not answer: {0}")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It refused: a fault of ours.
-    #[error("the database refused: {0}")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A stored document cannot be read.
-    #[error("a stored document cannot be read: {0}")]
-    Unreadable(#[from] prost::DecodeError),
-}
-
-impl From<sqlx::Error> for StorageError {
-    fn from(error: sqlx::Error) -> Self {
-        if posmesh_kit_db::is_ambiguous(&error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
-        {
-            Self::Unavailable(error.into())
-        } else {
-            Self::Refused(error.into())
-        }
-    }
-}
-
 /// What a publication writes: the ended run and, where the content is new, the version.
 struct Publication {
     run: SyncRun,
@@ -156,22 +132,6 @@ fn publication(run: &SyncRun, content: Content, current: Option<(i64, Vec<u8>)>)
         run: domain::succeeded(run.clone(), counts, version, true),
         version: Some(NewVersion { version, summary, catalog, hash: content.hash }),
     }
-}
-
-fn decode<M: prost::Message + Default>(document: &[u8]) -> Result<M, StorageError> {
-    Ok(M::decode(document)?)
-}
-
-fn decode_all<M: prost::Message + Default>(rows: Vec<(Vec<u8>,)>) -> Result<Vec<M>, StorageError> {
-    rows.iter().map(|(document,)| decode(document)).collect()
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn row_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// The document of a run that died, ended.

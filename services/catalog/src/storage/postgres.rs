@@ -79,7 +79,8 @@ impl Storage for PostgresStorage {
                 return Ok(begun);
             }
         }
-        Err(StorageError::Unavailable("other runs of the store begin and end all the time".into()))
+        let busy = std::io::Error::other("other runs of the store begin and end all the time");
+        Err(sqlx::Error::Io(busy).into())
     }
 
     async fn renew_run(&self, key: &StoreKey, run_id: &str, lease: Duration) -> Result<bool, StorageError> {

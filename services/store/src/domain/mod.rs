@@ -5,26 +5,11 @@ mod policy;
 mod store;
 mod text;
 
+pub(crate) use posmesh_kit::Violation;
+pub(crate) use posmesh_kit::failure::check_id;
 use posmesh_proto::store::v1::Brand;
 
 pub(crate) use store::check_store;
-
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    /// UPPER_SNAKE and stable.
-    pub(crate) reason: &'static str,
-    /// Path in the request, e.g. `store.opening_hours[2].weekday`.
-    pub(crate) field: String,
-    /// What is wrong and what to do.
-    pub(crate) message: String,
-}
-
-impl Violation {
-    pub(crate) fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason, field: field.into(), message: message.into() }
-    }
-}
 
 /// Gathers what is wrong, up to [`Violations::MOST`].
 #[derive(Debug, Default)]
@@ -52,16 +37,6 @@ impl Violations {
 
     fn into_result(self) -> Result<(), Vec<Violation>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
-    }
-}
-
-/// What is wrong with the id of a brand or a store: 1-64 of [a-z0-9-].
-pub(crate) fn check_id(field: &str, id: &str) -> Option<Violation> {
-    let well_formed = id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    match id.len() {
-        0 => Some(Violation::new("REQUIRED", field, "say which")),
-        1..=64 if well_formed => None,
-        _ => Some(Violation::new("ID_INVALID", field, "an id is 1 to 64 of a-z, 0-9 and -")),
     }
 }
 

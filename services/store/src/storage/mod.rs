@@ -10,7 +10,8 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
+pub use posmesh_kit_db::StorageError;
+use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, decode, decode_all, row_limit};
 use posmesh_proto::store::v1::{Brand, Store};
 
 pub use memory::MemoryStorage;
@@ -102,62 +103,15 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, DbError> 
     })
 }
 
-/// Why the storage did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// It does not answer, now. Nothing is written.
-    #[error("the database does not answer: {0}")]
-    Unavailable(#[source] sqlx::Error),
-    /// It broke off while it committed: whether the write took effect is unknown.
-    #[error("the database did not say whether it committed: {0}")]
-    OutcomeUnknown(#[source] sqlx::Error),
-    /// It refused: a fault of ours.
-    #[error("the database refused: {0}")]
-    Refused(#[source] sqlx::Error),
-    /// A stored document cannot be read.
-    #[error("a stored document cannot be read: {0}")]
-    Unreadable(#[from] prost::DecodeError),
-}
-
-impl From<sqlx::Error> for StorageError {
-    fn from(error: sqlx::Error) -> Self {
-        if posmesh_kit_db::is_ambiguous(&error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
-        {
-            Self::Unavailable(error)
-        } else {
-            Self::Refused(error)
-        }
-    }
-}
-
-impl StorageError {
-    /// The error of a commit.
-    fn of_commit(error: sqlx::Error) -> Self {
-        if posmesh_kit_db::is_ambiguous(&error) { Self::OutcomeUnknown(error) } else { error.into() }
-    }
-}
-
 /// The rule of revisions: the next one, or the current one in conflict with what the writer thinks. 0 is nothing there.
 fn next_revision(current: i64, expected: i64) -> Result<i64, i64> {
     if expected == -1 || expected == current { Ok(current + 1) } else { Err(current) }
 }
 
-fn decode<M: prost::Message + Default>(document: Vec<u8>) -> Result<M, StorageError> {
-    Ok(M::decode(document.as_slice())?)
-}
-
 fn decode_one<M: prost::Message + Default>(row: Option<(Vec<u8>,)>) -> Result<Option<M>, StorageError> {
-    row.map(|(document,)| decode(document)).transpose()
-}
-
-fn decode_all<M: prost::Message + Default>(rows: Vec<(Vec<u8>,)>) -> Result<Vec<M>, StorageError> {
-    rows.into_iter().map(|(document,)| decode(document)).collect()
+    row.map(|(document,)| decode(&document)).transpose()
 }
 
 fn decode_changed(rows: Vec<(i64, Vec<u8>)>) -> Result<Vec<ChangedStore>, StorageError> {
-    rows.into_iter().map(|(change, document)| Ok(ChangedStore { change, store: decode(document)? })).collect()
-}
-
-fn row_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+    rows.into_iter().map(|(change, document)| Ok(ChangedStore { change, store: decode(&document)? })).collect()
 }
