@@ -78,7 +78,7 @@ pub enum PosError {
         message: String,
     },
     /// The call itself is wrong, or failed within the adapter. Becomes a gRPC error.
-    Call(Box<Failure>),
+    Call(Failure),
 }
 
 impl PosError {
@@ -95,12 +95,12 @@ impl PosError {
 
 impl From<SettingsError> for PosError {
     fn from(error: SettingsError) -> Self {
-        Failure::from(error).into()
+        Self::Call(error.into())
     }
 }
 
 impl From<Failure> for PosError {
     fn from(failure: Failure) -> Self {
-        Self::Call(Box::new(failure))
+        Self::Call(failure)
     }
 }

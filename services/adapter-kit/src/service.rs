@@ -117,7 +117,7 @@ impl Service {
         match timeout_at(deadline, work(Arc::clone(&self.adapter), connection)).await {
             Ok(Ok(value)) => Ok(Ok(value)),
             Ok(Err(PosError::Failed { cause, message })) => Ok(Err(PosFault { cause, message })),
-            Ok(Err(PosError::Call(failure))) => Err((*failure).into()),
+            Ok(Err(PosError::Call(failure))) => Err(failure.into()),
             Err(_) => Ok(Err(PosFault {
                 cause: cause::TIMED_OUT.to_owned(),
                 message: "the POS did not answer before the caller's deadline".to_owned(),
@@ -306,7 +306,7 @@ async fn pull(adapter: &dyn Adapter, connection: &Connection, parts: &CatalogPar
     match tokio::time::timeout(MAX_PULL_DURATION, adapter.pull_catalog(connection, parts)).await {
         Ok(Ok(warnings)) => Ok(Piece::End(PullEnd { warnings })),
         Ok(Err(PosError::Failed { cause, message })) => failed(cause, message),
-        Ok(Err(PosError::Call(failure))) => Err((*failure).into()),
+        Ok(Err(PosError::Call(failure))) => Err(failure.into()),
         Err(_) => failed(cause::TIMED_OUT.to_owned(), format!("the pull took longer than {MAX_PULL_DURATION:?}")),
     }
 }
