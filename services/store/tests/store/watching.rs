@@ -94,7 +94,7 @@ async fn a_stopping_server_ends_its_watches_with_an_error_after_which_they_resum
     let token = watch.next().await.unwrap().resume_token;
     server.stop.cancel();
     let ended = watch.next().await.unwrap_err();
-    assert_eq!((ended.code(), failure::reason(&ended).as_str()), (Code::Unavailable, "STOPPING"));
+    assert_eq!((ended.code(), failure::reason(&ended).as_str()), (Code::Unavailable, "SHUTTING_DOWN"));
     tokio::time::timeout(DEADLINE, server.ended).await.unwrap().unwrap();
 
     let successor = Server::start(&format!("sqlite:{}", folder.path().display()), DEADLINE).await;
