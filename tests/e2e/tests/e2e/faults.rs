@@ -4,10 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use posmesh_e2e::{Shape, Shop, eventually, line};
 use posmesh_proto::{
-    common::v1::Product,
+    adapter::v1::{
+        PosContext, PosLine, PosOrder, PosTarget, SubmitOrderRequest,
+        pos_adapter_service_client::PosAdapterServiceClient, submit_outcome,
+    },
+    common::v1::{Product, ServiceMode},
     order::v1::{AttemptOutcome, Order, OrderState},
 };
 use serde_json::json;
+use tonic::Code;
 
 use crate::orders::is_truly_placed;
 
@@ -16,6 +21,9 @@ posmesh_e2e::on_both_shapes!(
     an_order_whose_service_is_killed_after_the_send_reaches_the_pos_once,
     an_order_whose_service_is_frozen_past_its_lease_before_the_send_reaches_the_pos_once,
     a_send_that_was_stuck_on_the_wire_and_arrives_after_its_time_is_not_carried_out,
+    answers_that_are_lost_on_the_wire_make_no_second_order,
+    a_refused_connection_is_the_proof_that_nothing_was_sent,
+    a_write_past_its_not_after_and_one_with_a_context_of_the_callers_never_reach_the_pos,
     an_answer_that_is_lost_after_the_pos_recorded_the_order_makes_no_second_one,
     an_answer_that_is_lost_before_the_pos_recorded_the_order_is_made_up_for,
     a_pos_that_crashes_before_recording_has_the_order_once_after_its_restart,
@@ -118,6 +126,10 @@ async fn an_order_whose_service_is_frozen_past_its_lease_before_the_send_reaches
 
     let order = is_there_once(&shop, &order.order_id).await;
     is_still_there_once(&shop, &order).await;
+    let (last, earlier) = order.attempts.split_last().unwrap();
+    assert!(last.outcome() == AttemptOutcome::Placed && !earlier.is_empty(), "{order:#?}");
+    let unsent = |outcome| matches!(outcome, AttemptOutcome::Absent | AttemptOutcome::NotHandedOver);
+    assert!(earlier.iter().all(|attempt| unsent(attempt.outcome())), "{order:#?}");
 }
 
 async fn a_send_that_was_stuck_on_the_wire_and_arrives_after_its_time_is_not_carried_out(shape: Shape) {
@@ -136,6 +148,85 @@ async fn a_send_that_was_stuck_on_the_wire_and_arrives_after_its_time_is_not_car
 
     let order = is_there_once(&shop, &order.order_id).await;
     is_still_there_once(&shop, &order).await;
+}
+
+async fn answers_that_are_lost_on_the_wire_make_no_second_order(shape: Shape) {
+    let shop = Shop::open_for_faults(shape).await;
+    warm_up(&shop).await;
+    shop.gate().lose_answers();
+    let order = order_at_gate(&shop).await;
+    let known = async || {
+        let order = shop.order(OTHER, &order.order_id).await.ok()?;
+        (order.state() != OrderState::Sending).then_some(order)
+    };
+    let doubtful = eventually("the attempt ends without an answer", known).await;
+    // Where another replica settles it, it may have been found already.
+    assert!(matches!(doubtful.state(), OrderState::InDoubt | OrderState::Placed), "{doubtful:#?}");
+    assert_eq!(shop.pos.recorded(&order.order_id).await.len(), 1);
+    shop.gate().forward().await;
+    shop.gate().cut();
+
+    let order = is_there_once(&shop, &order.order_id).await;
+    assert_eq!(order.attempts.len(), 1, "it was found, not sent again: {order:#?}");
+}
+
+async fn a_refused_connection_is_the_proof_that_nothing_was_sent(shape: Shape) {
+    let shop = Shop::open_for_faults(shape).await;
+    warm_up(&shop).await;
+    shop.gate().shut().await;
+    let order = shop.place(GATED, shop.request(Product::Kiosk, &[line("yaki_onigiri", 2)]).await).await.unwrap();
+    let tried = async || {
+        let order = shop.order(OTHER, &order.order_id).await.ok()?;
+        order.attempts.iter().any(|a| a.outcome() == AttemptOutcome::NotHandedOver).then_some(order)
+    };
+    let told = eventually("the first attempt ends", tried).await;
+    assert!(told.state() != OrderState::InDoubt, "{told:#?}");
+    shop.gate().forward().await;
+
+    let order = is_there_once(&shop, &order.order_id).await;
+    let (last, earlier) = order.attempts.split_last().unwrap();
+    assert_eq!(last.outcome(), AttemptOutcome::Placed);
+    assert!(earlier.iter().all(|a| a.outcome() == AttemptOutcome::NotHandedOver), "{order:#?}");
+}
+
+async fn a_write_past_its_not_after_and_one_with_a_context_of_the_callers_never_reach_the_pos(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    let order = PosOrder {
+        reference: crate::orders::key(),
+        product: Product::Kiosk.into(),
+        lines: vec![PosLine {
+            line_id: crate::orders::key(),
+            item_id: "yaki_onigiri".into(),
+            quantity: 1,
+            service_mode: ServiceMode::DineIn.into(),
+            ..PosLine::default()
+        }],
+        ..PosOrder::default()
+    };
+    let in_time = SubmitOrderRequest {
+        target: Some(PosTarget { store_id: shop.store_id.clone(), ..PosTarget::default() }),
+        order: Some(order),
+        attempt: 1,
+        not_after: Some((SystemTime::now() + Duration::from_secs(20)).into()),
+        ..SubmitOrderRequest::default()
+    };
+    let mut router = PosAdapterServiceClient::new(shop.mesh.router().unwrap());
+    let too_late = Some((SystemTime::now() - Duration::from_millis(1)).into());
+    let too_late = SubmitOrderRequest { not_after: too_late, ..in_time.clone() };
+    let outcome = router.submit_order(too_late).await.unwrap().into_inner().outcome.unwrap().outcome;
+    assert!(matches!(outcome, Some(submit_outcome::Outcome::NotHandedOver(_))), "{outcome:?}");
+
+    let context = Some(PosContext { store_id: "another".into(), ..PosContext::default() });
+    let forged = SubmitOrderRequest { context, ..in_time.clone() };
+    let refused = router.submit_order(forged).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let endless = SubmitOrderRequest { not_after: None, ..in_time.clone() };
+    assert_eq!(router.submit_order(endless).await.unwrap_err().code(), Code::InvalidArgument);
+    assert!(shop.pos.orders().await.is_empty());
+
+    // Were it not for that, it would have been placed.
+    let outcome = router.submit_order(in_time).await.unwrap().into_inner().outcome.unwrap().outcome;
+    assert!(matches!(outcome, Some(submit_outcome::Outcome::Placed(_))), "{outcome:?}");
 }
 
 /// Places an order while the POS suffers `fault` once.
