@@ -6,6 +6,7 @@ mod claims;
 mod concurrency;
 mod listing;
 mod orders;
+mod postgres_only;
 mod rounds;
 
 use std::{sync::Arc, time::Duration};

@@ -137,7 +137,8 @@ pub struct CheckChange {
     pub connection_id: String,
     /// The POS says that the check is closed.
     pub closed_at_pos: bool,
-    /// How the next round that waits is begun: its first attempt, and its lease.
+    /// How the next round that waits is begun: its first attempt, numbered by the storage, and its lease. Without it the
+    /// turn passes on all the same: the next round stays HELD and falls due at once.
     pub next_attempt: Option<(Attempt, Duration)>,
 }
 

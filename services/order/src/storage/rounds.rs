@@ -1,5 +1,5 @@
-//! The rounds of a check: one at a time is in flight to the POS, later ones wait for it in order. The same rules on every
-//! storage; each applies them to a check that nobody else can change meanwhile.
+//! The rounds of a check: one at a time is in flight to the POS, later ones wait for it in order. The same rules on
+//! every storage; each applies them to a check that nobody else can change meanwhile.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -19,7 +19,8 @@ pub(super) const CHECK: &str = "SELECT check_id, doc, version, rounds, in_flight
      WHERE tenant_id = $1 AND check_id = $2";
 
 /// States OPEN and BILL_REQUESTED, as the unique index has it.
-pub(super) const OPEN_CHECK: &str = "INSERT INTO checks (tenant_id, check_id, store_id, table_id, state, version, opened_ms, rounds, doc) \
+pub(super) const OPEN_CHECK: &str = "INSERT INTO checks \
+         (tenant_id, check_id, store_id, table_id, state, version, opened_ms, rounds, doc) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
      ON CONFLICT (tenant_id, store_id, table_id) WHERE state IN (1, 2) DO NOTHING";
 

@@ -9,6 +9,8 @@ CREATE TABLE orders (
     store_id       TEXT COLLATE "C" NOT NULL,
     -- posmesh.order.v1.OrderState
     state          SMALLINT NOT NULL,
+    -- Why it is in this state; may be empty.
+    cause          TEXT NOT NULL,
     version        BIGINT NOT NULL,
     created_ms     BIGINT NOT NULL,
     -- Ours; the one of the POS, in doc, replaces it.

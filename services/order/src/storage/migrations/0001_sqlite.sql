@@ -9,6 +9,8 @@ CREATE TABLE orders (
     store_id       TEXT NOT NULL,
     -- posmesh.order.v1.OrderState
     state          INTEGER NOT NULL,
+    -- Why it is in this state; may be empty.
+    cause          TEXT NOT NULL,
     version        INTEGER NOT NULL,
     created_ms     INTEGER NOT NULL,
     -- Ours; the one of the POS, in doc, replaces it.

@@ -1,5 +1,5 @@
-//! Telling the other replicas of changed orders, by NOTIFY. Outside of the transactions that change them: a notification
-//! takes a lock of the whole server at commit.
+//! Telling the other replicas of changed orders, by NOTIFY. Outside of the transactions that change them: at commit, a
+//! notification takes a lock of the whole server.
 
 use std::time::Duration;
 

@@ -20,7 +20,8 @@ use crate::storage::{
 
 /// Those whose version is the one expected, with their events, in one statement.
 const UPDATE: &str = "WITH changed AS ( \
-         UPDATE orders AS o SET version = new.version, state = new.state, lease_owner = new.lease_owner, \
+         UPDATE orders AS o SET version = new.version, state = new.state, cause = new.cause, \
+             lease_owner = new.lease_owner, \
              due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + new.due_in_ms, doc = new.doc \
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bytea[], \
              $8::bigint[], $9::text[], $10::text[]) \
@@ -35,8 +36,9 @@ const CURRENT: &str = "SELECT o.tenant_id, o.order_id, o.doc, o.version, o.displ
      FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, order_id) \
      JOIN orders AS o ON o.tenant_id = asked.tenant_id AND o.order_id = asked.order_id";
 
-/// The first round that waits (state HELD) on each check. Nobody changes its state meanwhile: that takes the check's lock.
-const NEXT_ROUNDS: &str = "SELECT next.tenant_id, next.check_id, next.order_id, next.doc, next.version, next.display_number \
+/// The first round that waits (state HELD) on each check. Nobody ends it meanwhile: that takes the check's lock.
+const NEXT_ROUNDS: &str = "SELECT next.tenant_id, next.check_id, next.order_id, next.doc, next.version, \
+         next.display_number \
      FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, check_id) CROSS JOIN LATERAL ( \
          SELECT * FROM orders AS o WHERE o.tenant_id = asked.tenant_id AND o.check_id = asked.check_id AND o.state = 2 \
          ORDER BY o.round LIMIT 1 FOR UPDATE) AS next";
@@ -75,8 +77,8 @@ impl PostgresStorage {
         Ok(batch.iter().map(answer).collect())
     }
 
-    /// A batch that ends rounds: their checks are locked first, so that each turn passes on once. Returns who changed, and
-    /// by the order that ended, which round goes next.
+    /// A batch that ends rounds: their checks are locked first, so that each turn passes on once. Returns who changed,
+    /// and by the order that ended, which round goes next.
     async fn change_rounds(
         &self,
         batch: &[&OrderChange],

@@ -14,47 +14,43 @@ use crate::storage::{
 };
 
 const KNOWN: &str = "SELECT asked.position - 1, o.request_hash, o.order_id, o.doc, o.version, o.display_number \
-     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (tenant_id, caller, request_id, position) \
+     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY \
+         AS asked (tenant_id, caller, request_id, position) \
      JOIN orders AS o ON o.tenant_id = asked.tenant_id AND o.caller = asked.caller AND o.request_id = asked.request_id";
 
 /// Everything that belongs to a batch in one statement: one round trip, and by itself one transaction. An order whose
-/// request_id is known is left out of the answer; one that was known before takes no display number either.
+/// request_id is known is left out of the answer; it may use up a display number.
 const INSERT: &str = "WITH asked AS MATERIALIZED ( \
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], \
-             $8::smallint[], $9::bigint[], $10::bigint[], $11::text[], $12::int[], $13::bigint[], $14::text[], \
-             $15::bytea[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[]) WITH ORDINALITY \
-         AS t (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, version, \
-             created_ms, check_id, round, due_in_ms, replica, doc, at_ms, cause, contact_id, contact_name, \
-             contact_phone, position)), \
-     fresh AS MATERIALIZED ( \
-         SELECT asked.*, count(*) OVER (PARTITION BY tenant_id, store_id, business_date) AS of_day, \
+         SELECT t.*, count(*) OVER (PARTITION BY tenant_id, store_id, business_date) AS of_day, \
              row_number() OVER (PARTITION BY tenant_id, store_id, business_date ORDER BY position) AS nth_of_day \
-         FROM asked LEFT JOIN LATERAL ( \
-             SELECT true AS is_known FROM orders AS o WHERE o.tenant_id = asked.tenant_id \
-                 AND o.caller = asked.caller AND o.request_id = asked.request_id LIMIT 1) AS seen ON true \
-         WHERE seen.is_known IS NULL), \
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], \
+             $8::smallint[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::int[], $14::bigint[], \
+             $15::text[], $16::bytea[], $17::text[], $18::text[], $19::text[]) WITH ORDINALITY \
+         AS t (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, cause, version, \
+             created_ms, check_id, round, due_in_ms, replica, doc, contact_id, contact_name, contact_phone, \
+             position)), \
      numbers AS ( \
          INSERT INTO display_numbers AS n (tenant_id, store_id, business_date, last) \
-         SELECT tenant_id, store_id, business_date, count(*) FROM fresh GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 \
+         SELECT tenant_id, store_id, business_date, count(*) FROM asked GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 \
          ON CONFLICT (tenant_id, store_id, business_date) DO UPDATE SET last = n.last + excluded.last \
          RETURNING tenant_id, store_id, business_date, last), \
      taken AS ( \
-         INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, version, \
+         INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, \
              created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
-         SELECT tenant_id, order_id, caller, request_id, request_hash, store_id, state, version, created_ms, \
+         SELECT tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, created_ms, \
              last - of_day + nth_of_day, check_id, round, \
              (extract(epoch FROM clock_timestamp()) * 1000)::bigint + due_in_ms, replica, doc \
-         FROM fresh JOIN numbers USING (tenant_id, store_id, business_date) ORDER BY tenant_id, caller, request_id \
+         FROM asked JOIN numbers USING (tenant_id, store_id, business_date) ORDER BY tenant_id, caller, request_id \
          ON CONFLICT (tenant_id, caller, request_id) DO NOTHING \
-         RETURNING tenant_id, order_id, display_number), \
+         RETURNING tenant_id, order_id, version, created_ms, state, cause, lease_owner, display_number), \
      events AS ( \
          INSERT INTO order_events (tenant_id, order_id, version, at_ms, state, cause, replica) \
-         SELECT tenant_id, order_id, version, at_ms, state, cause, replica \
-         FROM fresh JOIN taken USING (tenant_id, order_id)), \
+         SELECT tenant_id, order_id, version, created_ms, state, cause, lease_owner FROM taken), \
      contacts AS ( \
          INSERT INTO guest_contacts (tenant_id, contact_id, created_ms, name, phone) \
-         SELECT tenant_id, contact_id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, contact_name, contact_phone \
-         FROM fresh JOIN taken USING (tenant_id, order_id) WHERE contact_id IS NOT NULL) \
+         SELECT tenant_id, contact_id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, contact_name, \
+             contact_phone \
+         FROM asked JOIN taken USING (tenant_id, order_id) WHERE contact_id IS NOT NULL) \
      SELECT tenant_id, order_id, display_number FROM taken";
 
 /// Tenant and order.
@@ -146,6 +142,7 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
         .bind(orders().map(|order| order.store_id.as_str()).collect::<Vec<_>>())
         .bind(orders().map(|order| order.business_date.as_str()).collect::<Vec<_>>())
         .bind(orders().map(|order| rows::small(order.state)).collect::<Vec<_>>())
+        .bind(orders().map(|order| order.cause.as_str()).collect::<Vec<_>>())
         .bind(orders().map(|order| order.version).collect::<Vec<_>>())
         .bind(orders().map(|order| rows::unix_ms(order.create_time.as_ref())).collect::<Vec<_>>())
         .bind(orders().map(|order| rows::some(&order.check_id)).collect::<Vec<_>>())
@@ -153,8 +150,6 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
         .bind(taking.iter().map(|taking| taking.due_in.map(rows::millis)).collect::<Vec<_>>())
         .bind(orders().map(rows::replica).collect::<Vec<_>>())
         .bind(orders().map(|order| order.encode_to_vec()).collect::<Vec<_>>())
-        .bind(orders().map(|order| rows::unix_ms(order.update_time.as_ref())).collect::<Vec<_>>())
-        .bind(orders().map(|order| order.cause.as_str()).collect::<Vec<_>>())
         .bind(new().map(contact_id).collect::<Vec<_>>())
         .bind(new().map(|new| new.contact.as_ref().map(|c| c.name.as_str())).collect::<Vec<_>>())
         .bind(new().map(|new| new.contact.as_ref().map(|c| c.phone.as_str())).collect::<Vec<_>>())

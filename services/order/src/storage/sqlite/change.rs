@@ -19,11 +19,12 @@ use crate::storage::{
     sql,
 };
 
-const UPDATE: &str = "UPDATE orders SET version = new.version, state = new.state, lease_owner = new.lease_owner, \
-         due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + new.due_in_ms, doc = new.doc \
+const UPDATE: &str = "UPDATE orders SET version = new.version, state = new.state, cause = new.cause, \
+         lease_owner = new.lease_owner, due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + new.due_in_ms, \
+         doc = new.doc \
      FROM (SELECT value ->> 'tenant_id' AS tenant_id, value ->> 'order_id' AS order_id, \
-             value ->> 'version' AS version, value ->> 'state' AS state, value ->> 'lease_owner' AS lease_owner, \
-             value ->> 'due_in_ms' AS due_in_ms, unhex(value ->> 'doc') AS doc \
+             value ->> 'version' AS version, value ->> 'state' AS state, value ->> 'cause' AS cause, \
+             value ->> 'lease_owner' AS lease_owner, value ->> 'due_in_ms' AS due_in_ms, unhex(value ->> 'doc') AS doc \
          FROM json_each($1)) AS new \
      WHERE orders.tenant_id = new.tenant_id AND orders.order_id = new.order_id AND orders.version = new.version - 1 \
      RETURNING tenant_id, order_id";
@@ -39,6 +40,7 @@ struct ChangeJson<'a> {
     order_id: &'a str,
     version: i64,
     state: i32,
+    cause: &'a str,
     lease_owner: Option<&'a str>,
     due_in_ms: Option<i64>,
     doc: String,
@@ -95,6 +97,7 @@ fn row<'a>((tenant_id, order, due_in): &Update<'a>) -> ChangeJson<'a> {
         order_id: &order.order_id,
         version: order.version,
         state: order.state,
+        cause: &order.cause,
         lease_owner: due_in.and_then(|_| rows::replica(order)),
         due_in_ms: due_in.map(rows::millis),
         doc: hex(&order.encode_to_vec()),

@@ -26,13 +26,13 @@ const NUMBER: &str = "INSERT INTO display_numbers AS numbers (tenant_id, store_i
      ON CONFLICT (tenant_id, store_id, business_date) DO UPDATE SET last = numbers.last + excluded.last \
      RETURNING tenant_id, store_id, business_date, last";
 
-const INSERT: &str = "INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, version, \
-         created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
+const INSERT: &str = "INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, \
+         cause, version, created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
      SELECT value ->> 'tenant_id', value ->> 'order_id', value ->> 'caller', value ->> 'request_id', \
-         unhex(value ->> 'request_hash'), value ->> 'store_id', value ->> 'state', value ->> 'version', \
-         value ->> 'created_ms', value ->> 'display_number', value ->> 'check_id', value ->> 'round', \
-         CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'due_in_ms'), value ->> 'lease_owner', \
-         unhex(value ->> 'doc') \
+         unhex(value ->> 'request_hash'), value ->> 'store_id', value ->> 'state', value ->> 'cause', \
+         value ->> 'version', value ->> 'created_ms', value ->> 'display_number', value ->> 'check_id', \
+         value ->> 'round', CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'due_in_ms'), \
+         value ->> 'lease_owner', unhex(value ->> 'doc') \
      FROM json_each($1)";
 
 const INSERT_CONTACTS: &str = "INSERT INTO guest_contacts (tenant_id, contact_id, created_ms, name, phone) \
@@ -49,6 +49,7 @@ struct OrderJson<'a> {
     request_hash: String,
     store_id: &'a str,
     state: i32,
+    cause: &'a str,
     version: i64,
     created_ms: i64,
     display_number: i64,
@@ -146,6 +147,7 @@ fn row<'a>(taking: &'a Taking<'_>, display_number: i64) -> OrderJson<'a> {
         request_hash: hex(&new.request_hash),
         store_id: &order.store_id,
         state: order.state,
+        cause: &order.cause,
         version: order.version,
         created_ms: rows::unix_ms(order.create_time.as_ref()),
         display_number,
