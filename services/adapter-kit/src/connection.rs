@@ -60,7 +60,7 @@ impl Connection {
     }
 
     /// The values that no log may show.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.credentials.values().map(String::as_str)
     }
 }

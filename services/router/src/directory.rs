@@ -7,6 +7,7 @@ use std::{
 };
 
 use posmesh_kit::backoff;
+use posmesh_kit_db::StorageError;
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, PosTarget},
     router::v1::RegisterAdapterRequest,
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::{Error, shortened},
     snapshot::{Connections, Instance, Link, Snapshot},
-    storage::{Storage, StorageError},
+    storage::Storage,
 };
 
 /// Connections that are read at once.

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use posmesh_kit::{Failure, cause};
+use posmesh_kit::{Failure, Violation, cause};
+use posmesh_kit_db::StorageError;
 use tonic::{Code, Status};
 
-use crate::{domain::Violation, sealing::SealError, storage::StorageError};
+use crate::sealing::SealError;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Never empty.
-    #[error("{}", told(.0))]
+    #[error("the request is wrong in {} places", .0.len())]
     Invalid(Vec<Violation>),
     #[error("the context is the router's to set; name a target instead")]
     ContextNotAllowed,
@@ -55,7 +56,7 @@ impl From<Error> for Status {
         let message = error.to_string();
         let new = |code, reason| Failure::new(code, reason, &message);
         let failure = match error {
-            Error::Invalid(violations) => invalid(violations),
+            Error::Invalid(violations) => Failure::invalid(violations),
             Error::ContextNotAllowed => Failure::field("CONTEXT_NOT_ALLOWED", "context", message),
             Error::ConnectionNotFound(_) => new(Code::NotFound, "CONNECTION_NOT_FOUND"),
             Error::AdapterNotRegistered { vendor } => {
@@ -75,36 +76,10 @@ impl From<Error> for Status {
                 tracing::error!(%error, "credentials cannot be used");
                 Failure::not_handed_over(cause::MISCONFIGURED, message)
             }
-            Error::Storage(StorageError::Unavailable(source)) => {
-                tracing::warn!(error = %source, "the router's database does not answer");
-                let message = "the router's database does not answer; nothing was written";
-                Failure::new(Code::Unavailable, "DATABASE_UNAVAILABLE", message).retry_after(RETRY_AFTER)
-            }
-            Error::Storage(StorageError::OutcomeUnknown(source)) => {
-                tracing::warn!(error = %source, "the router's database broke off during a commit");
-                let message = "whether this was written is unknown; read it again before you repeat it";
-                Failure::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).retry_after(RETRY_AFTER)
-            }
-            Error::Storage(error @ (StorageError::Refused(_) | StorageError::Unreadable(_))) => {
-                Failure::internal("the router's database", error)
-            }
+            Error::Storage(error) => error.into(),
         };
         failure.into()
     }
-}
-
-/// One failure for all violations. Its reason is that of the first; each description begins with its own.
-fn invalid(violations: Vec<Violation>) -> Failure {
-    let first = violations.first().map_or("INVALID_ARGUMENT", |first| first.reason);
-    let failure = Failure::new(Code::InvalidArgument, first, told(&violations));
-    violations
-        .into_iter()
-        .fold(failure, |failure, v| failure.violation(v.field, format!("{}: {}", v.reason, v.message)))
-}
-
-fn told(violations: &[Violation]) -> String {
-    let each: Vec<String> = violations.iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
-    each.join("; ")
 }
 
 /// A name as it may be told: what is none may be of any length.

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
-use posmesh_kit::{Channel, Failure, call, cause, server::MAX_MESSAGE_BYTES, time};
+use posmesh_kit::{Channel, Failure, Violation, call, cause, server::MAX_MESSAGE_BYTES, time};
 use posmesh_proto::adapter::v1::{
     DescribeAdapterRequest, DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest,
     GetCheckResponse, ListChecksRequest, ListChecksResponse, NotHandedOver, PosContext, PosTarget, ProbeLinkRequest,
@@ -18,7 +18,6 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     directory::Directory,
-    domain::Violation,
     error::Error,
     outcome::{Verdict, in_doubt, no_answer, read_failed, relayed, verdict},
     sealing::Vault,

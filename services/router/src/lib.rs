@@ -23,15 +23,11 @@ pub mod storage;
 use std::sync::Arc;
 
 use posmesh_kit::{config::ConfigError, server::Mounted};
-use posmesh_kit_db::{DatabaseConfig, DbError};
+use posmesh_kit_db::{DatabaseConfig, DbError, StorageError};
 use posmesh_proto::{adapter::v1::pos_adapter_service_server, router::v1::router_service_server};
 use tonic::service::Routes;
 
-use crate::{
-    directory::Directory,
-    sealing::Vault,
-    storage::{Storage, StorageError},
-};
+use crate::{directory::Directory, sealing::Vault, storage::Storage};
 
 pub use config::{Config, SealingKeys};
 pub use sealing::Sealed;

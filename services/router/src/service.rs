@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use posmesh_kit::{Channel, call, server::MAX_MESSAGE_BYTES, time};
+use posmesh_kit::{Channel, Violation, call, failure::check_id, server::MAX_MESSAGE_BYTES, time};
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, PosTarget},
     router::v1::{
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     config::Config,
     directory::Directory,
-    domain::{Violation, check_connection, check_credentials, check_id, check_registration, check_settings},
+    domain::{check_connection, check_credentials, check_registration, check_settings},
     error::{Error, shortened},
     sealing::{Sealed, Vault},
     storage::{LiveInstance, Put, Storage, StoredConnection},

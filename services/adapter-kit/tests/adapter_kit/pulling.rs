@@ -52,3 +52,13 @@ async fn a_slow_reader_slows_the_pull_down_and_one_that_leaves_ends_it() {
     drop(stream);
     until("the pull is given up", || served.acme.pulls_ended.load(Ordering::SeqCst) == 1).await;
 }
+
+#[tokio::test]
+async fn a_pull_that_waits_for_its_pos_ends_when_its_caller_leaves() {
+    let mut served = serve(Acme::default()).await;
+    let stream = served.client.pull_catalog(pull("hangs")).await.unwrap().into_inner();
+    until("it waits", || served.acme.parts_sent.load(Ordering::SeqCst) == 3).await;
+    assert_eq!(served.acme.pulls_ended.load(Ordering::SeqCst), 0);
+    drop(stream);
+    until("the pull is given up", || served.acme.pulls_ended.load(Ordering::SeqCst) == 1).await;
+}

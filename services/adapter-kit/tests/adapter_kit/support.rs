@@ -98,6 +98,9 @@ impl Adapter for Acme {
             parts.send(Catalog { currency_code: "J".repeat(64 << 10), ..Catalog::default() }).await?;
             self.parts_sent.fetch_add(1, Ordering::SeqCst);
         }
+        if settings.url == "hangs" {
+            std::future::pending::<()>().await;
+        }
         if settings.url == "breaks" {
             return Err(PosError::failed(cause::MASTER_UPDATING, "reloading"));
         }

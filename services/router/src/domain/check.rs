@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use posmesh_kit::time;
+use posmesh_kit::{Violation, failure::check_id, time};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
     common::v1::{Product, ServiceMode},
@@ -16,35 +16,8 @@ const MAX_CREDENTIALS: usize = 32;
 const MAX_CREDENTIAL_BYTES: usize = 16 << 10;
 const MAX_SERVED_CONNECTIONS: usize = 10_000;
 
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    /// UPPER_SNAKE and stable.
-    pub(crate) reason: &'static str,
-    /// Path in the request, e.g. `connection.settings_json/url`.
-    pub(crate) field: String,
-    /// What is wrong and what to do.
-    pub(crate) message: String,
-}
-
-impl Violation {
-    pub(crate) fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason, field: field.into(), message: message.into() }
-    }
-}
-
 fn result(found: Vec<Violation>) -> Result<(), Vec<Violation>> {
     if found.is_empty() { Ok(()) } else { Err(found) }
-}
-
-/// What is wrong with the id of a connection, a store or a vendor: 1-64 of [a-z0-9-].
-pub(crate) fn check_id(field: &str, id: &str) -> Option<Violation> {
-    let well_formed = id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    match id.len() {
-        0 => Some(Violation::new("REQUIRED", field, "say which")),
-        1..=64 if well_formed => None,
-        _ => Some(Violation::new("ID_INVALID", field, "an id is 1 to 64 of a-z, 0-9 and -")),
-    }
 }
 
 /// Everything that is wrong with a registration, but its endpoint. Returns the descriptor that it must bring.

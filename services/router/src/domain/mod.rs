@@ -5,7 +5,7 @@ mod rendezvous;
 mod schema;
 mod selection;
 
-pub(crate) use check::{Violation, check_connection, check_credentials, check_id, check_registration};
+pub(crate) use check::{check_connection, check_credentials, check_registration};
 pub(crate) use rendezvous::rank;
 pub(crate) use schema::check_settings;
 pub(crate) use selection::{overlaps, select};

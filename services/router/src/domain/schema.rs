@@ -1,9 +1,8 @@
 //! Settings against an adapter's JSON Schema.
 
 use jsonschema::{Draft, Validator};
+use posmesh_kit::Violation;
 use serde_json::Value;
-
-use super::Violation;
 
 /// Enough to repair settings, too few to make the answer a burden.
 const MOST_PROBLEMS: usize = 20;

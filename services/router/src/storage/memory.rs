@@ -7,13 +7,14 @@ use std::{
 };
 
 use posmesh_kit::time;
+use posmesh_kit_db::{StorageError, millis};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
     router::v1::{Connection, RegisterAdapterRequest},
 };
 use tokio::time::Instant;
 
-use super::{ChangedConnection, LiveInstance, Put, Storage, StorageError, StoredConnection, millis, next_connection};
+use super::{ChangedConnection, LiveInstance, Put, Storage, StoredConnection, next_connection};
 
 /// The storage in memory.
 #[derive(Debug, Default)]

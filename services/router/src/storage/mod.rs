@@ -10,7 +10,7 @@ mod sqlite;
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
+use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, StorageError, decode};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
     router::v1::{Connection, RegisterAdapterRequest},
@@ -137,41 +137,6 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, DbError> 
     })
 }
 
-/// Why the storage did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// It does not answer, now. Nothing is written.
-    #[error("the database does not answer: {0}")]
-    Unavailable(#[source] sqlx::Error),
-    /// It broke off while it committed: whether the write took effect is unknown.
-    #[error("the database did not say whether it committed: {0}")]
-    OutcomeUnknown(#[source] sqlx::Error),
-    /// It refused: a fault of ours.
-    #[error("the database refused: {0}")]
-    Refused(#[source] sqlx::Error),
-    /// A stored document cannot be read.
-    #[error("a stored document cannot be read: {0}")]
-    Unreadable(#[from] prost::DecodeError),
-}
-
-impl From<sqlx::Error> for StorageError {
-    fn from(error: sqlx::Error) -> Self {
-        if posmesh_kit_db::is_ambiguous(&error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
-        {
-            Self::Unavailable(error)
-        } else {
-            Self::Refused(error)
-        }
-    }
-}
-
-impl StorageError {
-    /// The error of a commit.
-    fn of_commit(error: sqlx::Error) -> Self {
-        if posmesh_kit_db::is_ambiguous(&error) { Self::OutcomeUnknown(error) } else { error.into() }
-    }
-}
-
 /// The rule of writing, the same on every storage: what is to be written, or why nothing is. `row` is what is stored
 /// under the id: its revision, and whether it is live; `others` are the live connections of the store, maybe with this
 /// one among them.
@@ -193,14 +158,6 @@ fn next_connection(connection: Connection, row: Option<(i64, bool)>, others: &[C
 type ConnectionRow = (Vec<u8>, Option<String>, Option<Vec<u8>>);
 type ChangedRow = (i64, String, String, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
 
-fn decode<M: prost::Message + Default>(document: &[u8]) -> Result<M, StorageError> {
-    Ok(M::decode(document)?)
-}
-
-fn decode_all<M: prost::Message + Default>(rows: Vec<(Vec<u8>,)>) -> Result<Vec<M>, StorageError> {
-    rows.iter().map(|(document,)| decode(document)).collect()
-}
-
 fn stored((document, key_id, ciphertext): ConnectionRow) -> Result<StoredConnection, StorageError> {
     let credentials = key_id.zip(ciphertext).map(|(key_id, ciphertext)| Sealed { key_id, ciphertext });
     Ok(StoredConnection { connection: decode(&document)?, credentials })
@@ -215,12 +172,4 @@ fn changed(
 
 fn live((document, renewals, lease_expire_ms): (Vec<u8>, i64, i64)) -> Result<LiveInstance, StorageError> {
     Ok(LiveInstance { registration: decode(&document)?, renewals, lease_expire_ms })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn row_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use posmesh_kit_db::{StorageError, decode_all, millis, row_limit};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
     router::v1::{Connection, RegisterAdapterRequest},
@@ -11,8 +12,8 @@ use prost::Message as _;
 use sqlx::PgPool;
 
 use super::{
-    ChangedConnection, KEEP_DEAD_INSTANCES, LiveInstance, Put, Storage, StorageError, StoredConnection, changed,
-    decode_all, live, millis, next_connection, row_limit, sql, stored,
+    ChangedConnection, KEEP_DEAD_INSTANCES, LiveInstance, Put, Storage, StoredConnection, changed, live,
+    next_connection, sql, stored,
 };
 
 const REGISTER: &str = "INSERT INTO instances (instance_id, renewals, lease_expire_ms, document) \
