@@ -5,11 +5,14 @@ use std::{path::Path, str::FromStr as _, time::Duration};
 use posmesh_kit::config::ConfigError;
 use serde::Deserialize;
 use sqlx::{
-    PgPool, SqlSafeStr as _, SqlitePool,
+    Connection as _, PgPool, SqlSafeStr as _, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+/// A connection that idled for longer is tried before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Where the services keep their data.
 #[derive(Clone, Deserialize)]
@@ -106,6 +109,17 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
+            // A ping before each use costs a round trip. One that was in use a moment ago is taken to live; one that
+            // idled may have been cut meanwhile.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await
             .map_err(sql)?;

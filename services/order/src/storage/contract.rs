@@ -87,7 +87,6 @@ contract! {
     listing:
         orders_are_listed_newest_first_and_paged,
         orders_are_listed_by_state_time_and_check,
-        the_versions_of_the_orders_that_exist_are_told,
         a_contact_is_kept_apart_and_erased_when_it_is_old,
         tenants_do_not_see_each_other,;
     checks:

@@ -1,7 +1,7 @@
 //! In memory, on the runtime's clock: for simulations and tests. Keeps nothing beyond the process.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -207,12 +207,6 @@ impl Storage for MemoryStorage {
         orders.sort_by(|a, b| (created_ms(b), &b.order_id).cmp(&(created_ms(a), &a.order_id)));
         orders.truncate(filter.limit);
         Ok(orders)
-    }
-
-    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError> {
-        let state = self.state();
-        let version = |id: &String| Some((id.clone(), state.orders.get(&key(tenant_id, id))?.order.version));
-        Ok(order_ids.iter().filter_map(version).collect())
     }
 
     async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError> {

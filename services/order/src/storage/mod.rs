@@ -17,7 +17,7 @@ mod rows;
 mod sql;
 mod sqlite;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
 use posmesh_proto::order::v1::{Attempt, Check, CheckState, GuestContact, Order, OrderState};
@@ -260,9 +260,6 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 
     /// Newest first.
     async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError>;
-
-    /// The versions of those of the given orders that exist.
-    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError>;
 
     /// A guest's contact.
     async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError>;

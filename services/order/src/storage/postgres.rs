@@ -8,7 +8,7 @@ mod announce;
 mod change;
 mod place;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use posmesh_proto::order::v1::{Check, GuestContact, Order};
 use prost::Message as _;
@@ -47,8 +47,6 @@ const CLAIM: &str = "WITH due AS ( \
          due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $2 \
      FROM due WHERE o.tenant_id = due.tenant_id AND o.order_id = due.order_id \
      RETURNING o.tenant_id, o.order_id, o.doc, o.version, o.display_number";
-
-const VERSIONS: &str = "SELECT order_id, version FROM orders WHERE tenant_id = $1 AND order_id = ANY($2)";
 
 const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE (tenant_id, contact_id) IN ( \
          SELECT tenant_id, contact_id FROM guest_contacts \
@@ -176,12 +174,6 @@ impl Storage for PostgresStorage {
             .fetch_all(&self.pool)
             .await?;
         found.into_iter().map(rows::order).collect()
-    }
-
-    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError> {
-        let query = sqlx::query_as(VERSIONS).bind(tenant_id).bind(order_ids);
-        let found: Vec<(String, i64)> = query.fetch_all(&self.pool).await?;
-        Ok(found.into_iter().collect())
     }
 
     async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError> {

@@ -4,7 +4,7 @@ mod change;
 mod place;
 mod write;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use posmesh_proto::order::v1::{Check, GuestContact, Order};
 use prost::Message as _;
@@ -33,9 +33,6 @@ const CLAIM: &str = "UPDATE orders SET version = version + 1, lease_owner = $1, 
      WHERE rowid IN (SELECT rowid FROM orders \
          WHERE due_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY due_ms LIMIT $3) \
      RETURNING tenant_id, order_id, doc, version, display_number";
-
-const VERSIONS: &str = "SELECT o.order_id, o.version FROM json_each($2) AS asked CROSS JOIN orders AS o \
-     ON o.tenant_id = $1 AND o.order_id = asked.value";
 
 const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE rowid IN (SELECT rowid FROM guest_contacts \
      WHERE created_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1 ORDER BY created_ms LIMIT $2)";
@@ -152,12 +149,6 @@ impl Storage for SqliteStorage {
             .fetch_all(&self.pool)
             .await?;
         found.into_iter().map(rows::order).collect()
-    }
-
-    async fn versions(&self, tenant_id: &str, order_ids: &[String]) -> Result<HashMap<String, i64>, StorageError> {
-        let query = sqlx::query_as(VERSIONS).bind(tenant_id).bind(json(&order_ids)?);
-        let found: Vec<(String, i64)> = query.fetch_all(&self.pool).await?;
-        Ok(found.into_iter().collect())
     }
 
     async fn contact(&self, tenant_id: &str, contact_id: &str) -> Result<Option<GuestContact>, StorageError> {

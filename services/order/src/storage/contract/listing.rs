@@ -54,16 +54,6 @@ pub(super) async fn orders_are_listed_by_state_time_and_check(storage: Subject) 
     assert_eq!(ids(&storage, &middle).await, ["b"]);
 }
 
-pub(super) async fn the_versions_of_the_orders_that_exist_are_told(storage: Subject) {
-    let order = take(&storage, new_order("a")).await;
-    take(&storage, new_order("b")).await;
-    change(&storage, to(&order, OrderState::Placed)).await;
-    let asked = ["order-of-a", "order-of-b", "order-of-c"].map(str::to_owned);
-    let mut versions: Vec<_> = storage.versions(TENANT, &asked).await.unwrap().into_iter().collect();
-    versions.sort();
-    assert_eq!(versions, [("order-of-a".to_owned(), 2), ("order-of-b".to_owned(), 1)]);
-}
-
 pub(super) async fn a_contact_is_kept_apart_and_erased_when_it_is_old(storage: Subject) {
     let guest = GuestContact { name: "Hana".into(), phone: "+81312345678".into() };
     let mut new = NewOrder { contact: Some(guest.clone()), ..new_order("a") };
@@ -87,7 +77,6 @@ pub(super) async fn tenants_do_not_see_each_other(storage: Subject) {
     assert_eq!(storage.order("other", "order-of-a").await.unwrap(), None);
     assert_eq!(storage.order_by_request("other", "kiosk", "a").await.unwrap(), None);
     assert_eq!(storage.orders("other", &all()).await.unwrap(), []);
-    assert!(storage.versions("other", &["order-of-a".to_owned()]).await.unwrap().is_empty());
     assert_eq!(storage.contact("other", "contact-a").await.unwrap(), None);
     assert_eq!(storage.check("other", &check.check_id).await.unwrap(), None);
     assert!(!storage.has_round_in_flight("other", &check.check_id).await.unwrap());
