@@ -135,7 +135,7 @@ impl Worker {
     async fn run(self, listener: TcpListener, mut orders: mpsc::Receiver<(Door, oneshot::Sender<()>)>) {
         let mut listener = Some(listener);
         // A full listen queue is what blocks: the listener and the connections that fill it.
-        let mut blocked: Option<(TcpListener, Vec<TcpStream>)> = None;
+        let mut blocking: Option<(TcpListener, Vec<TcpStream>)> = None;
         loop {
             tokio::select! {
                 accepted = accept(listener.as_ref()) => {
@@ -145,21 +145,19 @@ impl Worker {
                 }
                 order = orders.recv() => {
                     let Some((door, done)) = order else { return };
-                    blocked = None;
+                    drop(blocking.take());
                     let is_open = matches!((&listener, door), (Some(_), Door::Open));
                     if !is_open {
                         listener = None;
                         match door {
                             Door::Open => listener = listen(self.address, LISTEN_QUEUE).ok(),
-                            Door::Blocked => blocked = fill(self.address).await.ok(),
+                            Door::Blocked => blocking = fill(self.address).await.ok(),
                             Door::Shut => {}
                         }
                     }
                     let _ = done.send(());
                 }
             }
-            // Held for as long as the door is blocked.
-            let _ = &blocked;
         }
     }
 
@@ -205,8 +203,10 @@ impl Connection {
             tokio::try_join!(requests, answers).map(drop)
         };
         tokio::select! {
-            _ = pass => {}
+            // A cut comes before whatever was held until then and may go on now.
+            biased;
             _ = generations.wait_for(|generation| *generation > born) => {}
+            _ = pass => {}
         }
     }
 }
