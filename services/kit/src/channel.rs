@@ -14,7 +14,10 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,7 +26,7 @@ use http::{HeaderValue, Request, Response};
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
-use crate::{call, config::ConfigError, telemetry};
+use crate::{Failure, call, cause, config::ConfigError, telemetry};
 use remote::Remote;
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -86,17 +89,23 @@ impl Service<Request<Body>> for Channel {
         let way = self.way.clone();
         let name = Arc::clone(&self.name);
         Box::pin(async move {
+            let sent = AtomicBool::new(false);
             let answer = async {
                 match way {
                     Way::InProcess(service) => {
+                        sent.store(true, Ordering::Relaxed);
                         service.oneshot(request).await.map_err(|never: Infallible| match never {})
                     }
-                    Way::Remote(remote) => remote.call(request).await,
+                    Way::Remote(remote) => remote.call(request, &sent).await,
                 }
             };
             match tokio::time::timeout(timeout, answer).await {
                 Ok(result) => result,
-                Err(_) => Err(call::deadline_exceeded(&format!("the call to {name}"))),
+                Err(_) if sent.load(Ordering::Relaxed) => Err(call::deadline_exceeded(&format!("the call to {name}"))),
+                Err(_) => {
+                    let message = format!("{name} could not be reached before the deadline");
+                    Err(Failure::not_handed_over(cause::NETWORK_DOWN, message).into())
+                }
             }
         })
     }

@@ -18,7 +18,7 @@ use tower::Service;
 
 pub use layer::{Guarded, Limits};
 
-use crate::Channel;
+use crate::{Channel, config::ConfigError};
 
 /// How a gRPC server listens and how much it takes.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +46,25 @@ impl Default for ServerConfig {
         }
     }
 }
+
+impl ServerConfig {
+    /// Refuses values with which no server can work; `section` is where they stand.
+    pub fn check(&self, section: &str) -> Result<(), ConfigError> {
+        let wrong = |key: &str, what: &str| Err(ConfigError::invalid(&format!("{section}.{key}"), what));
+        if !(1..=MAX_CALLS).contains(&self.max_concurrent_calls) {
+            return wrong("max_concurrent_calls", "must be 1 to 1000000");
+        }
+        if self.max_concurrent_streams == 0 {
+            return wrong("max_concurrent_streams", "must be at least 1");
+        }
+        if self.max_call_duration < Duration::from_secs(1) {
+            return wrong("max_call_duration", "must be at least 1s");
+        }
+        Ok(())
+    }
+}
+
+const MAX_CALLS: usize = 1_000_000;
 
 /// Messages above this are refused by every server (`decoding_message_size` of the generated servers).
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;

@@ -1,29 +1,40 @@
 //! One address of a remote service: its connection, and whether it is set aside.
 
-use std::{error::Error, net::SocketAddr, time::Duration};
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
-use tokio::{sync::Mutex, time::Instant};
-use tonic::{ConnectError, Status, body::Body, transport};
+use tokio::time::Instant;
+use tonic::{ConnectError, Status, TimeoutExpired, body::Body, transport};
 use tower::ServiceExt as _;
 
-use crate::backoff;
+use crate::{backoff, call};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-const EJECT_BASE: Duration = Duration::from_millis(200);
-const EJECT_CAP: Duration = Duration::from_secs(5);
+/// Calls fail at once for so long after a failure, before the next one tries again.
+const EJECT_BASE: Duration = Duration::from_millis(100);
+const EJECT_CAP: Duration = Duration::from_secs(2);
 
 pub(super) struct Endpoint {
     address: SocketAddr,
     /// Host and port as configured: sent as `:authority`.
     origin: Uri,
     state: Mutex<State>,
+    /// Held while a connection is made: one at a time.
+    connecting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -43,7 +54,7 @@ pub(super) enum CallError {
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, origin: Uri) -> Self {
-        Self { address, origin, state: Mutex::default() }
+        Self { address, origin, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -52,22 +63,33 @@ impl Endpoint {
 
     /// Whether it failed a moment ago, so that others should be tried first.
     pub(super) fn is_set_aside(&self) -> bool {
-        // A held lock means that somebody connects: worth waiting for.
-        self.state.try_lock().is_ok_and(|s| s.set_aside_until.is_some_and(|until| Instant::now() < until))
+        self.state().set_aside_until.is_some_and(|until| Instant::now() < until)
     }
 
-    pub(super) async fn call(&self, head: &http::request::Parts, body: &Bytes) -> Result<Response<Body>, CallError> {
+    /// Makes the call. `sent` is set before the request is handed to a connection.
+    pub(super) async fn call(
+        &self,
+        head: &http::request::Parts,
+        body: &Bytes,
+        sent: &AtomicBool,
+    ) -> Result<Response<Body>, CallError> {
         let connection = self.connection().await?;
         let mut request = Request::new(Body::new(Full::new(body.clone())));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.version_mut() = head.version;
         *request.headers_mut() = head.headers.clone();
+        sent.store(true, Ordering::Relaxed);
         match connection.oneshot(request).await {
             Ok(response) => Ok(response),
+            // The call took too long; the connection is as good as it was.
+            Err(error) if chain(&error).any(|e| e.is::<TimeoutExpired>()) => {
+                Err(CallError::Failed(call::deadline_exceeded("the call")))
+            }
             Err(error) => {
-                self.drop_connection().await;
+                self.drop_connection();
                 if is_connect_error(&error) {
+                    sent.store(false, Ordering::Relaxed);
                     return Err(CallError::NotSent(format!("{}: {}", self.address, root_cause(&error))));
                 }
                 Err(CallError::Failed(Status::from_error(Box::new(error))))
@@ -75,22 +97,38 @@ impl Endpoint {
         }
     }
 
-    /// The connection, made now if there is none.
+    /// The connection, made now if there is none. Who waits for another one's attempt shares its failure.
     async fn connection(&self) -> Result<transport::Channel, CallError> {
-        let mut state = self.state.lock().await;
-        if let Some(connection) = &state.connection {
-            return Ok(connection.clone());
+        if let Some(connection) = self.ready()? {
+            return Ok(connection);
+        }
+        let _turn = self.connecting.lock().await;
+        if let Some(connection) = self.ready()? {
+            return Ok(connection);
         }
         match self.connect().await {
             Ok(connection) => {
-                *state = State { connection: Some(connection.clone()), ..State::default() };
+                *self.state() = State { connection: Some(connection.clone()), ..State::default() };
                 Ok(connection)
             }
             Err(error) => {
-                set_aside(&mut state);
+                self.state().set_aside();
                 Err(CallError::NotSent(format!("{}: {}", self.address, root_cause(&error))))
             }
         }
+    }
+
+    /// The connection that is there; fails at once while the endpoint is set aside.
+    fn ready(&self) -> Result<Option<transport::Channel>, CallError> {
+        let state = self.state();
+        if state.connection.is_none() && state.set_aside_until.is_some_and(|until| Instant::now() < until) {
+            return Err(CallError::NotSent(format!("{}: could not be reached a moment ago", self.address)));
+        }
+        Ok(state.connection.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<transport::Channel, transport::Error> {
@@ -107,16 +145,18 @@ impl Endpoint {
             .await
     }
 
-    async fn drop_connection(&self) {
-        let mut state = self.state.lock().await;
+    fn drop_connection(&self) {
+        let mut state = self.state();
         state.connection = None;
-        set_aside(&mut state);
+        state.set_aside();
     }
 }
 
-fn set_aside(state: &mut State) {
-    state.set_aside_until = Some(Instant::now() + backoff::delay_after(EJECT_BASE, EJECT_CAP, state.failures));
-    state.failures = state.failures.saturating_add(1);
+impl State {
+    fn set_aside(&mut self) {
+        self.set_aside_until = Some(Instant::now() + backoff::delay_after(EJECT_BASE, EJECT_CAP, self.failures));
+        self.failures = self.failures.saturating_add(1);
+    }
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

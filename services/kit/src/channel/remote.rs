@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -51,12 +51,13 @@ impl Remote {
         Ok(Self { name: name.to_owned(), origins, resolved: RwLock::default(), next: AtomicUsize::new(0) })
     }
 
-    pub(super) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+    /// Makes the call; `sent` tells, also when this future is dropped, whether the request may have left.
+    pub(super) async fn call(&self, request: Request<Body>, sent: &AtomicBool) -> Result<Response<Body>, Status> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let mut last = "its name resolves to no address".to_owned();
         for endpoint in self.candidates().await {
-            match endpoint.call(&head, &body).await {
+            match endpoint.call(&head, &body, sent).await {
                 Ok(response) => return Ok(response),
                 Err(CallError::Failed(status)) => return Err(status),
                 Err(CallError::NotSent(why)) => last = why,

@@ -138,7 +138,7 @@ where
     let mut inner = inner;
     let handler = AssertUnwindSafe(call::in_scope(scope, inner.call(request))).catch_unwind();
     match tokio::time::timeout_at(deadline, handler).await {
-        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Ok(response))) => named(response),
         Ok(Ok(Err(never))) => match never {},
         Ok(Err(panic)) => {
             let what = panic
@@ -150,6 +150,19 @@ where
         }
         Err(_) => call::deadline_exceeded("the call").into_http(),
     }
+}
+
+/// tonic answers a message that cannot be decoded with INTERNAL and no details; it is the caller's fault, and is named.
+fn named(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    let message = headers.get("grpc-message").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let is_ours = headers.contains_key("grpc-status-details-bin");
+    let internal = status_code(&response) == Code::Internal as i32;
+    if is_ours || !internal || !message.starts_with("failed%20to%20decode%20Protobuf%20message") {
+        return response;
+    }
+    let words = "the message cannot be decoded: build it from the published contracts";
+    Status::from(Failure::new(Code::InvalidArgument, "MALFORMED_MESSAGE", words)).into_http()
 }
 
 /// The code of an answer that is an error from its head on; an error at the end of a stream counts as OK here.
