@@ -190,7 +190,25 @@ impl<'a> Api<'a> {
             .header("X-Odoo-Database", &self.settings.database)
             .json(arguments);
         let answer = self.http.send(request, self.connection).await?;
-        understand(&answer, &format!("{model}.{method}"))
+        match understand(&answer, &format!("{model}.{method}")) {
+            // Odoo knows no database while its database server is down.
+            Err(ApiError::Strange { cause: cause::MISCONFIGURED, .. }) if !self.has_database_server().await => {
+                let message = "Odoo runs, but cannot reach its database server; start PostgreSQL".to_owned();
+                Err(ApiError::Strange { cause: cause::VENDOR_SERVICE_DOWN, message })
+            }
+            result => result,
+        }
+    }
+
+    /// False only where Odoo says so.
+    async fn has_database_server(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Health {
+            db_server_status: bool,
+        }
+        let url = format!("{}/web/health?db_server_status=1", self.settings.base_url);
+        let health = self.http.send(self.http.request(Method::GET, &url), self.connection).await;
+        health.ok().and_then(|answer| answer.json::<Health>().ok()).is_none_or(|health| health.db_server_status)
     }
 
     /// The records that match, in the language and company of `scope`.

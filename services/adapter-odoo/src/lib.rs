@@ -54,7 +54,8 @@ impl OdooAdapter {
     /// Values of `config` that cannot be used.
     pub fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         Ok(Self {
-            http: HttpClient::new(config, &[])?,
+            // It holds the guest's name.
+            http: HttpClient::new(config, &["floating_order_name"])?,
             supported: SupportedServers::default(),
             locks: TillLocks::default(),
         })

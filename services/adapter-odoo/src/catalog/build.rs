@@ -126,6 +126,7 @@ impl Builder<'_> {
             modifier_group_ids,
             available: template.self_order_available,
             sort_order: i32::try_from(self.items.len()).unwrap_or(i32::MAX),
+            ..Item::default()
         })
     }
 }

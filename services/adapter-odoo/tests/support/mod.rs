@@ -226,6 +226,12 @@ impl Store {
         self.odoo.search_read("pos.order", json!([["id", "=", id]]), &fields).await.unwrap().remove(0)
     }
 
+    /// Makes a record as staff would, in the restaurant's company.
+    pub(crate) async fn create(&self, model: &str, vals: Value) -> i64 {
+        let arguments = json!({"vals_list": [vals], "context": {"allowed_company_ids": [1]}});
+        self.odoo.call(model, "create", arguments).await.unwrap()[0].as_i64().unwrap()
+    }
+
     pub(crate) async fn count(&self, model: &str) -> i64 {
         self.odoo.call(model, "search_count", json!({"domain": []})).await.unwrap().as_i64().unwrap()
     }

@@ -56,6 +56,11 @@ impl Proxy {
         *self.trap.lock().unwrap() = Some(Trap { word: word.to_owned(), then: Then::CutTheReply });
     }
 
+    /// Whether the trap still waits: then no such request came by.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.trap.lock().unwrap().is_some()
+    }
+
     /// The first end tells when the request is here, the second lets it go on.
     pub(crate) fn hold(&self, word: &str) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
         let (here, is_here) = oneshot::channel();
