@@ -49,20 +49,6 @@ pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
     parts
 }
 
-/// What the platform's catalog cannot hold.
-pub(crate) fn warnings(menu: &wire::Menu) -> Vec<String> {
-    let items = menu.categories.iter().flat_map(|category| &category.items);
-    let dine_in_only: Vec<&str> = items.filter(|item| !item.takeaway).map(|item| item.id.as_str()).collect();
-    if dine_in_only.is_empty() {
-        return Vec::new();
-    }
-    vec![format!(
-        "{} items are not sold for takeaway, and the POS refuses them there: {}",
-        dine_in_only.len(),
-        dine_in_only.join(", ")
-    )]
-}
-
 fn texts(texts: wire::Texts) -> Option<LocalizedText> {
     Some(LocalizedText { texts: texts.into_iter().collect() })
 }
@@ -106,6 +92,7 @@ fn item(item: wire::Item, category_id: &str, tax_class_id: &str, index: usize, c
         tax_class_id: tax_class_id.to_owned(),
         modifier_group_ids: item.groups,
         available: item.available,
+        service_modes: if item.takeaway { Vec::new() } else { vec![ServiceMode::DineIn.into()] },
         sort_order: position(index),
     }
 }

@@ -23,6 +23,7 @@ mod tax;
 mod text;
 
 use posmesh_proto::{
+    catalog::v1::Item,
     common::v1::{Money, Product, ServiceMode},
     order::v1::{OrderLineInput, Quote},
 };
@@ -56,6 +57,11 @@ pub fn default_service_mode(product: Product) -> ServiceMode {
         Product::ToGo => ServiceMode::Takeaway,
         Product::Unspecified | Product::Table | Product::Kiosk => ServiceMode::DineIn,
     }
+}
+
+/// Whether an item is sold in a service mode: its own modes, or any where it names none.
+pub fn is_sold_in(item: &Item, mode: ServiceMode) -> bool {
+    item.service_modes.is_empty() || item.service_modes.contains(&mode.into())
 }
 
 /// Checks the lines against the catalog and prices them. The lines of the quote stand in the order of the input, without

@@ -10,7 +10,7 @@ use posmesh_proto::{
 
 use crate::{
     CatalogIndex, MAX_DEPTH, MAX_NOTE_CHARS, MAX_QUANTITY, MAX_TOTAL, Problem, Reason, Terms, check_text, index,
-    localized, money, text::shown,
+    is_sold_in, localized, money, text::shown,
 };
 
 /// All lines priced, or all that is wrong with them (up to the limit).
@@ -76,6 +76,10 @@ impl<'a> Resolver<'a> {
         };
         let modifiers = self.modifiers(path, &line.modifiers, &asker);
         let (mode, tax_rate_ppm) = self.service_mode(path, line.service_mode, class)?;
+        if !is_sold_in(item, mode) {
+            let message = format!("item {} is not sold as {}", shown(&item.id), mode.as_str_name());
+            self.problem(Reason::ServiceModeNotOffered, format!("{path}.service_mode"), message);
+        }
         if self.problems.len() > before {
             return None;
         }

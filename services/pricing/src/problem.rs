@@ -70,6 +70,8 @@ reasons! {
     QuantityOutOfRange = "QUANTITY_OUT_OF_RANGE",
     /// A service mode that this version does not know.
     ServiceModeUnknown = "SERVICE_MODE_UNKNOWN",
+    /// The item is not sold in this service mode.
+    ServiceModeNotOffered = "SERVICE_MODE_NOT_OFFERED",
     /// More characters than the field takes.
     TextTooLong = "TEXT_TOO_LONG",
     /// A control character, NUL included.

@@ -113,11 +113,18 @@ async fn an_item_that_is_sold_out_is_not_available() {
 }
 
 #[tokio::test]
-async fn what_the_catalog_cannot_say_is_a_warning() {
+async fn an_item_that_cannot_leave_the_house_is_sold_for_dine_in_alone() {
     let pair = Pair::start().await;
-    let (_, warnings) = pull(&pair).await.unwrap();
-    assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("takeaway"), "{warnings:?}");
+    let (catalog, warnings) = pull(&pair).await.unwrap();
+    let menu = posmesh_simpos::builtin_menu();
+    let theirs = menu.categories.iter().flat_map(|category| &category.items);
+    let stays: HashSet<_> = theirs.filter(|item| !item.takeaway).map(|item| item.id.as_str()).collect();
+    assert!(!stays.is_empty() && stays.len() < catalog.items.len());
+    for item in &catalog.items {
+        let expected: &[ServiceMode] = if stays.contains(item.id.as_str()) { &[ServiceMode::DineIn] } else { &[] };
+        assert_eq!(item.service_modes().collect::<Vec<_>>(), expected, "{}", item.id);
+    }
+    assert_eq!(warnings, [""; 0], "the catalog can say everything");
 }
 
 #[tokio::test]

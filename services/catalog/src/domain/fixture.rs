@@ -99,6 +99,7 @@ pub(crate) fn item(
         modifier_group_ids: strings(groups),
         available: true,
         sort_order: 0,
+        service_modes: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use posmesh_pricing::{CatalogIndex, display_price, localized, tax_rate_ppm};
+use posmesh_pricing::{CatalogIndex, display_price, is_sold_in, localized, tax_rate_ppm};
 use posmesh_proto::{
     catalog::v1::{
         Catalog, Category, Item, Menu, MenuCategory, MenuItem, MenuModifier, MenuModifierGroup, Modifier, ModifierGroup,
@@ -54,7 +54,7 @@ pub(crate) fn resolve_menu(index: &CatalogIndex, question: &Question) -> Menu {
         mode: question.mode,
         can_be_answered: HashMap::new(),
     };
-    let mut items: Vec<&Item> = catalog.items.iter().collect();
+    let mut items: Vec<&Item> = catalog.items.iter().filter(|item| is_sold_in(item, question.mode)).collect();
     items.sort_by(|a, b| (a.sort_order, &a.id).cmp(&(b.sort_order, &b.id)));
     Menu {
         store_id: catalog.store_id.clone(),
@@ -64,7 +64,7 @@ pub(crate) fn resolve_menu(index: &CatalogIndex, question: &Question) -> Menu {
         currency_code: catalog.currency_code.clone(),
         catalog_version: catalog.version,
         categories: resolver.categories(&items),
-        modifier_groups: resolver.modifier_groups(),
+        modifier_groups: resolver.modifier_groups(&items),
         items: items.iter().map(|item| resolver.item(item)).collect(),
     }
 }
@@ -121,11 +121,10 @@ impl<'a> Resolver<'a> {
     }
 
     /// Those that an item asks, directly or through a choice; by id.
-    fn modifier_groups(&mut self) -> Vec<MenuModifierGroup> {
+    fn modifier_groups(&mut self, items: &[&'a Item]) -> Vec<MenuModifierGroup> {
         let catalog = self.index.catalog();
         let mut asked: HashSet<&str> = HashSet::new();
-        let mut next: Vec<&str> =
-            catalog.items.iter().flat_map(|item| &item.modifier_group_ids).map(String::as_str).collect();
+        let mut next: Vec<&str> = items.iter().flat_map(|item| &item.modifier_group_ids).map(String::as_str).collect();
         while let Some(id) = next.pop() {
             if asked.insert(id) {
                 let modifiers = self.index.modifier_group(id).into_iter().flat_map(|group| &group.modifiers);

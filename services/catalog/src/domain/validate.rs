@@ -203,6 +203,20 @@ impl<'a> Check<'a> {
             }
         }
         self.group_references(&at, &item.modifier_group_ids);
+        self.service_modes(&at, &item.service_modes);
+    }
+
+    /// A mode that is not known here must not be dropped: without it the item could seem to be sold in all of them.
+    fn service_modes(&mut self, at: &At, modes: &[i32]) {
+        let mut seen = HashSet::new();
+        for &mode in modes {
+            if matches!(ServiceMode::try_from(mode), Err(_) | Ok(ServiceMode::Unspecified)) {
+                let message = format!("{mode} is no service mode; leave all out where it is sold in every one");
+                self.problem(at, "SERVICE_MODE_UNKNOWN", "service_modes", message);
+            } else if !seen.insert(mode) {
+                self.problem(at, "DUPLICATE_SERVICE_MODE", "service_modes", "it names one service mode twice");
+            }
+        }
     }
 
     fn group(&mut self, group: &ModifierGroup) {

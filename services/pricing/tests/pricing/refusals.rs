@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use crate::fixture::{catalog, choice, group, index, item, line, modifier, problems, quote, yen};
 use posmesh_pricing::{CatalogIndex, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, UnusableCatalog};
-use posmesh_proto::order::v1::{ModifierInput, OrderLineInput};
+use posmesh_proto::{
+    catalog::v1::Item,
+    common::v1::ServiceMode,
+    order::v1::{ModifierInput, OrderLineInput},
+};
 
 /// A burger with these choices.
 fn burger(modifiers: Vec<ModifierInput>) -> OrderLineInput {
@@ -127,6 +131,23 @@ fn a_note_with_nul_or_too_long_is_refused() {
 fn a_service_mode_from_the_future_is_refused_not_guessed() {
     let found = one(OrderLineInput { service_mode: 9, ..line("gyoza", 1) });
     assert_eq!(found, (Reason::ServiceModeUnknown, "lines[0].service_mode".to_owned()));
+}
+
+#[test]
+fn a_service_mode_in_which_the_item_is_not_sold_is_refused_even_where_the_line_takes_the_default() {
+    let mut catalog = catalog();
+    let sashimi = Item { service_modes: vec![ServiceMode::DineIn.into()], ..item("sashimi", 880, "food", &[]) };
+    let bento = Item { service_modes: vec![ServiceMode::Takeaway.into()], ..item("bento", 700, "food", &[]) };
+    catalog.items.extend([sashimi, bento]);
+    let index = index(catalog);
+    let takeaway = |id| OrderLineInput { service_mode: ServiceMode::Takeaway.into(), ..line(id, 1) };
+    assert_eq!(
+        problems(&index, &[takeaway("gyoza"), takeaway("sashimi"), line("bento", 1)]),
+        [1, 2].map(|at| (Reason::ServiceModeNotOffered, format!("lines[{at}].service_mode")))
+    );
+    // The menu says so, not the moment: asking again later does not help.
+    assert!(!Reason::ServiceModeNotOffered.is_unavailability());
+    assert!(quote(&index, &[line("sashimi", 1), takeaway("bento")]).is_ok());
 }
 
 #[test]

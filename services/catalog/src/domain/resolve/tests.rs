@@ -92,3 +92,20 @@ fn an_item_whose_question_can_no_longer_be_answered_is_sold_out() {
     catalog.modifier_groups[1].modifiers.iter_mut().for_each(|rice| rice.available = false);
     assert_eq!(availability(&catalog), (true, false));
 }
+
+#[test]
+fn an_item_stands_only_on_menus_of_the_service_modes_in_which_it_is_sold() {
+    let mut catalog = catalog();
+    catalog.items[1].service_modes = vec![ServiceMode::DineIn.into()];
+    let shown = |mode| {
+        let menu = menu(catalog.clone(), mode, "ja");
+        let items: Vec<_> = menu.items.into_iter().map(|item| item.id).collect();
+        let categories: Vec<_> = menu.categories.into_iter().map(|category| category.id).collect();
+        let groups: Vec<_> = menu.modifier_groups.into_iter().map(|group| group.id).collect();
+        (items.join(" "), categories.join(" "), groups.join(" "))
+    };
+    let menu = |items: &str, categories: &str, groups: &str| (items.into(), categories.into(), groups.into());
+    assert_eq!(shown(ServiceMode::DineIn), menu("beer yakitori", "food drinks grill", "extra rice sauce"));
+    // Neither a heading nor a question is left of what is not sold.
+    assert_eq!(shown(ServiceMode::Takeaway), menu("beer", "drinks", ""));
+}

@@ -184,6 +184,20 @@ fn tax_that_cannot_be_told_for_every_service_mode_is_refused() {
 }
 
 #[test]
+fn service_modes_of_an_item_are_known_and_named_once() {
+    let modes = |modes: &[i32]| problems(|c| c.items[0].service_modes = modes.to_vec());
+    for unknown in [0, 9, -1] {
+        let found = one(|c| c.items[0].service_modes = vec![ServiceMode::DineIn.into(), unknown]);
+        is(found, ["SERVICE_MODE_UNKNOWN", "item", "beer", "service_modes"]);
+    }
+    is(
+        one(|c| c.items[0].service_modes = vec![ServiceMode::DineIn.into(); 2]),
+        ["DUPLICATE_SERVICE_MODE", "item", "beer", "service_modes"],
+    );
+    assert_eq!(modes(&[ServiceMode::Takeaway.into(), ServiceMode::DineIn.into()]), []);
+}
+
+#[test]
 fn a_name_that_is_missing_or_no_text_is_refused() {
     is(one(|c| c.items[0].name = None), ["NAME_MISSING", "item", "beer", "name"]);
     is(one(|c| c.items[0].name = text(&[("ja", " ")])), ["NAME_MISSING", "item", "beer", "name"]);
