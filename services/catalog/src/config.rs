@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Settings of the catalog service, section `catalog`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// A pull that takes longer has failed.
     #[serde(with = "humantime_serde")]
@@ -26,18 +26,4 @@ pub struct Config {
     pub catalog_cache_bytes: usize,
     /// Memory for menus ready to be answered, by their encoded size.
     pub menu_cache_bytes: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            pull_timeout: Duration::from_secs(300),
-            max_pull_bytes: 24 << 20,
-            max_concurrent_syncs: 8,
-            run_lease: Duration::from_secs(15),
-            version_max_age: Duration::from_secs(1),
-            catalog_cache_bytes: 64 << 20,
-            menu_cache_bytes: 64 << 20,
-        }
-    }
 }

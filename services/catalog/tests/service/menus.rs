@@ -7,7 +7,7 @@ use posmesh_proto::common::v1::{Product, ServiceMode};
 
 use crate::{
     fixture::{catalog, yen},
-    mesh::{Mesh, Pull, until},
+    mesh::{Mesh, Pull, config, until},
 };
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn equal_questions_get_equal_etags_from_every_replica() {
 #[tokio::test]
 async fn which_version_is_current_is_not_asked_again_before_its_time() {
     let mesh = Mesh::start().await;
-    let patient = Config { version_max_age: Duration::from_secs(3_600), ..Config::default() };
+    let patient = Config { version_max_age: Duration::from_secs(3_600), ..config() };
     let (one, other) = (mesh.replica().await, mesh.replica_with(patient).await);
     assert_eq!(other.menu_version().await, 0);
     mesh.world.next(Pull::Sends(catalog()));

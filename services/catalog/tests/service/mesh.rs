@@ -31,6 +31,19 @@ use crate::fixture;
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// Large and patient enough for what no test is about.
+pub(crate) fn config() -> Config {
+    Config {
+        pull_timeout: Duration::from_secs(60),
+        max_pull_bytes: 24 << 20,
+        max_concurrent_syncs: 8,
+        run_lease: Duration::from_secs(15),
+        version_max_age: Duration::from_secs(1),
+        catalog_cache_bytes: 64 << 20,
+        menu_cache_bytes: 64 << 20,
+    }
+}
+
 /// What the POS does when it is asked for its master data.
 pub(crate) enum Pull {
     /// Sends this, whole.
@@ -195,7 +208,7 @@ impl Mesh {
     }
 
     pub(crate) async fn replica(&self) -> Replica {
-        self.replica_with(Config::default()).await
+        self.replica_with(config()).await
     }
 
     pub(crate) async fn replica_with(&self, config: Config) -> Replica {

@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 
 use crate::{
     fixture::{catalog, yen},
-    mesh::{Mesh, Pull, Replica, WARNING, piece, until},
+    mesh::{Mesh, Pull, Replica, WARNING, config, piece, until},
 };
 
 fn changed(change: impl FnOnce(&mut Catalog)) -> Catalog {
@@ -147,7 +147,7 @@ async fn a_pull_that_fails_is_told_with_its_cause() {
 #[tokio::test]
 async fn a_pos_that_never_answers_fails_the_run_in_time() {
     let mesh = Mesh::start().await;
-    let config = Config { pull_timeout: Duration::from_millis(200), ..Config::default() };
+    let config = Config { pull_timeout: Duration::from_millis(200), ..config() };
     let replica = mesh.replica_with(config).await;
     mesh.world.next(Pull::Hangs);
     let run = replica.sync().await;
@@ -157,7 +157,7 @@ async fn a_pos_that_never_answers_fails_the_run_in_time() {
 #[tokio::test]
 async fn a_pull_that_is_too_large_is_quarantined() {
     let mesh = Mesh::start().await;
-    let replica = mesh.replica_with(Config { max_pull_bytes: 500, ..Config::default() }).await;
+    let replica = mesh.replica_with(Config { max_pull_bytes: 500, ..config() }).await;
     mesh.world.next(Pull::Sends(catalog()));
     let run = replica.sync().await;
     assert_eq!((run.state(), run.problems[0].reason.as_str()), (SyncState::Quarantined, "TOO_LARGE"));
@@ -230,7 +230,7 @@ async fn a_replica_that_stops_ends_its_run_as_interrupted() {
 #[tokio::test]
 async fn too_many_syncs_at_once_are_refused_with_a_time_to_come_back() {
     let mesh = Mesh::start().await;
-    let replica = mesh.replica_with(Config { max_concurrent_syncs: 1, ..Config::default() }).await;
+    let replica = mesh.replica_with(Config { max_concurrent_syncs: 1, ..config() }).await;
     mesh.world.next(Pull::Hangs);
     let running = replica.start_sync(false).await.unwrap();
     assert_eq!(replica.start_sync(false).await.unwrap(), running, "joining is no further sync");
