@@ -108,6 +108,11 @@ impl Process {
         fs::metadata(&self.log).map_or(0, |log| usize::try_from(log.len()).unwrap_or(0))
     }
 
+    /// Whether this text stands in its log.
+    pub fn has_logged(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).contains(text)
+    }
+
     /// The last lines of what it printed after the first `from` bytes.
     pub fn log_end(&self, from: usize) -> String {
         const LINES: usize = 40;

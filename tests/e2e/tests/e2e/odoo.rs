@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::orders::{an_hour_from_now, key};
 
 const STORE_ID: &str = "odoo-restaurant";
+/// No log may hold it.
+const GUEST: &str = "Quetzalcoatl";
 const DRAFT_FIELDS: [&str; 5] = ["uuid", "state", "amount_total", "table_id", "write_date"];
 
 /// An Odoo, its adapter as a process, and the mesh between it and the guests.
@@ -43,6 +45,10 @@ async fn the_menu_of_a_real_odoo_comes_up_and_orders_go_down_beside_the_staffs_o
     restaurant.the_menu_holds_all_sellable_products_with_prices_and_taxes_and_all_tables().await;
     restaurant.two_rounds_of_a_table_are_one_draft_with_equal_lines_and_total(&staff_drafts).await;
     restaurant.a_togo_order_paid_elsewhere_is_a_paid_order().await;
+    for process in restaurant.mesh.processes().iter().chain([&restaurant.adapter]) {
+        assert!(!process.has_logged(GUEST), "{} logs the guest's name", process.name());
+        assert!(!process.has_logged(restaurant.odoo.api_key()), "{} logs the API key", process.name());
+    }
 
     let ids: Vec<&Value> = staff_drafts.iter().map(|draft| &draft["id"]).collect();
     let now = restaurant.odoo.search_read("pos.order", json!([["id", "in", ids]]), &DRAFT_FIELDS).await.unwrap();
@@ -66,7 +72,8 @@ impl Restaurant {
         let (odoo, mesh) = (odoo.unwrap(), mesh.unwrap());
         odoo.open_session().await.unwrap();
         let listen = SocketAddr::from(([127, 0, 0, 1], posmesh_counterparts::free_port().unwrap()));
-        let settings = [("ROUTER", mesh.router_urls()), ("LISTEN", listen.to_string())];
+        let log = "info,posmesh_adapter_kit=debug,posmesh_adapter_odoo=debug".to_owned();
+        let settings = [("ROUTER", mesh.router_urls()), ("LISTEN", listen.to_string()), ("TELEMETRY__LOG_FILTER", log)];
         let settings = settings.map(|(key, value)| (format!("POSMESH__{key}"), value)).to_vec();
         let program = binary("adapter-odoo").unwrap();
         let none: Vec<OsString> = Vec::new();
@@ -203,7 +210,7 @@ impl Restaurant {
         let path = format!("/togo/v1/stores/{STORE_ID}");
         let order = json!({
             "lines": [{ "item_id": "177", "quantity": 2 }], "pickup_time": an_hour_from_now(),
-            "guest_contact": { "name": "Kim" }, "tenders": [{ "reference": "pay_9Qz1" }],
+            "guest_contact": { "name": GUEST }, "tenders": [{ "reference": "pay_9Qz1" }],
         });
         let order = self.order(&path, "orders", "nobody", order).await;
         let total = order["price"]["total"]["amount"].as_i64().unwrap();

@@ -80,6 +80,13 @@ async fn a_togo_order_over_http_is_one_paid_order_at_the_pos_with_the_slips_numb
     assert_eq!(Http::send(shop.http.get(&location)).await.unwrap().problem().1, "TOKEN_REQUIRED");
     let other = Http::send(shop.http.get(&format!("{store}/orders/other")).bearer_auth(token)).await.unwrap();
     assert_eq!(other.problem().1, "TOKEN_INVALID");
+
+    for process in shop.mesh.processes() {
+        for secret in ["佐藤", "819012345678", token, "e2e-pos-key"] {
+            assert!(!process.has_logged(secret), "{} logs {secret:?}", process.name());
+        }
+    }
+    assert!(shop.mesh.processes().iter().any(|process| process.has_logged(order_id)), "the order itself is logged");
 }
 
 async fn a_kiosk_order_over_http_is_one_order_at_the_pos_with_the_slips_number(shape: Shape) {
