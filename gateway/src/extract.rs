@@ -4,20 +4,22 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     extract::{
-        FromRequest, FromRequestParts,
-        rejection::{BytesRejection, FailedToBufferBody, JsonRejection, PathRejection, QueryRejection},
+        FromRequest, FromRequestParts, RawPathParams,
+        rejection::{BytesRejection, FailedToBufferBody, JsonRejection, QueryRejection},
     },
     http::request::Parts,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, StatusCode, header};
 use posmesh_proto::order::v1::{Check, CheckState, GetCheckRequest};
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
     app::{self, App},
+    inputs,
     problem::{Place, Problem},
     token::{Claims, GuestClaims, TokenError},
 };
@@ -34,10 +36,24 @@ const MAX_KEY_CHARS: usize = 255;
 #[from_request(via(axum::Json), rejection(Problem))]
 pub(crate) struct Json<T>(pub(crate) T);
 
-/// The parameters in the path.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(Problem))]
+/// The parameters in the path, without control characters.
 pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let texts = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
+        for (name, text) in &texts {
+            if let Some(problem) = inputs::refused_character(text) {
+                return Err(Problem::field("INVALID_PARAMETER", Place::Path, name, problem));
+            }
+        }
+        // One that does not fit its parameters' types leads nowhere.
+        let path = axum::extract::Path::from_request_parts(parts, state).await.map_err(|_| not_found())?;
+        Ok(Self(path.0))
+    }
+}
 
 /// The parameters behind the question mark.
 #[derive(FromRequestParts)]
@@ -73,13 +89,6 @@ impl From<JsonRejection> for Problem {
             ),
             _ => Self::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body could not be read to its end"),
         }
-    }
-}
-
-impl From<PathRejection> for Problem {
-    /// A path that does not fit its parameters' types leads nowhere.
-    fn from(_: PathRejection) -> Self {
-        not_found()
     }
 }
 
@@ -161,6 +170,18 @@ impl Bearer {
     }
 }
 
+/// A guest whose check may be over by now: enough to place a round. The order service refuses one on a closed check, and
+/// answers one that it took before, which a guest who never saw the answer must be able to repeat.
+pub(crate) struct Seat(pub(crate) GuestClaims);
+
+impl FromRequestParts<Arc<App>> for Seat {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        Ok(Self(Bearer::from_request_parts(parts, app).await?.open(app)?))
+    }
+}
+
 /// A guest whose check is still open.
 pub(crate) struct Guest {
     pub(crate) store_id: String,
@@ -171,7 +192,7 @@ impl FromRequestParts<Arc<App>> for Guest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let claims: GuestClaims = Bearer::from_request_parts(parts, app).await?.open(app)?;
+        let Seat(claims) = Seat::from_request_parts(parts, app).await?;
         let request = GetCheckRequest { check_id: claims.check_id, include_bill: false };
         let check = app.orders.clone().get_check(request).await?.into_inner().check.unwrap_or_default();
         if check.state() == CheckState::Closed {

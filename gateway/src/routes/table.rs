@@ -11,13 +11,13 @@ use posmesh_proto::{
         RequestBillRequest,
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::IntoParams;
 
 use crate::{
     app::{self, App},
     events,
-    extract::{self, Guest, IdempotencyKey, Path, Query},
+    extract::{self, Guest, IdempotencyKey, Path, Query, Seat},
     inputs::{self, OpenCheckInput, QuoteInput, RoundInput, Text},
     openapi::{GuestProblems, OpenCheckProblems, PlaceProblems},
     orders,
@@ -100,7 +100,7 @@ pub(crate) async fn quote(
 /// Orders a round.
 ///
 /// Safe when answered. `order.guest_message` tells the guest how far it came; with `Prefer: wait=N` the answer waits up to N
-/// seconds for the POS.
+/// seconds for the POS. Repeated, it gives the round that was taken, even after the check was closed.
 #[utoipa::path(post, path = "/table/v1/check/rounds", tag = "table", security(("guest_token" = [])),
     params(
         ("Idempotency-Key" = String, Header, description = "A new UUID per round, the same one when repeating it",
@@ -112,16 +112,16 @@ pub(crate) async fn quote(
         GuestProblems, PlaceProblems))]
 pub(crate) async fn place_round(
     State(app): State<Arc<App>>,
-    guest: Guest,
+    Seat(GuestClaims { store_id, check_id }): Seat,
     key: IdempotencyKey,
     headers: HeaderMap,
     extract::Json(input): extract::Json<RoundInput>,
 ) -> Result<Response, Problem> {
     let request = PlaceOrderRequest {
-        request_id: key.request_id(&format!("table:{}", guest.check.check_id)),
-        store_id: guest.store_id,
+        request_id: key.request_id(&format!("table:{check_id}")),
+        store_id,
         product: Product::Table.into(),
-        check_id: guest.check.check_id,
+        check_id,
         lines: inputs::lines(input.lines, input.service_mode),
         expected_total: Some(input.expected_total.into()),
         note: input.note.into_inner(),
@@ -137,13 +137,24 @@ pub(crate) async fn place_round(
 #[into_params(parameter_in = Query)]
 pub(crate) struct RoundsQuery {
     /// At most 500; absent or 0: 50.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page_size")]
     #[param(required = false, minimum = 0, maximum = 500)]
     page_size: i32,
     /// From the answer before.
     #[serde(default)]
     #[param(value_type = String, required = false)]
     page_token: Text,
+}
+
+/// ListOrders' limit.
+const MAX_PAGE_SIZE: i32 = 500;
+
+fn page_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let size = i32::deserialize(deserializer)?;
+    if !(0..=MAX_PAGE_SIZE).contains(&size) {
+        return Err(D::Error::custom(format!("is {size}; must be 0 to {MAX_PAGE_SIZE}")));
+    }
+    Ok(size)
 }
 
 /// The rounds of the guest's check, newest first.

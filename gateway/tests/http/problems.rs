@@ -32,18 +32,40 @@ async fn a_value_of_the_wrong_type_is_named_by_its_json_pointer() {
         ("/pickup_time", json!("2026-11-22T18:30:00")),
         ("/pickup_time", json!("soon")),
         ("/guest_contact/name", json!("\u{1b}@")),
+        ("/guest_contact/phone", json!("+81\n90")),
+        ("/tenders/0/reference", json!("pay\t1")),
+        ("/note", json!("no onions\nplease")),
         ("/lines", json!({})),
     ];
     for (pointer, value) in cases {
         let mut order = togo();
-        *order.pointer_mut(pointer).unwrap_or(&mut json!(null)) = value.clone();
-        if pointer == "/lines/0/service_mode" {
-            order["lines"][0]["service_mode"] = value;
-        }
+        order["note"] = json!("");
+        order["lines"][0]["service_mode"] = json!(null);
+        *order.pointer_mut(pointer).unwrap() = value;
         let told = problem(gateway.place(ORDERS, KEY, &order).await, 400, "INVALID_BODY").await;
         assert_eq!(told["errors"][0]["field"], pointer, "{told}");
     }
     assert!(gateway.fakes.orders.placed().is_empty());
+}
+
+#[tokio::test]
+async fn a_control_character_in_the_address_is_refused_and_its_parameter_named() {
+    let gateway = gateway().await;
+    let (token, _) = gateway.sit_down(0).await;
+    let asked_before = gateway.fakes.orders.metadata().len();
+    let cases = [
+        ("/togo/v1/stores/shi%00buya/menu", "path", "store_id"),
+        ("/togo/v1/stores/shibuya%0A/bootstrap", "path", "store_id"),
+        ("/togo/v1/stores/shibuya/orders/a%00b", "path", "order_id"),
+        ("/togo/v1/stores/shibuya/menu?locale=ja%00", "query", "locale"),
+    ];
+    for (path, place, field) in cases {
+        let told = gateway.get(path).bearer_auth(&token).send().await.unwrap();
+        let told = problem(told, 400, "INVALID_PARAMETER").await;
+        assert_eq!((&told["errors"][0]["in"], &told["errors"][0]["field"]), (&json!(place), &json!(field)), "{path}");
+        assert!(text(&told["errors"][0]["detail"]).contains("control character"), "{told}");
+    }
+    assert_eq!(gateway.fakes.orders.metadata().len(), asked_before);
 }
 
 #[tokio::test]

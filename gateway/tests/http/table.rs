@@ -156,6 +156,41 @@ async fn the_guest_token_dies_with_its_check() {
 }
 
 #[tokio::test]
+async fn a_round_repeated_after_its_check_was_closed_is_the_round_that_was_taken() {
+    let gateway = gateway().await;
+    let (token, check_id) = gateway.sit_down(0).await;
+    let order_id = gateway.order_round(&token, KEY).await;
+    gateway.fakes.orders.close_check(&check_id);
+    assert_eq!(gateway.order_round(&token, KEY).await, order_id);
+    assert_eq!(gateway.fakes.orders.placed().len(), 1);
+
+    let mut other = round();
+    other["note"] = json!("another one");
+    let reused = gateway.post("/table/v1/check/rounds").bearer_auth(&token).header("Idempotency-Key", KEY);
+    problem(reused.json(&other).send().await.unwrap(), 409, "REQUEST_ID_REUSED").await;
+}
+
+#[tokio::test]
+async fn a_page_size_out_of_range_is_refused_before_any_service_is_asked_for_the_rounds() {
+    let gateway = gateway().await;
+    let (token, _) = gateway.sit_down(0).await;
+    gateway.order_round(&token, KEY).await;
+    for wrong in ["-1", "501", "2147483648", "many", ""] {
+        let path = format!("/table/v1/check/rounds?page_size={wrong}");
+        let told = gateway.get(&path).bearer_auth(&token).send().await.unwrap();
+        let told = problem(told, 400, "INVALID_PARAMETER").await;
+        assert_eq!((&told["errors"][0]["in"], &told["errors"][0]["field"]), (&json!("query"), &json!("page_size")));
+    }
+    assert_eq!(gateway.fakes.orders.listed(), 0);
+    for right in [0, 500] {
+        let path = format!("/table/v1/check/rounds?page_size={right}");
+        let told = body(gateway.get(&path).bearer_auth(&token).send().await.unwrap(), 200).await;
+        assert_eq!(told["rounds"].as_array().unwrap().len(), 1, "{right}");
+    }
+    assert_eq!(gateway.fakes.orders.listed(), 2);
+}
+
+#[tokio::test]
 async fn without_a_valid_token_there_is_no_check() {
     let mut short_lived = config();
     short_lived.guest_token_ttl = std::time::Duration::from_secs(1);

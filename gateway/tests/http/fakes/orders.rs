@@ -33,6 +33,7 @@ struct State {
     checks: BTreeMap<String, Check>,
     placed: Vec<PlaceOrderRequest>,
     watched: Vec<WatchOrderRequest>,
+    listed: usize,
     metadata: Vec<MetadataMap>,
     place_failures: Vec<Status>,
     hanging: bool,
@@ -88,6 +89,11 @@ impl FakeOrders {
 
     pub fn placed(&self) -> Vec<PlaceOrderRequest> {
         self.state.lock().unwrap().placed.clone()
+    }
+
+    /// How often orders were listed.
+    pub fn listed(&self) -> usize {
+        self.state.lock().unwrap().listed
     }
 
     pub fn watched(&self) -> Vec<WatchOrderRequest> {
@@ -199,7 +205,8 @@ impl OrderService for FakeOrders {
 
     async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
         let request = request.into_inner();
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.listed += 1;
         let of_check = state.orders.values().rev().filter(|order| order.check_id == request.check_id);
         let skipped: usize = request.page_token.parse().unwrap_or(0);
         let size = if request.page_size == 0 { 50 } else { usize::try_from(request.page_size).unwrap() };
@@ -311,6 +318,9 @@ impl OrderService for FakeOrders {
 }
 
 fn accept(state: &mut State, request: PlaceOrderRequest) -> Result<String, Status> {
+    if state.checks.get(&request.check_id).is_some_and(|check| check.state() == CheckState::Closed) {
+        return Err(failure(Code::FailedPrecondition, "CHECK_CLOSED"));
+    }
     let quote = quote(&request.lines)?;
     let total = quote.price.as_ref().and_then(|price| price.total.clone());
     if total != request.expected_total {
