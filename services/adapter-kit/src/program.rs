@@ -127,6 +127,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), ProgramError> {
+    config.server.check("server")?;
     let router = Channel::remote("router", &config.router)?;
     let endpoint = advertised(config, listener.local_addr()?)?;
     let descriptor = adapter.descriptor();

@@ -22,20 +22,24 @@ use tonic::{Code, Request};
 
 use crate::{
     dispatch::table_mode,
-    domain::business_day::business_date,
+    domain::{accept::can_be_id, business_day::business_date},
     error::Error,
     peers::{Link, Reader},
     place::{check_closed, check_not_found},
-    storage::{CheckChanged, Storage, StorageError},
+    storage::{CheckChanged, CheckFilter, Storage, StorageError},
 };
 
 const POS_TIMEOUT: Duration = Duration::from_secs(8);
-/// A check that the POS called open this short ago is not asked about again.
+/// A check that the POS was asked about this short ago is not asked about again, whatever it answered.
 const VERIFIED_FOR: Duration = Duration::from_secs(5);
 const MAX_VERIFIED: usize = 10_000;
 const MAX_CONFLICTS: usize = 8;
 
+/// A check on which nothing was ordered for so long belongs to guests who have left.
+const UNUSED_FOR: Duration = Duration::from_secs(30 * 60);
+
 /// Why a check is closed.
+const NEVER_USED: &str = "NEVER_USED";
 const CLOSED_AT_POS: &str = "CLOSED_AT_POS";
 const CLOSED_BY_CALLER: &str = "CLOSED_BY_CALLER";
 
@@ -82,19 +86,49 @@ impl Checks {
         let (product, mode) = table_mode();
         let link = self.reader.link(&store.store_id, product, mode).await?;
         for _ in 0..MAX_CONFLICTS {
+            if let Some(open) = self.ours(who, store, table_id).await? {
+                return Ok((open, true));
+            }
             let check = self.new_check(store, table_id, party_size, &link).await?;
-            let Some(open) = self.storage.open_check(&who.tenant_id, &check).await? else {
+            if self.storage.open_check(&who.tenant_id, &check).await?.is_none() {
                 let joined = !check.pos_check_reference.is_empty();
                 tracing::info!(check.id = %check.check_id, store.id = %store.store_id, joined, "check opened");
                 return Ok((check, joined));
-            };
-            // The table's open check may be that of guests who have left: the POS knows.
-            let open = self.verify(who, open, Duration::ZERO).await?;
-            if open.state() != CheckState::Closed {
-                return Ok((open, true));
             }
+            // Somebody else opened one at the same moment: join that.
         }
-        Err(StorageError::Refused(format!("the checks of table {table_id} change all the time")).into())
+        Err(changes_all_the_time(&format!("of table {table_id}")))
+    }
+
+    /// The check that is open on the table here. Guests who have left may not have closed theirs: the POS knows, and one
+    /// that was never used ends by itself.
+    async fn ours(&self, who: &Identity, store: &Store, table_id: &str) -> Result<Option<Check>, Error> {
+        let filter = CheckFilter {
+            store_id: store.store_id.clone(),
+            table_id: table_id.to_owned(),
+            states: vec![CheckState::Open, CheckState::BillRequested],
+            after: None,
+            limit: 1,
+        };
+        let found = self.storage.checks(&who.tenant_id, &filter).await.map_err(Error::Read)?;
+        let Some(open) = found.into_iter().next() else { return Ok(None) };
+        let opened_ms = open.open_time.as_ref().map_or(0, time::to_unix_ms);
+        let age_ms = u64::try_from(time::now_unix_ms().saturating_sub(opened_ms)).unwrap_or(0);
+        let unused = open.rounds == 0 && open.pos_check_reference.is_empty();
+        let open = if unused && Duration::from_millis(age_ms) > UNUSED_FOR {
+            self.close(who, open, NEVER_USED).await?
+        } else {
+            self.verify(who, open, Duration::ZERO).await?
+        };
+        Ok((open.state() != CheckState::Closed).then_some(open))
+    }
+
+    async fn find(&self, who: &Identity, check_id: &str) -> Result<Check, Error> {
+        if !can_be_id(check_id) {
+            return Err(check_not_found().into());
+        }
+        let found = self.storage.check(&who.tenant_id, check_id).await.map_err(Error::Read)?;
+        found.ok_or_else(|| check_not_found().into())
     }
 
     /// A check as it would be opened now: joined to the one that the staff opened, if there is one.
@@ -148,7 +182,7 @@ impl Checks {
 
     /// A check, closed here if the POS closed it.
     pub(crate) async fn get(&self, who: &Identity, check_id: &str) -> Result<Check, Error> {
-        let check = self.storage.check(&who.tenant_id, check_id).await?.ok_or_else(check_not_found)?;
+        let check = self.find(who, check_id).await?;
         self.verify(who, check, VERIFIED_FOR).await
     }
 
@@ -158,7 +192,7 @@ impl Checks {
         who: &Identity,
         check_id: &str,
     ) -> Result<(Check, Option<CheckBill>), Error> {
-        let check = self.storage.check(&who.tenant_id, check_id).await?.ok_or_else(check_not_found)?;
+        let check = self.find(who, check_id).await?;
         if check.pos_check_reference.is_empty() || check.state() == CheckState::Closed {
             return Ok((check, None));
         }
@@ -177,15 +211,16 @@ impl Checks {
         if !at_pos || recently {
             return Ok(check);
         }
-        match self.ask(&check).await {
-            AtPos::Open(_) => {
-                let mut verified = self.verified();
-                if verified.len() >= MAX_VERIFIED {
-                    verified.clear();
-                }
-                verified.insert(check.check_id.clone(), Instant::now());
-                Ok(check)
+        {
+            // Before it is asked: of many guests at the table one asks, and a POS that hangs is not asked by all.
+            let mut verified = self.verified();
+            if verified.len() >= MAX_VERIFIED {
+                verified.clear();
             }
+            verified.insert(check.check_id.clone(), Instant::now());
+        }
+        match self.ask(&check).await {
+            AtPos::Open(_) => Ok(check),
             AtPos::Gone => self.close(who, check, CLOSED_AT_POS).await,
             AtPos::Unknown(failed) => {
                 tracing::debug!(check.id = %check.check_id, cause = %failed.cause, "the POS could not be asked");
@@ -221,7 +256,7 @@ impl Checks {
         who: &Identity,
         check_id: &str,
     ) -> Result<(Check, Option<CheckBill>), Error> {
-        let check = self.storage.check(&who.tenant_id, check_id).await?.ok_or_else(check_not_found)?;
+        let check = self.find(who, check_id).await?;
         if check.state() == CheckState::Closed {
             return Err(check_closed(check_id).into());
         }
@@ -260,14 +295,24 @@ impl Checks {
 
     /// Ends a check on the platform.
     pub(crate) async fn close_by_caller(&self, who: &Identity, check_id: &str) -> Result<Check, Error> {
-        let check = self.storage.check(&who.tenant_id, check_id).await?.ok_or_else(check_not_found)?;
-        if self.storage.has_round_in_flight(&who.tenant_id, check_id).await? {
-            let message = "a round of the check is still on its way to the POS; close it when that has ended";
-            return Err(Failure::new(Code::FailedPrecondition, "ROUND_UNDER_WAY", message)
-                .retry_after(Duration::from_secs(2))
-                .into());
+        let mut check = self.find(who, check_id).await?;
+        for _ in 0..MAX_CONFLICTS {
+            if check.state() == CheckState::Closed {
+                return Ok(check);
+            }
+            if self.storage.has_round_in_flight(&who.tenant_id, check_id).await.map_err(Error::Read)? {
+                let message = "a round of the check is still on its way to the POS; close it when that has ended";
+                return Err(Failure::new(Code::FailedPrecondition, "ROUND_UNDER_WAY", message)
+                    .retry_after(Duration::from_secs(2))
+                    .into());
+            }
+            // A round that comes in between counts the version up: then the question stands again.
+            match self.try_state(who, &check, CheckState::Closed, CLOSED_BY_CALLER).await? {
+                Ok(closed) => return Ok(closed),
+                Err(current) => check = *current,
+            }
         }
-        self.close(who, check, CLOSED_BY_CALLER).await
+        Err(changes_all_the_time(check_id))
     }
 
     async fn close(&self, who: &Identity, check: Check, why: &str) -> Result<Check, Error> {
@@ -282,23 +327,41 @@ impl Checks {
             if check.state() == state || check.state() == CheckState::Closed {
                 return Ok(check);
             }
-            let mut next = Check { version: check.version + 1, ..check.clone() };
-            next.set_state(state);
-            if state == CheckState::Closed {
-                next.close_time = Some(time::now());
-                next.cause = why.to_owned();
-            }
-            match self.storage.change_check(&who.tenant_id, &next).await? {
-                CheckChanged::Done => {
-                    tracing::info!(check.id = %next.check_id, state = ?state, cause = why, "check changed");
-                    return Ok(next);
-                }
-                CheckChanged::Conflict(current) => check = *current,
-                CheckChanged::Missing => return Err(check_not_found().into()),
+            match self.try_state(who, &check, state, why).await? {
+                Ok(changed) => return Ok(changed),
+                Err(current) => check = *current,
             }
         }
-        Err(StorageError::Refused(format!("the check {} changes all the time", check.check_id)).into())
+        Err(changes_all_the_time(&check.check_id))
     }
+
+    /// Changes the state of a check that is as given; else returns it as it is.
+    async fn try_state(
+        &self,
+        who: &Identity,
+        check: &Check,
+        state: CheckState,
+        why: &str,
+    ) -> Result<Result<Check, Box<Check>>, Error> {
+        let mut next = Check { version: check.version + 1, ..check.clone() };
+        next.set_state(state);
+        if state == CheckState::Closed {
+            next.close_time = Some(time::now());
+            next.cause = why.to_owned();
+        }
+        match self.storage.change_check(&who.tenant_id, &next).await? {
+            CheckChanged::Done => {
+                tracing::info!(check.id = %next.check_id, state = ?state, cause = why, "check changed");
+                Ok(Ok(next))
+            }
+            CheckChanged::Conflict(current) => Ok(Err(current)),
+            CheckChanged::Missing => Err(check_not_found().into()),
+        }
+    }
+}
+
+fn changes_all_the_time(check_id: &str) -> Error {
+    StorageError::Refused(format!("the check {check_id} changes all the time")).into()
 }
 
 fn target(store_id: &str, connection_id: &str) -> PosTarget {

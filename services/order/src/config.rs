@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use posmesh_kit::config::ConfigError;
 use serde::Deserialize;
 
 /// Settings of the order service.
@@ -33,4 +34,31 @@ pub struct Config {
     /// How long guests' contact data is kept.
     #[serde(with = "humantime_serde")]
     pub contact_retention: Duration,
+}
+
+impl Config {
+    /// Refuses values with which no order could be brought to its POS; they stand in the section `order`.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let within = |key: &str, value: Duration, least: Duration, most: Duration| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(ConfigError::invalid(&format!("order.{key}"), format!("must be {least:?} to {most:?}")))
+        };
+        let ms = Duration::from_millis;
+        let (hour, year) = (ms(3_600_000), ms(366 * 86_400_000));
+        within("attempt_timeout", self.attempt_timeout, ms(100), hour)?;
+        within("lease_margin", self.lease_margin, ms(10), hour)?;
+        within("sweep_interval", self.sweep_interval, ms(10), hour)?;
+        within("retry_base", self.retry_base, ms(1), hour)?;
+        within("retry_cap", self.retry_cap, self.retry_base, hour)?;
+        within("cache_age", self.cache_age, Duration::ZERO, hour)?;
+        within("contact_retention", self.contact_retention, ms(60_000), 10 * year)?;
+        for (key, value) in [("max_in_flight", self.max_in_flight), ("max_watchers", self.max_watchers)] {
+            if !(1..=1_000_000).contains(&value) {
+                return Err(ConfigError::invalid(&format!("order.{key}"), "must be 1 to 1000000"));
+            }
+        }
+        Ok(())
+    }
 }

@@ -14,9 +14,12 @@ pub enum Error {
     /// A named refusal.
     #[error(transparent)]
     Refused(#[from] Failure),
-    /// The storage did not do it.
+    /// The storage did not write it.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The storage did not tell it.
+    #[error(transparent)]
+    Read(StorageError),
     /// The write queue did not take it, or did not answer.
     #[error("the write queue: {0:?}")]
     Queue(Rejected),
@@ -40,12 +43,19 @@ impl From<Error> for Status {
                 outcome_unknown()
             }
             Error::Queue(Rejected::Unanswered) => outcome_unknown(),
+            Error::Read(StorageError::Ambiguous(message) | StorageError::Refused(message)) => {
+                tracing::warn!(%message, "a read failed");
+                let words = "the database of the order service does not answer; ask again";
+                Failure::new(Code::Unavailable, "DATABASE_UNAVAILABLE", words).retry_after(Duration::from_secs(1))
+            }
             Error::Storage(StorageError::Refused(message)) => {
                 tracing::error!(%message, "the database refused");
                 let words = "the database of the order service does not answer; nothing was taken, try again";
                 Failure::new(Code::Unavailable, "DATABASE_UNAVAILABLE", words).retry_after(Duration::from_secs(1))
             }
-            Error::Storage(corrupt @ StorageError::Corrupt { .. }) => Failure::internal("stored data", corrupt),
+            Error::Storage(corrupt @ StorageError::Corrupt { .. }) | Error::Read(corrupt) => {
+                Failure::internal("stored data", corrupt)
+            }
             Error::Queue(Rejected::Overloaded) => overloaded(),
             Error::Database(error) => Failure::internal("the database", error),
         };

@@ -22,7 +22,7 @@ impl Hub {
     pub(crate) fn subscribe(&self, order_id: &str) -> Subscription {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let news = watched.entry(order_id.to_owned()).or_insert_with(|| watch::Sender::new(None)).subscribe();
-        Subscription { hub: self.clone(), order_id: order_id.to_owned(), news }
+        Subscription { hub: self.clone(), order_id: order_id.to_owned(), news: Some(news) }
     }
 
     /// The order is like this now.
@@ -58,23 +58,26 @@ impl Hub {
 pub(crate) struct Subscription {
     hub: Hub,
     order_id: String,
-    news: watch::Receiver<News>,
+    /// Taken when this is dropped.
+    news: Option<watch::Receiver<News>>,
 }
 
 impl Subscription {
     /// The next news: the order as it is now, or `None` when it must be read.
     pub(crate) async fn next(&mut self) -> Option<Arc<Order>> {
+        let news = self.news.as_mut()?;
         // The sender lives in the hub as long as this subscription does.
-        let _ = self.news.changed().await;
-        self.news.borrow_and_update().clone()
+        let _ = news.changed().await;
+        news.borrow_and_update().clone()
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut watched = self.hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        // This receiver still counts.
-        if watched.get(&self.order_id).is_some_and(|news| news.receiver_count() <= 1) {
+        // Under the lock: of two that are dropped at once, the second sees that it is the last.
+        drop(self.news.take());
+        if watched.get(&self.order_id).is_some_and(|news| news.receiver_count() == 0) {
             watched.remove(&self.order_id);
         }
     }

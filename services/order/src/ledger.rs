@@ -19,6 +19,7 @@ const LANES: usize = 2;
 const QUEUE: usize = 8192;
 /// How often one change is tried again because somebody else changed the order meanwhile.
 const MAX_CONFLICTS: usize = 16;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 const ANNOUNCE_QUEUE: usize = 8192;
 const ANNOUNCE_BATCH: usize = 500;
 /// Announcements gather this long: a lock of the whole database is taken for each.
@@ -55,11 +56,17 @@ impl Ledger {
             hub: Hub::default(),
             places: GroupCommit::start(LANES, QUEUE, move |orders| {
                 let storage = Arc::clone(&placer);
-                async move { storage.place_batch(orders).await }
+                async move {
+                    let count = orders.len();
+                    in_time(count, storage.place_batch(orders)).await
+                }
             }),
             changes: GroupCommit::start(LANES, QUEUE, move |changes| {
                 let storage = Arc::clone(&changer);
-                async move { storage.change_batch(changes).await }
+                async move {
+                    let count = changes.len();
+                    in_time(count, storage.change_batch(changes)).await
+                }
             }),
             announcements,
             storage,
@@ -104,13 +111,6 @@ impl Ledger {
             }
         }
         Err(StorageError::Refused(format!("the order {} changes all the time", order.order_id)).into())
-    }
-
-    /// Leaves an order as it is and looks at it again after `due_in`. Somebody else's change meanwhile is as good.
-    pub(crate) async fn reschedule(&self, tenant_id: &Arc<str>, order: Order, due_in: Duration) -> Result<(), Error> {
-        let next = Order { version: order.version + 1, ..order };
-        let _ = self.write(tenant_id, next, CheckChange::default(), &|_| Some(due_in)).await?;
-        Ok(())
     }
 
     async fn write(
@@ -160,6 +160,20 @@ impl Ledger {
                 Err(error) => tracing::warn!(%error, "cannot hear the other replicas; watchers read by themselves"),
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// A batch whose answer does not come would hold its lane for ever: after a while nobody knows what became of it.
+async fn in_time<T>(
+    count: usize,
+    write: impl Future<Output = Vec<Result<T, StorageError>>>,
+) -> Vec<Result<T, StorageError>> {
+    match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+        Ok(answers) => answers,
+        Err(_) => {
+            let silent = || Err(StorageError::Ambiguous(format!("no answer within {WRITE_TIMEOUT:?}")));
+            std::iter::repeat_with(silent).take(count).collect()
         }
     }
 }

@@ -6,7 +6,10 @@ use posmesh_proto::order::v1::{
 };
 use prost_types::Timestamp;
 
-use crate::storage::{CheckFilter, OrderFilter};
+use crate::{
+    domain::accept::can_be_id,
+    storage::{CheckFilter, OrderFilter},
+};
 
 const DEFAULT_PAGE: i32 = 50;
 const MAX_PAGE: i32 = 500;
@@ -70,7 +73,7 @@ fn parse_token(token: &str) -> Result<Option<(i64, String)>, Failure> {
     token
         .split_once('.')
         .and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())))
-        .filter(|(_, id)| id.len() <= 64 && id.is_ascii())
+        .filter(|(_, id)| can_be_id(id))
         .map(Some)
         .ok_or_else(|| Failure::field("PAGE_TOKEN_INVALID", "page_token", "is not from an earlier answer"))
 }

@@ -11,11 +11,11 @@ use posmesh_proto::{
     },
     store::v1::Store,
 };
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tonic::Code;
 
 use crate::{
-    dispatch::{Begun, Dispatcher},
+    dispatch::{Begun, Dispatcher, table_mode},
     domain::{
         accept::{self, Facts},
         business_day::business_date,
@@ -31,7 +31,7 @@ use crate::{
 const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_secs(120);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// A watcher reads by itself this often, in case no news reached it.
-pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(2);
+const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,9 +64,9 @@ impl Orders {
             Ok((order, subscription)) => return self.wait_for_pos(who, order, subscription, until).await,
             Err(error) => error,
         };
-        // What was taken before stays taken, whatever speaks against it now.
-        let request_was_fine = !matches!(&refused, Error::Refused(f) if f.code() == Code::InvalidArgument);
-        if matches!(refused, Error::Refused(_)) && request_was_fine {
+        // What was taken before stays taken, whatever speaks against it now: the pickup time may be over by now, and the
+        // item gone from the menu.
+        if matches!(refused, Error::Refused(_)) && accept::check_request_id(&request_id).is_ok() {
             let known = self.ledger.storage.order_by_request(&who.tenant_id, &who.caller, &request_id).await?;
             if let Some(known) = known {
                 if !known.is_same(&request_hash) {
@@ -85,9 +85,15 @@ impl Orders {
         let store = self.reader.stores.get(&request.store_id).await?;
         let policy = accept::policy(&store, product, purpose(&request))?;
         let quote = self.quote(&store, product, &request.lines).await?;
+        accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id).await?)?;
         accept::check_price(&request, &quote)?;
-        let mode = quote.lines.first().map_or(ServiceMode::Unspecified, |l| l.service_mode());
+        // A check stays on the connection that it was opened on, however its lines are served.
+        let mode = match product {
+            Product::Table => table_mode().1,
+            _ => quote.lines.first().map_or(ServiceMode::Unspecified, |l| l.service_mode()),
+        };
         let link = self.reader.link(&request.store_id, product, mode).await?;
+        accept::check_limits(&request, link.descriptor.limits.as_ref())?;
         let permit = self.dispatcher.admit().ok_or_else(overloaded)?;
 
         let deliver_within = policy
@@ -126,19 +132,9 @@ impl Orders {
             hold: deliver_within,
             contact,
         };
-        match self.ledger.place(new).await? {
-            Placement::Taken { order, check } => {
-                let order = *order;
-                self.ledger.tell(&Arc::new(order.clone()));
-                tracing::info!(order.id = %order.order_id, store.id = %order.store_id, state = ?order.state(), "taken");
-                if order.state() == OrderState::Sending {
-                    let tenant_id = Arc::clone(&who.tenant_id);
-                    let check = check.map(|c| *c);
-                    let order = order.clone();
-                    self.dispatcher.begin(Begun { tenant_id, order, check, guest_name, since, permit: Some(permit) });
-                }
-                Ok((order, subscription))
-            }
+        let committed = self.commit(new, guest_name, since, permit);
+        match self.dispatcher.see_through(committed).await?? {
+            Placement::Taken { order, .. } => Ok((*order, subscription)),
             Placement::Known { order, same_request: true } => {
                 let subscription = self.ledger.hub.subscribe(&order.order_id);
                 Ok((*order, subscription))
@@ -146,6 +142,30 @@ impl Orders {
             Placement::Known { order, same_request: false } => Err(request_id_reused(&order).into()),
             Placement::CheckNotFound => Err(check_not_found().into()),
             Placement::CheckClosed(check) => Err(check_closed(&check.check_id).into()),
+        }
+    }
+
+    /// Writes the order and begins to send it.
+    fn commit(
+        &self,
+        new: NewOrder,
+        guest_name: String,
+        since: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = Result<Placement, Error>> + Send + use<> {
+        let this = self.clone();
+        async move {
+            let tenant_id = Arc::clone(&new.tenant_id);
+            let placement = this.ledger.place(new).await?;
+            if let Placement::Taken { order, check } = &placement {
+                this.ledger.tell(&Arc::new(Order::clone(order)));
+                tracing::info!(order.id = %order.order_id, store.id = %order.store_id, state = ?order.state(), "taken");
+                if order.state() == OrderState::Sending {
+                    let (order, check) = (Order::clone(order), check.as_deref().cloned());
+                    this.dispatcher.begin(Begun { tenant_id, order, check, guest_name, since, permit: Some(permit) });
+                }
+            }
+            Ok(placement)
         }
     }
 
@@ -164,7 +184,8 @@ impl Orders {
                 Ok(Some(newer)) if newer.version > order.version => order = Arc::unwrap_or_clone(newer),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => {
-                    if let Some(read) = self.ledger.storage.order(&who.tenant_id, &order.order_id).await? {
+                    // The order is taken: a read that fails does not make the answer fail.
+                    if let Ok(Some(read)) = self.ledger.storage.order(&who.tenant_id, &order.order_id).await {
                         order = read;
                     }
                 }
@@ -176,30 +197,37 @@ impl Orders {
     /// An order by either key.
     pub(crate) async fn find(&self, who: &Identity, request: &GetOrderRequest) -> Result<Order, Error> {
         let storage = &self.ledger.storage;
-        let (found, key) = match &request.key {
-            Some(get_order_request::Key::OrderId(id)) => (storage.order(&who.tenant_id, id).await?, id),
+        let (found, field, key) = match &request.key {
+            Some(get_order_request::Key::OrderId(id)) if !accept::can_be_id(id) => (Ok(None), "order_id", id),
+            Some(get_order_request::Key::RequestId(id)) if !accept::can_be_id(id) => (Ok(None), "request_id", id),
+            Some(get_order_request::Key::OrderId(id)) => (storage.order(&who.tenant_id, id).await, "order_id", id),
             Some(get_order_request::Key::RequestId(id)) => {
-                (storage.order_by_request(&who.tenant_id, &who.caller, id).await?.map(|known| known.order), id)
+                let known = storage.order_by_request(&who.tenant_id, &who.caller, id).await;
+                (known.map(|known| known.map(|known| known.order)), "request_id", id)
             }
             None => {
                 return Err(Failure::field("REQUIRED", "key", "give order_id or request_id").into());
             }
         };
-        found.ok_or_else(|| order_not_found(key).into())
+        found.map_err(Error::Read)?.ok_or_else(|| order_not_found(field, key).into())
     }
 
     /// Takes an order back that was not sent.
     pub(crate) async fn cancel(&self, who: &Identity, order: Order) -> Result<Order, Error> {
-        let order = match self.dispatcher.end_unsent(&who.tenant_id, order, Event::CancelAsked).await? {
+        let (dispatcher, tenant_id) = (self.dispatcher.clone(), Arc::clone(&who.tenant_id));
+        let ended = async move { dispatcher.end_unsent(&tenant_id, order, Event::CancelAsked).await };
+        let order = match self.dispatcher.see_through(ended).await?? {
             Applied::Changed { order, .. } | Applied::Unchanged(order) => order,
         };
         if order.state() == OrderState::Cancelled {
             return Ok(Arc::unwrap_or_clone(order));
         }
-        let message = format!(
-            "the order is {}: it was sent, so only the staff can take it back now",
-            order.state().as_str_name()
-        );
+        let words = if lifecycle::has_ended(order.state()) {
+            "it has ended already"
+        } else {
+            "it was sent, so only the staff can take it back now"
+        };
+        let message = format!("the order is {}: {words}", order.state().as_str_name());
         Err(Failure::new(Code::FailedPrecondition, "CANCEL_TOO_LATE", message)
             .meta("order_id", &order.order_id)
             .meta("state", order.state().as_str_name())
@@ -265,8 +293,10 @@ fn wait(request: &PlaceOrderRequest) -> Result<Duration, Failure> {
     }
 }
 
-pub(crate) fn order_not_found(key: &str) -> Failure {
-    Failure::new(Code::NotFound, "ORDER_NOT_FOUND", format!("there is no order {key:?}"))
+fn order_not_found(field: &str, key: &str) -> Failure {
+    let shown: String = key.chars().take(64).collect();
+    Failure::new(Code::NotFound, "ORDER_NOT_FOUND", format!("there is no order {shown:?}"))
+        .violation(field, "names no order")
 }
 
 fn request_id_reused(order: &Order) -> Failure {
@@ -278,6 +308,7 @@ fn request_id_reused(order: &Order) -> Failure {
 
 pub(crate) fn check_not_found() -> Failure {
     Failure::new(Code::NotFound, "CHECK_NOT_FOUND", "there is no such check; open one on the table first")
+        .violation("check_id", "names no check")
 }
 
 pub(crate) fn check_closed(check_id: &str) -> Failure {

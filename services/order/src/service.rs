@@ -56,7 +56,7 @@ impl OrderService for Service {
         self.orders.reader.stores.get(&request.store_id).await?;
         let filter = list::order_filter(request)?;
         let orders = self.orders.ledger.storage.orders(&call::identity().tenant_id, &filter).await;
-        Ok(Response::new(list::orders_page(orders.map_err(Error::from)?, filter.limit)))
+        Ok(Response::new(list::orders_page(orders.map_err(Error::Read)?, filter.limit)))
     }
 
     async fn watch_order(
@@ -120,7 +120,7 @@ impl OrderService for Service {
         self.orders.reader.stores.get(&request.store_id).await?;
         let filter = list::check_filter(request)?;
         let checks = self.orders.ledger.storage.checks(&call::identity().tenant_id, &filter).await;
-        Ok(Response::new(list::checks_page(checks.map_err(Error::from)?, filter.limit)))
+        Ok(Response::new(list::checks_page(checks.map_err(Error::Read)?, filter.limit)))
     }
 
     async fn request_bill(

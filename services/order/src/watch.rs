@@ -10,7 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status};
 
-use crate::{domain::lifecycle, error::Error, ledger::Ledger, place::READ_INTERVAL};
+use crate::{domain::lifecycle, error::Error, ledger::Ledger};
+
+/// A watcher to whom nobody tells anything reads by itself this rarely.
+const IDLE_READ_INTERVAL: Duration = Duration::from_secs(10);
 
 type Sender = mpsc::Sender<Result<WatchOrderResponse, Status>>;
 
@@ -42,14 +45,17 @@ async fn follow(ledger: &Ledger, who: &Identity, order: Order, seen: i64, sender
     let mut news = ledger.hub.subscribe(&order.order_id);
     let order_id = order.order_id.clone();
     let mut sent = seen;
+    let mut last: Option<Arc<Order>> = None;
     // Read again: what changed between the caller's read and the subscription would be missed otherwise.
     let mut current = read(ledger, who, &order_id).await;
     loop {
         match current {
             Ok(Some(order)) => {
                 let ended = lifecycle::has_ended(order.state());
-                if order.version > sent {
+                let is_news = order.version > sent && !last.as_ref().is_some_and(|last| is_same(last, &order));
+                if is_news {
                     sent = order.version;
+                    last = Some(Arc::clone(&order));
                     let resume_token = sent.to_string();
                     let change = WatchOrderResponse { order: Some(Arc::unwrap_or_clone(order)), resume_token };
                     if sender.send(Ok(change)).await.is_err() {
@@ -66,15 +72,20 @@ async fn follow(ledger: &Ledger, who: &Identity, order: Order, seen: i64, sender
                 return;
             }
         }
-        current = match tokio::time::timeout(READ_INTERVAL, news.next()).await {
+        current = match tokio::time::timeout(IDLE_READ_INTERVAL, news.next()).await {
             Ok(Some(order)) => Ok(Some(order)),
             Ok(None) | Err(_) => read(ledger, who, &order_id).await,
         };
     }
 }
 
+/// Another replica that takes an order over counts its version up: no news for a guest.
+fn is_same(a: &Order, b: &Order) -> bool {
+    Order { version: 0, ..a.clone() } == Order { version: 0, ..b.clone() }
+}
+
 async fn read(ledger: &Ledger, who: &Identity, order_id: &str) -> Result<Option<Arc<Order>>, Error> {
-    Ok(ledger.storage.order(&who.tenant_id, order_id).await?.map(Arc::new))
+    Ok(ledger.storage.order(&who.tenant_id, order_id).await.map_err(Error::Read)?.map(Arc::new))
 }
 
 /// The version that the watcher has seen.

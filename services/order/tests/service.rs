@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use fakes::{Act, BEER_PRICE, Pos, STORE, beer, beer_to_go, config, replica, yen};
 use posmesh_kit::{Failure, cause, failure};
-use posmesh_order::storage::MemoryStorage;
+use posmesh_order::storage::{MemoryStorage, Storage as _};
 use posmesh_proto::{
     adapter::v1::{InDoubt, PosCheck, RefusedForNow, Rejected, submit_outcome::Outcome},
     common::v1::Product,
     order::v1::{
-        AttemptOutcome, CancelOrderRequest, CheckState, GetCheckRequest, GetOrderRequest, OpenCheckRequest, Order,
-        OrderState, PlaceOrderRequest, PriceStatus, Quote, QuoteOrderRequest, WatchOrderRequest, cancel_order_request,
-        get_order_request,
+        AttemptOutcome, CancelOrderRequest, Check, CheckState, ExternalTender, GetCheckRequest, GetOrderRequest,
+        ListOrdersRequest, OpenCheckRequest, Order, OrderState, PlaceOrderRequest, PriceStatus, Quote,
+        QuoteOrderRequest, WatchOrderRequest, cancel_order_request, get_order_request,
     },
 };
 use tokio::sync::Notify;
@@ -187,6 +187,88 @@ async fn a_guest_who_stops_waiting_does_not_stop_the_order() {
     let order = replica.client.clone().get_order(GetOrderRequest { key }).await.unwrap().into_inner().order.unwrap();
     replica.until(&order.order_id, OrderState::Placed).await;
     assert_eq!(pos.submits(), 1);
+}
+
+/// The lease is long here: an order that nobody sends would stay where it is.
+#[tokio::test]
+async fn a_guest_who_leaves_while_the_order_is_written_leaves_no_order_that_nobody_sends() {
+    let pos = Pos::default();
+    let patient = posmesh_order::Config { attempt_timeout: Duration::from_secs(600), ..config() };
+    let replica = replica(memory(), &pos, &patient);
+    for moment in 0..60 {
+        let mut client = replica.client.clone();
+        let request = PlaceOrderRequest { wait: None, ..beer_to_go(&format!("r{moment}")) };
+        let placing = tokio::spawn(async move { client.place_order(request).await });
+        for _ in 0..moment / 2 {
+            tokio::task::yield_now().await;
+        }
+        placing.abort();
+    }
+    let all = ListOrdersRequest { store_id: STORE.into(), page_size: 100, ..ListOrdersRequest::default() };
+    let orders = replica.client.clone().list_orders(all).await.unwrap().into_inner().orders;
+    assert!(!orders.is_empty() && orders.len() < 60, "{} of 60 were taken", orders.len());
+    for order in orders {
+        replica.until(&order.order_id, OrderState::Placed).await;
+    }
+}
+
+#[tokio::test]
+async fn the_same_request_again_is_the_same_order_even_when_the_item_is_off_the_menu_since() {
+    let pos = Pos::default();
+    let replica = replica(memory(), &pos, &config());
+    let request = beer_to_go("r1");
+    let first = replica.place(request.clone()).await.unwrap();
+    pos.state.lock().unwrap().gone = true;
+    let quote = || QuoteOrderRequest { store_id: STORE.into(), product: Product::ToGo.into(), lines: vec![beer(1)] };
+    while replica.client.clone().quote_order(quote()).await.is_ok() {}
+    assert_eq!(replica.place(request.clone()).await.unwrap().order_id, first.order_id);
+    let other_body = PlaceOrderRequest { note: "cold".into(), ..request };
+    let refused = replica.place(other_body).await.unwrap_err();
+    assert_eq!(failure::reason(&refused), "REQUEST_ID_REUSED");
+}
+
+#[tokio::test]
+async fn what_the_pos_cannot_hold_is_refused_with_its_field_before_anything_is_taken() {
+    let pos = Pos::default();
+    let replica = replica(memory(), &pos, &config());
+    let mut rare = beer_to_go("r1");
+    rare.lines[0].note = "🎂".into();
+    let long = PlaceOrderRequest { note: "twenty-one characters".into(), ..beer_to_go("r1") };
+    let tender = ExternalTender { tender_id: "gold".into(), amount: Some(yen(BEER_PRICE)), reference: "p".into() };
+    let unknown = PlaceOrderRequest { tenders: vec![tender], ..beer_to_go("r1") };
+    for (request, reason, at) in [
+        (rare, "TEXT_NOT_REPRESENTABLE", "lines[0].note"),
+        (long, "TEXT_TOO_LONG", "note"),
+        (unknown, "TENDER_NOT_FOUND", "tenders[0].tender_id"),
+    ] {
+        let refused = replica.place(request).await.unwrap_err();
+        assert_eq!((failure::reason(&refused).as_str(), field(&refused).as_str()), (reason, at));
+    }
+    assert_eq!(pos.submits(), 0);
+}
+
+#[tokio::test]
+async fn guests_do_not_join_a_check_on_which_earlier_ones_never_ordered() {
+    let pos = Pos::default();
+    let storage = memory();
+    let replica = replica(storage.clone(), &pos, &config());
+    let an_hour_ago = posmesh_kit::time::from_unix_ms(posmesh_kit::time::now_unix_ms() - 3_600_000);
+    let left = Check {
+        check_id: "left".into(),
+        store_id: STORE.into(),
+        table_id: "t1".into(),
+        state: CheckState::Open.into(),
+        version: 1,
+        open_time: Some(an_hour_ago),
+        ..Check::default()
+    };
+    storage.open_check("default", &left).await.unwrap();
+    let table = OpenCheckRequest { store_id: STORE.into(), table_id: "t1".into(), party_size: 2 };
+    let opened = replica.client.clone().open_check(table.clone()).await.unwrap().into_inner();
+    let check = opened.check.unwrap();
+    assert!(!opened.joined && check.check_id != "left");
+    let again = replica.client.clone().open_check(table).await.unwrap().into_inner();
+    assert!(again.joined && again.check.unwrap().check_id == check.check_id, "the others of the party join");
 }
 
 #[tokio::test]

@@ -66,6 +66,9 @@ pub(crate) struct AdapterSimulator {
 impl Config {
     /// Defaults, then `file`, then the environment.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        config::load(DEFAULTS, file)
+        let config: Self = config::load(DEFAULTS, file)?;
+        config.server.check("server")?;
+        config.order.check()?;
+        Ok(config)
     }
 }

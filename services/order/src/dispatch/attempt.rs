@@ -95,8 +95,15 @@ fn classify(answer: SubmitOrderResponse, connection_id: &str) -> Outcome {
     }
 }
 
+/// Refusals of the router and of the adapter's server before they hand anything on.
+const REFUSED_BEFORE: [&str; 4] =
+    ["CONNECTION_NOT_FOUND", "CONTEXT_NOT_ALLOWED", "CONTEXT_MISSING", "SETTINGS_INVALID"];
+
 /// A failed call proves nothing, unless it says so itself.
 fn classify_error(status: &Status) -> Outcome {
+    if REFUSED_BEFORE.contains(&failure::reason(status).as_str()) {
+        return Outcome::NotHandedOver(Why::new(cause::MISCONFIGURED, status.message()));
+    }
     if failure::is_not_handed_over(status) {
         let cause = failure::metadata(status, "cause").unwrap_or_else(|| cause::RATE_LIMITED.to_owned());
         return Outcome::NotHandedOver(Why::new(&cause, status.message()));

@@ -7,7 +7,7 @@ mod sweep;
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{backoff, time};
+use posmesh_kit::{Failure, backoff, time};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{Attempt, AttemptOutcome, Check, Order, OrderState},
@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::Config,
     domain::lifecycle::{Event, Outcome},
+    error::Error,
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
     storage::CheckChange,
@@ -48,8 +49,13 @@ pub(crate) struct Dispatcher {
     config: Arc<Config>,
     replica: Arc<str>,
     in_flight: Arc<Semaphore>,
+    /// Places for what fell due, so that new orders cannot take them all.
+    due: Arc<Semaphore>,
     tasks: TaskTracker,
 }
+
+/// Orders that fell due and are taken up at once.
+const MAX_DUE: usize = 256;
 
 impl Dispatcher {
     pub(crate) fn start(
@@ -61,7 +67,8 @@ impl Dispatcher {
         stop: CancellationToken,
     ) -> Self {
         let in_flight = Arc::new(Semaphore::new(config.max_in_flight));
-        let dispatcher = Self { ledger, reader, config, replica, in_flight, tasks: tasks.clone() };
+        let due = Arc::new(Semaphore::new(MAX_DUE));
+        let dispatcher = Self { ledger, reader, config, replica, in_flight, due, tasks: tasks.clone() };
         let sweeper = dispatcher.clone();
         tasks.spawn(async move { sweeper.sweep(stop).await });
         dispatcher
@@ -85,10 +92,38 @@ impl Dispatcher {
             adapter_version: link.map(|l| l.descriptor.adapter_version.clone()).unwrap_or_default(),
             replica: self.replica.to_string(),
             outcome: AttemptOutcome::Unspecified.into(),
+            max_apply_delay: link.map(|l| time::to_proto_duration(l.max_apply_delay())),
             ..Attempt::default()
         };
-        let apply_delay = link.map(Link::max_apply_delay).unwrap_or_default();
-        (attempt, self.config.attempt_timeout + apply_delay + self.config.lease_margin)
+        (attempt, self.lease())
+    }
+
+    /// How long an attempt belongs to its replica: until nobody writes for it any more. Whether it has taken effect by
+    /// then is for settling to find out.
+    pub(super) fn lease(&self) -> Duration {
+        self.config.attempt_timeout + self.config.lease_margin
+    }
+
+    /// An attempt on the same connection as another one: of the same order, or of the round before it.
+    pub(super) fn attempt_like(&self, other: &Attempt) -> (Attempt, Duration) {
+        let (attempt, lease) = self.next_attempt(0, None);
+        let attempt = Attempt {
+            connection_id: other.connection_id.clone(),
+            connection_revision: other.connection_revision,
+            adapter_version: other.adapter_version.clone(),
+            max_apply_delay: other.max_apply_delay,
+            ..attempt
+        };
+        (attempt, lease)
+    }
+
+    /// Runs work to its end, whether or not its caller stays to hear of it.
+    pub(crate) async fn see_through<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = self.tasks.spawn(tracing::Instrument::in_current_span(work));
+        task.await.map_err(|error| Failure::internal("a write broke off", error).into())
     }
 
     /// Carries out a committed attempt in a task of its own: nobody's deadline or disconnect ends it.
@@ -125,7 +160,7 @@ impl Dispatcher {
         let mut failures = 0;
         loop {
             let since = Instant::now();
-            let check = self.check_change(&order, &outcome, &connection_id).await;
+            let check = self.check_change(&order, &outcome, &connection_id);
             let event = Event::Attempted { attempt: number, outcome: outcome.clone() };
             let due = |next: &Order| self.due(next);
             match self.ledger.apply(tenant_id, order.clone(), event, check, due).await {
@@ -133,7 +168,7 @@ impl Dispatcher {
                     self.send_next_round(tenant_id, next_round, since).await;
                     return;
                 }
-                Ok(Applied::Unchanged(_)) => return,
+                Ok(Applied::Unchanged(order)) => return self.put_off(tenant_id, &order).await,
                 Err(error) if begun.elapsed() < self.config.attempt_timeout * 2 => {
                     tracing::warn!(%error, order.id = %order.order_id, "an outcome could not be stored yet");
                     tokio::time::sleep(backoff::delay_after(
@@ -152,6 +187,14 @@ impl Dispatcher {
         }
     }
 
+    /// Leaves an order that brought no news as it is, and looks at it again when it is due.
+    pub(super) async fn put_off(&self, tenant_id: &str, order: &Order) {
+        let Some(due_in) = self.due(order) else { return };
+        if let Err(error) = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, due_in).await {
+            tracing::warn!(%error, order.id = %order.order_id, "an order could not be put off; its lease will end");
+        }
+    }
+
     async fn send_next_round(&self, tenant_id: &Arc<str>, next_round: Option<Box<(Order, Check)>>, since: Instant) {
         if let Some(round) = next_round {
             let (order, check) = *round;
@@ -162,12 +205,12 @@ impl Dispatcher {
     }
 
     /// What an outcome means for the check of a round.
-    async fn check_change(&self, order: &Order, outcome: &Outcome, connection_id: &str) -> CheckChange {
+    pub(super) fn check_change(&self, order: &Order, outcome: &Outcome, connection_id: &str) -> CheckChange {
         if order.check_id.is_empty() {
             return CheckChange::default();
         }
-        let link = self.link_of(order).await;
-        let next_attempt = Some(self.next_attempt(0, link.as_deref()));
+        // The next round goes where this one went.
+        let next_attempt = order.attempts.last().map(|attempt| self.attempt_like(attempt));
         let mut change =
             CheckChange { connection_id: connection_id.to_owned(), next_attempt, ..CheckChange::default() };
         match outcome {
@@ -216,8 +259,8 @@ impl Dispatcher {
     fn settle_delay(&self, order: &Order) -> Duration {
         let begun_ms = order.attempts.last().and_then(|a| a.begin_time.as_ref()).map_or(0, time::to_unix_ms);
         let age_ms = u64::try_from(time::now_unix_ms().saturating_sub(begun_ms)).unwrap_or(0);
-        let half = Duration::from_millis(age_ms / 2);
-        backoff::delay_after(half.clamp(self.config.retry_base, self.config.retry_cap), self.config.retry_cap, 0)
+        let half = Duration::from_millis(age_ms / 2).max(self.config.retry_base);
+        backoff::delay_after(half, self.config.retry_cap, 0)
     }
 }
 

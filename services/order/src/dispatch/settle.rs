@@ -52,8 +52,9 @@ impl Dispatcher {
                 }
             }
             Settled::TooEarly(wait) => {
-                if let Err(error) = self.ledger.reschedule(tenant_id, order, wait).await {
-                    tracing::warn!(%error, "an order that waits to be settled could not be put back");
+                let put_off = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, wait).await;
+                if let Err(error) = put_off {
+                    tracing::warn!(%error, "an order that waits to be settled could not be put off");
                 }
             }
             Settled::Unknown(why) if order.state() == OrderState::Sending => {
@@ -65,12 +66,7 @@ impl Dispatcher {
             {
                 self.call_a_person(tenant_id, order, attention::IN_DOUBT).await;
             }
-            Settled::Unknown(_) => {
-                let wait = self.settle_delay(&order);
-                if let Err(error) = self.ledger.reschedule(tenant_id, order, wait).await {
-                    tracing::warn!(%error, "an order in doubt could not be put back");
-                }
-            }
+            Settled::Unknown(_) => self.put_off(tenant_id, &order).await,
         }
     }
 
@@ -88,20 +84,21 @@ impl Dispatcher {
             Ok(answer) => answer.into_inner(),
             Err(status) => return Settled::Unknown(Why::new(cause::NETWORK_DOWN, status.message())),
         };
-        let proof_ms = self.absence_proves_from_ms(order).await;
+        let Some(proof_ms) = self.absence_proves_from_ms(order).await else {
+            return Settled::Unknown(Why::new(cause::UNKNOWN, "how late a write may take effect is not known now"));
+        };
         judge(answer, &attempt.connection_id, asked_ms, proof_ms)
     }
 
     /// From when on the order's absence from the POS proves that its last attempt failed: no writer writes any more, and
-    /// what was written has taken effect.
-    async fn absence_proves_from_ms(&self, order: &Order) -> i64 {
-        let not_after = order.attempts.last().and_then(|a| a.not_after);
-        let apply_delay = self.link_of(order).await.map(|l| l.max_apply_delay()).unwrap_or_default();
-        let margin = apply_delay + self.config.lease_margin;
-        not_after
-            .as_ref()
-            .map_or(0, time::to_unix_ms)
-            .saturating_add(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX))
+    /// what was written has taken effect. The longer of what the vendor promised then and promises now counts.
+    async fn absence_proves_from_ms(&self, order: &Order) -> Option<i64> {
+        let attempt = order.attempts.last()?;
+        let then = attempt.max_apply_delay.as_ref().and_then(time::from_proto_duration);
+        let now = self.link_of(order).await.map(|link| link.max_apply_delay());
+        let margin = then.max(now)? + self.config.lease_margin;
+        let margin_ms = i64::try_from(margin.as_millis()).unwrap_or(i64::MAX);
+        Some(time::to_unix_ms(attempt.not_after.as_ref()?).saturating_add(margin_ms))
     }
 
     fn is_late(&self, order: &Order) -> bool {
@@ -124,7 +121,7 @@ impl Dispatcher {
     /// that it lets go is sent.
     pub(crate) async fn end_unsent(&self, tenant_id: &Arc<str>, order: Order, event: Event) -> Result<Applied, Error> {
         let since = Instant::now();
-        let check = self.check_change(&order, &Outcome::Absent, "").await;
+        let check = self.check_change(&order, &Outcome::Absent, "");
         let mut applied = self.ledger.apply(tenant_id, order, event, check, |_| None).await?;
         if let Applied::Changed { order, next_round } = &mut applied {
             tracing::info!(order.id = %order.order_id, state = ?order.state(), cause = %order.cause, "ended unsent");

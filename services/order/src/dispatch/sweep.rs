@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::time;
-use posmesh_proto::order::v1::{Check, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, Check, Order, OrderState};
 use rand::RngExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use crate::{
 };
 
 const CLAIM_LIMIT: usize = 64;
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Guests' contacts are looked through this rarely.
 const ERASE_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -41,14 +42,18 @@ impl Dispatcher {
 
     /// Claims as many due orders as there is room for, and returns how many it got.
     async fn claim(&self) -> usize {
-        let room = self.in_flight.available_permits().min(CLAIM_LIMIT);
+        let room = self.due.available_permits().min(CLAIM_LIMIT);
         if room == 0 {
             return 0;
         }
-        let lease = self.config.attempt_timeout + self.config.lease_margin;
-        let claimed = match self.ledger.storage.claim_due(&self.replica, lease, room).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
+        let claim = self.ledger.storage.claim_due(&self.replica, self.lease(), room);
+        let claimed = match tokio::time::timeout(CLAIM_TIMEOUT, claim).await {
+            Ok(Ok(claimed)) => claimed,
+            Err(_) => {
+                tracing::warn!("the database does not answer; due orders wait");
+                return 0;
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "due orders could not be claimed");
                 return 0;
             }
@@ -56,7 +61,7 @@ impl Dispatcher {
         let count = claimed.len();
         for claimed in claimed {
             let dispatcher = self.clone();
-            let permit = self.admit();
+            let permit = Arc::clone(&self.due).try_acquire_owned();
             let span = tracing::info_span!(
                 parent: None,
                 "take_up",
@@ -85,22 +90,22 @@ impl Dispatcher {
                 }
             }
             OrderState::Pending => self.try_again(&tenant_id, order, check).await,
-            OrderState::Held => {
-                let wait = order.deliver_by.as_ref().map(time::until).unwrap_or_default();
-                if let Err(error) = self.ledger.reschedule(&tenant_id, order, wait).await {
-                    tracing::warn!(%error, "a held order could not be put back");
-                }
-            }
+            OrderState::Held => self.put_off(&tenant_id, &order).await,
             state => tracing::error!(order.id = %order.order_id, ?state, "an order that has ended fell due"),
         }
     }
 
     /// Begins the next attempt of an order that provably is not at the POS.
     async fn try_again(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
-        let link = self.link_of(&order).await;
+        // A round stays on its check's connection; so does any order while the router cannot tell where to send it.
+        let link = if check.is_some() { None } else { self.link_of(&order).await };
         let since = Instant::now();
+        let (attempt, lease) = match (&link, order.attempts.last()) {
+            (None, Some(before)) => self.attempt_like(before),
+            (link, _) => self.next_attempt(0, link.as_deref()),
+        };
         let number = order.attempts.iter().map(|a| a.number).max().unwrap_or(0) + 1;
-        let (attempt, lease) = self.next_attempt(number, link.as_deref());
+        let attempt = Attempt { number, ..attempt };
         let event = Event::AttemptBegun(attempt);
         let begun = self.ledger.apply(tenant_id, order, event, CheckChange::default(), |_| Some(lease)).await;
         match begun {

@@ -1,8 +1,9 @@
 //! From a product's request to an order: what is checked before anything is stored.
 
 use posmesh_kit::{Failure, time};
-use posmesh_pricing::{Problem, check_text};
+use posmesh_pricing::{CatalogIndex, Problem, check_text};
 use posmesh_proto::{
+    adapter::v1::Limits,
     common::v1::{Money, Product},
     order::v1::{ExternalTender, GuestContact, Order, OrderPurpose, OrderState, PlaceOrderRequest, Quote},
     store::v1::{ProductPolicy, Store, StoreLifecycle},
@@ -48,6 +49,9 @@ pub(crate) fn check_request(request: &PlaceOrderRequest, now_ms: i64) -> Result<
         check_contact(contact)?;
     }
     check_tenders(&request.tenders)?;
+    if !request.check_id.is_empty() && !can_be_id(&request.check_id) {
+        return Err(Failure::field("INVALID", "check_id", "is no id that OpenCheck gave"));
+    }
     Ok(product)
 }
 
@@ -60,6 +64,11 @@ pub(crate) fn check_request_id(request_id: &str) -> Result<(), Failure> {
         return Err(Failure::field("INVALID", "request_id", "must be 1 to 128 printable ASCII characters"));
     }
     Ok(())
+}
+
+/// Whether something can be the id of an order or a check. What cannot names nothing, and is kept from the database.
+pub(crate) fn can_be_id(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// A product that this version knows.
@@ -117,6 +126,44 @@ fn check_tenders(tenders: &[ExternalTender]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the POS can hold, as its adapter says: refused here, by name, instead of by the POS.
+pub(crate) fn check_limits(request: &PlaceOrderRequest, limits: Option<&Limits>) -> Result<(), Failure> {
+    let Some(limits) = limits else { return Ok(()) };
+    let most = |limit: i32| usize::try_from(limit).ok().filter(|most| *most > 0);
+    if let Some(most) = most(limits.max_lines).filter(|most| request.lines.len() > *most) {
+        return Err(Failure::field("TOO_MANY_LINES", "lines", format!("this store's POS takes at most {most}")));
+    }
+    let mut texts = vec![("note".to_owned(), request.note.as_str())];
+    if let Some(contact) = &request.guest_contact {
+        texts.push(("guest_contact.name".to_owned(), contact.name.as_str()));
+    }
+    texts.push(("pager_number".to_owned(), request.pager_number.as_str()));
+    texts.extend(request.lines.iter().enumerate().map(|(i, line)| (format!("lines[{i}].note"), line.note.as_str())));
+    for (field, text) in texts {
+        if let Some(most) = most(limits.max_note_chars).filter(|most| text.chars().count() > *most) {
+            return Err(Failure::field(
+                "TEXT_TOO_LONG",
+                field,
+                format!("this store's POS holds at most {most} characters"),
+            ));
+        }
+        if !fits_charset(text, &limits.charset) {
+            let message =
+                format!("this store's POS cannot print all of it ({}); leave out emoji and rare signs", limits.charset);
+            return Err(Failure::field("TEXT_NOT_REPRESENTABLE", field, message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a charset has each character. One that is not known here cannot be checked.
+fn fits_charset(text: &str, charset: &str) -> bool {
+    if charset.eq_ignore_ascii_case("ucs-2") {
+        return text.chars().all(|c| c.len_utf16() == 1);
+    }
+    encoding_rs::Encoding::for_label(charset.as_bytes()).is_none_or(|encoding| !encoding.encode(text).2)
+}
+
 fn text(field: &str, text: &str, max_chars: usize) -> Result<(), Failure> {
     check_text(field, text, max_chars).map_err(|problem| from_problems(&[problem]))
 }
@@ -151,6 +198,18 @@ pub(crate) fn policy(store: &Store, product: Product, purpose: OrderPurpose) -> 
         let message = format!("the store {:?} does not sell through {}", store.store_id, product.as_str_name());
         Failure::new(Code::FailedPrecondition, "PRODUCT_NOT_SOLD", message)
     })
+}
+
+/// The tenders are of the store's own.
+pub(crate) fn check_known_tenders(tenders: &[ExternalTender], catalog: &CatalogIndex) -> Result<(), Failure> {
+    for (i, tender) in tenders.iter().enumerate() {
+        if !tender.tender_id.is_empty() && catalog.tender(&tender.tender_id).is_none() {
+            let field = format!("tenders[{i}].tender_id");
+            let message = "names no tender of the store's catalog; leave it empty for the store's default";
+            return Err(Failure::field("TENDER_NOT_FOUND", field, message));
+        }
+    }
+    Ok(())
 }
 
 /// The guest pays what the guest agreed to, or the order is refused with what it costs now.

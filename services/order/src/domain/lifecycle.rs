@@ -23,6 +23,8 @@ pub(crate) mod attention {
     pub(crate) const CONTRADICTED_END: &str = "CONTRADICTED_END";
     /// The POS has only some of its lines.
     pub(crate) const PARTLY_AT_POS: &str = "PARTLY_AT_POS";
+    /// The POS had it, or a part of it, and has it no more: the staff may have made it by hand.
+    pub(crate) const GONE_FROM_POS: &str = "GONE_FROM_POS";
     /// The POS has it, but what the store asks for besides (the printed ticket, say) did not come in time.
     pub(crate) const EVIDENCE_MISSING: &str = "EVIDENCE_MISSING";
 }
@@ -269,6 +271,11 @@ fn note_outcome(order: &mut Order, number: i32, outcome: Outcome, now: Timestamp
         Outcome::RefusedForNow(why) => (Kind::RefusedForNow, AttemptOutcome::RefusedForNow, why),
         Outcome::NotHandedOver(why) => (Kind::NotHandedOver, AttemptOutcome::NotHandedOver, why),
         Outcome::InDoubt(why) => (Kind::InDoubt, AttemptOutcome::InDoubt, why),
+        // What was there once did not get lost on the way: somebody took it out. Sending it again could make it twice.
+        Outcome::Absent if was_at_pos(order) => {
+            raise(order, attention::GONE_FROM_POS);
+            return if newest { Kind::InDoubt } else { Kind::Stale };
+        }
         Outcome::Absent => (Kind::Absent, AttemptOutcome::Absent, Why::default()),
     };
     end_attempt(order, number, ended, &why, now);
@@ -337,6 +344,10 @@ pub(crate) fn has_enough_evidence(order: &Order) -> bool {
         return has(EvidenceKind::Pos);
     }
     order.success_evidence().all(has)
+}
+
+fn was_at_pos(order: &Order) -> bool {
+    !order.evidence.is_empty() || order.attention.iter().any(|flag| flag == attention::PARTLY_AT_POS)
 }
 
 fn because(order: &mut Order, why: &Why) {

@@ -76,6 +76,7 @@ contract! {
         a_repeated_round_uses_up_no_place,
         a_check_that_is_unknown_or_closed_takes_no_round,
         a_check_closed_at_the_pos_is_closed_here,
+        a_check_of_another_store_takes_no_round,
         orders_and_rounds_share_a_batch,;
     claims:
         only_what_is_due_is_claimed_and_oldest_first,
@@ -83,6 +84,7 @@ contract! {
         a_claimed_order_is_left_alone_until_its_lease_ends,
         an_order_that_is_never_due_is_never_claimed,
         a_claimed_round_comes_with_its_check,
+        an_order_that_is_put_off_stays_as_it_is_and_falls_due_later,
         concurrent_claimers_never_get_the_same_order,;
     listing:
         orders_are_listed_newest_first_and_paged,

@@ -184,6 +184,18 @@ impl Storage for MemoryStorage {
         Ok(self.state().claim(lease, limit))
     }
 
+    async fn put_off(
+        &self,
+        tenant_id: &str,
+        order_id: &str,
+        version: i64,
+        due_in: Duration,
+    ) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let row = state.orders.get_mut(&key(tenant_id, order_id)).filter(|row| row.order.version == version);
+        Ok(row.map(|row| row.due = Some(Instant::now() + due_in)).is_some())
+    }
+
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {
         Ok(self.state().orders.get(&key(tenant_id, order_id)).map(|row| row.order.clone()))
     }

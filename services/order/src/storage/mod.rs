@@ -247,6 +247,16 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// same.
     async fn claim_due(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError>;
 
+    /// Leaves an order as it is, gives up its lease, and lets it fall due later; only if its version is this one. Returns
+    /// whether it was.
+    async fn put_off(
+        &self,
+        tenant_id: &str,
+        order_id: &str,
+        version: i64,
+        due_in: Duration,
+    ) -> Result<bool, StorageError>;
+
     /// An order.
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError>;
 

@@ -48,6 +48,10 @@ const CLAIM: &str = "WITH due AS ( \
      FROM due WHERE o.tenant_id = due.tenant_id AND o.order_id = due.order_id \
      RETURNING o.tenant_id, o.order_id, o.doc, o.version, o.display_number";
 
+/// `$4`: milliseconds from now.
+const PUT_OFF: &str = "UPDATE orders SET due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $4, lease_owner = NULL \
+     WHERE tenant_id = $1 AND order_id = $2 AND version = $3";
+
 const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE (tenant_id, contact_id) IN ( \
          SELECT tenant_id, contact_id FROM guest_contacts \
          WHERE created_ms <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1) \
@@ -128,10 +132,7 @@ impl Storage for PostgresStorage {
             .bind(rows::row_limit(limit))
             .fetch_all(&mut *db)
             .await?;
-        let mut claimed = Vec::with_capacity(found.len());
-        for (tenant_id, order_id, doc, version, number) in found {
-            claimed.push((Arc::<str>::from(tenant_id), rows::order((order_id, doc, version, number))?));
-        }
+        let claimed: Vec<(Arc<str>, Order)> = found.into_iter().filter_map(rows::claimed).collect();
         let of_check = claimed.iter().filter(|(_, order)| !order.check_id.is_empty());
         let ids = of_check.map(|(tenant_id, order)| (tenant_id, order.check_id.as_str()));
         let checks = checks(&mut db, CHECKS, ids).await?;
@@ -140,6 +141,17 @@ impl Storage for PostgresStorage {
             Claimed { tenant_id, order, check }
         };
         Ok(claimed.into_iter().map(with_check).collect())
+    }
+
+    async fn put_off(
+        &self,
+        tenant_id: &str,
+        order_id: &str,
+        version: i64,
+        due_in: Duration,
+    ) -> Result<bool, StorageError> {
+        let put_off = sqlx::query(PUT_OFF).bind(tenant_id).bind(order_id).bind(version).bind(rows::millis(due_in));
+        Ok(put_off.execute(&self.pool).await?.rows_affected() == 1)
     }
 
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {

@@ -122,6 +122,9 @@ pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks) -> Plan<'a> {
     let Some(row) = checks.get_mut(&(Arc::clone(&new.tenant_id), order.check_id.clone())) else {
         return Plan::Answer(Placement::CheckNotFound);
     };
+    if row.check.store_id != order.store_id {
+        return Plan::Answer(Placement::CheckNotFound);
+    }
     if row.check.state() == CheckState::Closed {
         return Plan::Answer(Placement::CheckClosed(Box::new(row.check.clone())));
     }

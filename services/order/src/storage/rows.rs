@@ -1,6 +1,6 @@
 //! What stands in the rows, the same on both databases.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use posmesh_kit::time::to_unix_ms;
 use posmesh_proto::order::v1::{Check, Order};
@@ -39,6 +39,17 @@ pub(super) fn order((order_id, doc, version, number): OrderColumns) -> Result<Or
         order.display_number = display_number(number);
     }
     Ok(order)
+}
+
+/// An order that was claimed. One that cannot be read must not keep the others from being taken up.
+pub(super) fn claimed((tenant_id, order_id, doc, version, number): TenantOrderColumns) -> Option<(Arc<str>, Order)> {
+    match order((order_id, doc, version, number)) {
+        Ok(order) => Some((tenant_id.into(), order)),
+        Err(error) => {
+            tracing::error!(%error, "an order that fell due cannot be taken up");
+            None
+        }
+    }
 }
 
 /// An order with the hash of its command.

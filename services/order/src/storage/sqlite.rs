@@ -34,6 +34,10 @@ const CLAIM: &str = "UPDATE orders SET version = version + 1, lease_owner = $1, 
          WHERE due_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY due_ms LIMIT $3) \
      RETURNING tenant_id, order_id, doc, version, display_number";
 
+/// `$4`: milliseconds from now.
+const PUT_OFF: &str = "UPDATE orders SET due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $4, lease_owner = NULL \
+     WHERE tenant_id = $1 AND order_id = $2 AND version = $3";
+
 const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE rowid IN (SELECT rowid FROM guest_contacts \
      WHERE created_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1 ORDER BY created_ms LIMIT $2)";
 
@@ -106,15 +110,28 @@ impl Storage for SqliteStorage {
         writing.tx.commit().await?;
         drop(writing._turn);
         let mut answer = Vec::with_capacity(claimed.len());
-        for (tenant_id, order_id, doc, version, number) in claimed {
-            let order = rows::order((order_id, doc, version, number))?;
+        for (tenant_id, order) in claimed.into_iter().filter_map(rows::claimed) {
             let check = match order.check_id.as_str() {
                 "" => None,
                 check_id => self.check(&tenant_id, check_id).await?,
             };
-            answer.push(Claimed { tenant_id: tenant_id.into(), order, check });
+            answer.push(Claimed { tenant_id, order, check });
         }
         Ok(answer)
+    }
+
+    async fn put_off(
+        &self,
+        tenant_id: &str,
+        order_id: &str,
+        version: i64,
+        due_in: Duration,
+    ) -> Result<bool, StorageError> {
+        let mut writing = self.write().await?;
+        let put_off = sqlx::query(PUT_OFF).bind(tenant_id).bind(order_id).bind(version).bind(rows::millis(due_in));
+        let put_off = put_off.execute(&mut *writing.tx).await?;
+        writing.tx.commit().await?;
+        Ok(put_off.rows_affected() == 1)
     }
 
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {

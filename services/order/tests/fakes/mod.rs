@@ -64,6 +64,8 @@ pub(crate) struct PosState {
     pub(crate) open_checks: Vec<posmesh_proto::adapter::v1::PosCheck>,
     pub(crate) price: i64,
     pub(crate) sold_out: bool,
+    /// The beer is off the menu.
+    pub(crate) gone: bool,
 }
 
 #[derive(Clone, Default)]

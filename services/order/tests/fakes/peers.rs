@@ -58,7 +58,7 @@ impl Pos {
         let price = if state.price == 0 { super::BEER_PRICE } else { state.price };
         Catalog {
             store_id: STORE.into(),
-            version: 1 + price + i64::from(state.sold_out),
+            version: 1 + price + i64::from(state.sold_out) + 10_000 * i64::from(state.gone),
             currency_code: "JPY".into(),
             tax_rounding: Some(TaxRounding {
                 scope: TaxRoundingScope::Rate.into(),
@@ -71,7 +71,7 @@ impl Pos {
                 rates: vec![TaxRate { service_mode: ServiceMode::Unspecified.into(), rate_ppm: 100_000 }],
             }],
             items: vec![Item {
-                id: BEER.into(),
+                id: if state.gone { "wine".into() } else { BEER.into() },
                 name: text("Beer"),
                 price: Some(yen(price)),
                 tax_class_id: "standard".into(),
@@ -151,7 +151,11 @@ impl RouterService for Pos {
         };
         Ok(Response::new(ResolveConnectionResponse {
             connection: Some(Connection { connection_id: "till".into(), revision: 1, ..Connection::default() }),
-            descriptor: Some(AdapterDescriptor { capabilities: vec![list_checks], ..AdapterDescriptor::default() }),
+            descriptor: Some(AdapterDescriptor {
+                capabilities: vec![list_checks],
+                limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
+                ..AdapterDescriptor::default()
+            }),
         }))
     }
     async fn register_adapter(&self, _: Request<RegisterAdapterRequest>) -> Answer<RegisterAdapterResponse> {

@@ -160,6 +160,26 @@ fn a_yes_after_the_guest_was_told_no_is_kept_and_a_person_is_told() {
 }
 
 #[test]
+fn what_the_pos_had_and_has_no_more_is_never_sent_again_but_told_to_a_person() {
+    let waits_for_print = || {
+        let mut order = order(OrderState::Sending, 1);
+        order.success_evidence = vec![EvidenceKind::Printed.into()];
+        apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
+        order
+    };
+    let partly = || {
+        let mut order = order(OrderState::Sending, 1);
+        apply(&mut order, attempted(1, Outcome::Partly(Why::new("PARTLY_AT_POS", ""))), now()).unwrap();
+        order
+    };
+    for mut order in [waits_for_print(), partly()] {
+        apply(&mut order, attempted(1, Outcome::Absent), now()).unwrap();
+        assert_eq!(order.state(), OrderState::InDoubt);
+        assert!(order.attention.iter().any(|flag| flag == attention::GONE_FROM_POS));
+    }
+}
+
+#[test]
 fn two_pos_orders_for_one_order_are_told_to_a_person() {
     let mut order = order(OrderState::Sending, 2);
     apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();

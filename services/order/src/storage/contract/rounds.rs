@@ -150,3 +150,11 @@ pub(super) async fn orders_and_rounds_share_a_batch(storage: Subject) {
     let Changed::Done { next_round: Some(next) } = &changed[1] else { panic!("{changed:?}") };
     assert_eq!(next.0.order_id, "order-of-d");
 }
+
+pub(super) async fn a_check_of_another_store_takes_no_round(storage: Subject) {
+    let check = open(&storage, "t1").await;
+    let mut elsewhere = new_round("a", &check.check_id);
+    elsewhere.order.store_id = "elsewhere".into();
+    assert_eq!(place(&storage, elsewhere).await, Placement::CheckNotFound);
+    assert_eq!(read_check(&storage, &check.check_id).await.rounds, 0);
+}
