@@ -67,7 +67,7 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
             max_lines: 200,
             max_reference_chars: 64,
             max_note_chars: MAX_NOTE_CHARS as i32,
-            charset: "utf-8".to_owned(),
+            charset: "ucs-2".to_owned(),
             // simpos serves as many connections at once; further ones would wait unseen.
             max_concurrent_calls: 1024,
             max_calls_per_second: 0.0,

@@ -97,8 +97,10 @@ impl StoreCache {
 }
 
 fn not_found(store_id: &str) -> Failure {
-    Failure::new(Code::NotFound, "STORE_NOT_FOUND", format!("there is no store {store_id:?}"))
-        .meta("store_id", store_id)
+    let shown: String = store_id.chars().take(64).collect();
+    Failure::new(Code::NotFound, "STORE_NOT_FOUND", format!("there is no store {shown:?}"))
+        .meta("store_id", shown)
+        .violation("store_id", "names no store")
 }
 
 fn read_failure(store_id: &str, status: &Status) -> Failure {

@@ -37,7 +37,7 @@ async fn a_menu_that_cannot_be_given_is_refused_with_reason_and_field() {
     let kiosk = |request: &mut GetMenuRequest| request.product = Product::Kiosk.into();
     is(menu_refusal(&replica, kiosk).await, FailedPrecondition, "PRODUCT_NOT_SOLD", "");
     let unknown = |request: &mut GetMenuRequest| request.store_id = "osaka".to_owned();
-    is(menu_refusal(&replica, unknown).await, NotFound, "STORE_NOT_FOUND", "");
+    is(menu_refusal(&replica, unknown).await, NotFound, "STORE_NOT_FOUND", "store_id");
     let no_store = |request: &mut GetMenuRequest| request.store_id.clear();
     is(menu_refusal(&replica, no_store).await, InvalidArgument, "REQUIRED", "store_id");
     let nul = |request: &mut GetMenuRequest| request.store_id = "shi\0buya".to_owned();
@@ -60,7 +60,7 @@ async fn what_is_not_there_is_not_found() {
     let shibuya = || "shibuya".to_owned();
 
     let request = StartSyncRequest { store_id: "osaka".to_owned(), wait: true };
-    is(told(&client.start_sync(request).await.unwrap_err()), Code::NotFound, "STORE_NOT_FOUND", "");
+    is(told(&client.start_sync(request).await.unwrap_err()), Code::NotFound, "STORE_NOT_FOUND", "store_id");
     assert!(mesh.world.pulled().is_empty());
 
     for sync_run_id in ["0195c2a0-0000-7000-8000-000000000000", "no uuid\0"] {
