@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that was read this long ago still serves while the router does not answer.
+/// What was read this long ago still serves while its service does not answer.
 const STALE_LIMIT: Duration = Duration::from_secs(300);
 
 /// The services that the order service calls.
@@ -52,7 +52,53 @@ impl Link {
     }
 }
 
-type Slot<T> = Arc<tokio::sync::Mutex<Option<(Instant, Arc<T>)>>>;
+/// What is known of one thing: its last value, and that its service did not answer.
+#[derive(Debug)]
+struct Cached<T> {
+    value: Option<(Instant, Arc<T>)>,
+    failed: Option<(Instant, Failure)>,
+}
+
+impl<T> Default for Cached<T> {
+    fn default() -> Self {
+        Self { value: None, failed: None }
+    }
+}
+
+impl<T> Cached<T> {
+    /// What can be said without asking. Who waited while another one asked in vain shares its failure.
+    fn known(&self, age: Duration) -> Option<Result<Arc<T>, Failure>> {
+        if let Some((at, value)) = &self.value
+            && at.elapsed() < age
+        {
+            return Some(Ok(Arc::clone(value)));
+        }
+        let (at, failure) = self.failed.as_ref()?;
+        (at.elapsed() < age).then(|| self.stale().ok_or_else(|| failure.clone()))
+    }
+
+    /// Notes an answer, and gives what is to be used. While the service does not answer, that is the last value.
+    fn note(&mut self, answer: Result<Arc<T>, Failure>) -> Result<Arc<T>, Failure> {
+        match answer {
+            Ok(value) => {
+                *self = Self { value: Some((Instant::now(), Arc::clone(&value))), failed: None };
+                Ok(value)
+            }
+            Err(failure) if failure.code() == Code::Unavailable => {
+                self.failed = Some((Instant::now(), failure.clone()));
+                self.stale().ok_or(failure)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn stale(&self) -> Option<Arc<T>> {
+        self.value.as_ref().filter(|(at, _)| at.elapsed() < STALE_LIMIT).map(|(_, value)| Arc::clone(value))
+    }
+}
+
+/// Whoever holds the lock asks for all who wait.
+type Slot<T> = Arc<tokio::sync::Mutex<Cached<T>>>;
 type LinkKey = (String, i32, i32);
 
 /// Cached reads. Cheap to clone.
@@ -80,42 +126,45 @@ impl Reader {
         }
     }
 
-    /// The store's current catalog, at most `cache_age` old. The store must exist: the cache keeps an entry per store.
+    /// The store's current catalog, at most `cache_age` old while the catalog service answers. The store must exist: the
+    /// cache keeps an entry per store.
     pub(crate) async fn catalog(&self, store_id: &str) -> Result<Arc<CatalogIndex>, Failure> {
         let slot = slot(&self.catalogs, store_id.to_owned());
-        // Whoever holds the lock reads for all who wait.
         let mut held = slot.lock().await;
-        let known = held.as_ref().map(|(_, index)| Arc::clone(index));
-        if let Some((at, index)) = &*held
-            && at.elapsed() < self.cache_age
-        {
-            return Ok(Arc::clone(index));
+        if let Some(known) = held.known(self.cache_age) {
+            return known;
         }
-        let known_version = known.as_ref().map_or(0, |index| index.catalog().version);
+        let last = held.value.as_ref().map(|(_, index)| Arc::clone(index));
+        let answer = self.ask_catalog(store_id, last).await;
+        held.note(answer)
+    }
+
+    async fn ask_catalog(&self, store_id: &str, last: Option<Arc<CatalogIndex>>) -> Result<Arc<CatalogIndex>, Failure> {
+        let known_version = last.as_ref().map_or(0, |index| index.catalog().version);
         let mut request = Request::new(GetCatalogRequest { store_id: store_id.to_owned(), version: 0, known_version });
         request.set_timeout(READ_TIMEOUT);
         let answer = self.catalog.clone().get_catalog(request).await;
-        let answer = answer.map_err(|status| peer_failure("the catalog service", &status))?.into_inner();
-        let index = match (answer.catalog, known) {
-            (Some(catalog), _) => {
-                Arc::new(CatalogIndex::new(Arc::new(catalog)).map_err(|e| Failure::internal("a published catalog", e))?)
-            }
-            (None, Some(known)) => known,
-            (None, None) => return Err(Failure::internal("the catalog service sent no catalog", store_id)),
-        };
-        *held = Some((Instant::now(), Arc::clone(&index)));
-        Ok(index)
+        match (answer.map_err(|status| peer_failure("the catalog service", &status))?.into_inner().catalog, last) {
+            (Some(catalog), _) => CatalogIndex::new(Arc::new(catalog))
+                .map(Arc::new)
+                .map_err(|e| Failure::internal("a published catalog", e)),
+            (None, Some(last)) => Ok(last),
+            (None, None) => Err(Failure::internal("the catalog service sent no catalog", store_id)),
+        }
     }
 
     /// The connection that takes such orders.
     pub(crate) async fn link(&self, store_id: &str, product: Product, mode: ServiceMode) -> Result<Arc<Link>, Failure> {
         let slot = slot(&self.links, (store_id.to_owned(), product.into(), mode.into()));
         let mut held = slot.lock().await;
-        if let Some((at, link)) = &*held
-            && at.elapsed() < self.cache_age
-        {
-            return Ok(Arc::clone(link));
+        if let Some(known) = held.known(self.cache_age) {
+            return known;
         }
+        let answer = self.ask_link(store_id, product, mode).await;
+        held.note(answer)
+    }
+
+    async fn ask_link(&self, store_id: &str, product: Product, mode: ServiceMode) -> Result<Arc<Link>, Failure> {
         let mut request = Request::new(ResolveConnectionRequest {
             store_id: store_id.to_owned(),
             product: product.into(),
@@ -125,21 +174,14 @@ impl Reader {
         match self.router.clone().resolve_connection(request).await {
             Ok(answer) => {
                 let answer = answer.into_inner();
-                let link = Arc::new(Link {
-                    connection: answer.connection.unwrap_or_default(),
-                    descriptor: answer.descriptor.unwrap_or_default(),
-                });
-                *held = Some((Instant::now(), Arc::clone(&link)));
-                Ok(link)
+                let connection = answer.connection.unwrap_or_default();
+                Ok(Arc::new(Link { connection, descriptor: answer.descriptor.unwrap_or_default() }))
             }
             Err(status) if failure::reason(&status) == "CONNECTION_NOT_FOUND" => {
                 let message = format!("the store {store_id:?} has no connection to a POS for this product and mode");
                 Err(Failure::new(Code::FailedPrecondition, "NO_CONNECTION", message).meta("store_id", store_id))
             }
-            Err(status) => match &*held {
-                Some((at, link)) if at.elapsed() < STALE_LIMIT => Ok(Arc::clone(link)),
-                _ => Err(peer_failure("the router", &status)),
-            },
+            Err(status) => Err(peer_failure("the router", &status)),
         }
     }
 }
@@ -157,4 +199,34 @@ fn peer_failure(peer: &str, status: &Status) -> Failure {
     }
     let message = format!("{peer} does not answer: {}; nothing was taken, try again", status.message());
     Failure::new(Code::Unavailable, "PEER_UNAVAILABLE", message).retry_after(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(60);
+
+    fn down() -> Failure {
+        Failure::new(Code::Unavailable, "PEER_UNAVAILABLE", "no answer")
+    }
+
+    #[test]
+    fn who_waited_while_another_one_asked_in_vain_does_not_ask_again() {
+        let mut cached = Cached::<u8>::default();
+        assert!(cached.known(AGE).is_none());
+        assert!(cached.note(Err(down())).is_err());
+        assert_eq!(cached.known(AGE).unwrap().unwrap_err().reason(), "PEER_UNAVAILABLE");
+    }
+
+    #[test]
+    fn the_last_value_serves_while_the_service_does_not_answer_and_not_against_its_word() {
+        let mut cached = Cached::default();
+        cached.note(Ok(Arc::new(7))).unwrap();
+        assert_eq!(*cached.note(Err(down())).unwrap(), 7);
+        assert_eq!(*cached.known(AGE).unwrap().unwrap(), 7);
+        let refusal = Failure::new(Code::FailedPrecondition, "NO_CONNECTION", "deleted");
+        assert_eq!(cached.note(Err(refusal)).unwrap_err().reason(), "NO_CONNECTION");
+    }
 }
