@@ -12,7 +12,8 @@ pub struct Config {
     /// How long one write to a POS may take: nobody writes for it after that. Real POS need up to 30 s.
     #[serde(with = "humantime_serde")]
     pub attempt_timeout: Duration,
-    /// How long the lease of an attempt outlives the attempt and the vendor's `max_apply_delay`.
+    /// How long the lease of an attempt outlives it; and how far clocks may differ: only so long after the attempt's time,
+    /// and the vendor's `max_apply_delay`, does an order's absence from the POS prove anything.
     #[serde(with = "humantime_serde")]
     pub lease_margin: Duration,
     /// How often a replica looks for orders whose owner is gone or whose next step is due.
