@@ -168,7 +168,9 @@ impl Dispatcher {
                     self.send_next_round(tenant_id, next_round, since).await;
                     return;
                 }
-                Ok(Applied::Unchanged(order)) => return self.put_off(tenant_id, &order).await,
+                // Somebody else's by now: when it is due is for its owner to say.
+                Ok(Applied::Unchanged(current)) if current.version != order.version => return,
+                Ok(Applied::Unchanged(current)) => return self.put_off(tenant_id, &current).await,
                 Err(error) if begun.elapsed() < self.config.attempt_timeout * 2 => {
                     tracing::warn!(%error, order.id = %order.order_id, "an outcome could not be stored yet");
                     tokio::time::sleep(backoff::delay_after(
