@@ -13,8 +13,10 @@ use posmesh_proto::{
 
 use crate::settings::{API_KEY, SCHEMA};
 
-/// Odoo ends a request after `limit_time_real`, 120 s unless changed: nothing of it lands later.
-const MAX_APPLY_DELAY: Duration = Duration::from_secs(120);
+/// Nothing of a request lands later than some 240 s after it began, and a margin. Odoo's threaded server (`workers` 0, the
+/// default) does not end a request at `limit_time_real`, 120 s unless changed: it looks once a minute, and then waits up
+/// to a minute more for other requests before it reloads (`odoo/service/server.py`).
+const MAX_APPLY_DELAY: Duration = Duration::from_secs(300);
 /// A probe is two to four reads of some 10 ms.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// An order of so many lines took 1.4 s on two cores.

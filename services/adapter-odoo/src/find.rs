@@ -1,7 +1,7 @@
 //! Whether Odoo has an order.
 
 use posmesh_adapter_kit::PosError;
-use posmesh_kit::Failure;
+use posmesh_kit::{Failure, cause};
 use posmesh_proto::adapter::v1::{FindOrderRequest, NotFound, PartlyFound, find_order_response::Result as Found};
 
 use crate::{api::Api, orders, settings::Settings, till::Till};
@@ -16,6 +16,9 @@ pub(crate) async fn find(api: &Api<'_>, settings: &Settings, request: &FindOrder
     let till = Till::read(api, &settings.pos_config).await?;
     let uuids: Vec<&str> = request.line_ids.iter().map(String::as_str).collect();
     let held = orders::held(api, &till, &uuids).await?;
+    if let Some(cancelled) = held.cancelled() {
+        return Err(PosError::failed(cause::UNKNOWN, cancelled));
+    }
     let Some(placed) = held.placed(api, &till).await? else {
         return Ok(Found::NotFound(NotFound { authoritative: true }));
     };

@@ -89,6 +89,11 @@ impl OrderRecord {
     pub(crate) fn is_paid(&self) -> bool {
         matches!(self.state.as_str(), "paid" | "done")
     }
+
+    /// Whether the staff cancelled it. Odoo keeps its lines.
+    fn is_cancelled(&self) -> bool {
+        self.state == "cancel"
+    }
 }
 
 /// A `pos.order.line`.
@@ -183,7 +188,15 @@ impl Held {
         uuids.iter().partition(|uuid| self.lines.iter().any(|line| line.uuid == **uuid))
     }
 
-    /// The answer for an order that is there. `None` where no line is.
+    /// What to tell the staff where an order that the lines are on was cancelled. Such an order is neither placed nor
+    /// absent: the kitchen may have its ticket, so only a person knows what became of it.
+    pub(crate) fn cancelled(&self) -> Option<String> {
+        let order = self.orders.iter().find(|order| order.is_cancelled())?;
+        let reference = &order.pos_reference;
+        Some(format!("order {reference} was cancelled at the till; ask the staff what became of it"))
+    }
+
+    /// The answer for an order that is there and not [`Held::cancelled`]. `None` where no line is.
     pub(crate) async fn placed(&self, api: &Api<'_>, till: &Till) -> Result<Option<Placed>, ApiError> {
         let order = self.lines.first().and_then(|line| self.orders.iter().find(|o| o.id == line.order_id()));
         let Some(order) = order else { return Ok(None) };
@@ -261,5 +274,25 @@ mod tests {
         assert!(
             matches!(check_text("note", "a\0b"), Err(Unplaced::Rejected(r)) if r.cause == cause::TEXT_NOT_REPRESENTABLE)
         );
+    }
+
+    fn held_in(states: &[&str]) -> Held {
+        let order = |state: &&str| {
+            serde_json::from_value(json!({"id": 1, "uuid": "u", "state": state, "pos_reference": "Order 7",
+                "tracking_number": "7", "amount_total": 2.53, "amount_tax": 0.33, "lines": [1], "date_order": false,
+                "internal_note": false, "general_customer_note": false, "fiscal_position_id": false}))
+            .unwrap()
+        };
+        Held { lines: Vec::new(), orders: states.iter().map(order).collect() }
+    }
+
+    #[test]
+    fn one_cancelled_order_among_those_that_hold_the_lines_is_told_by_name() {
+        for states in [&["cancel"][..], &["draft", "cancel"], &["cancel", "paid"]] {
+            let message = held_in(states).cancelled().unwrap();
+            assert!(message.contains("Order 7 was cancelled at the till"), "{message}");
+        }
+        assert_eq!(held_in(&["draft", "paid", "done"]).cancelled(), None);
+        assert_eq!(Held::default().cancelled(), None);
     }
 }

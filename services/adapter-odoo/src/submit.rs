@@ -75,7 +75,7 @@ async fn write(api: &Api<'_>, settings: &Settings, plan: &Plan) -> Result<Placed
     if held.lines.is_empty() {
         return Err(match answer {
             Err(refusal) => refused(api, settings, plan, refusal).await,
-            Ok(synced) => ignored(&synced),
+            Ok(synced) => not_seen(plan.paid, &synced),
         });
     }
     check(plan, &held).map_err(|doubt| Unplaced::in_doubt(cause::UNKNOWN, doubt))?;
@@ -85,6 +85,9 @@ async fn write(api: &Api<'_>, settings: &Settings, plan: &Plan) -> Result<Placed
 
 /// Whether Odoo holds the order as it was meant.
 fn check(plan: &Plan, held: &Held) -> Result<(), String> {
+    if let Some(cancelled) = held.cancelled() {
+        return Err(cancelled);
+    }
     let mut missing = Vec::new();
     for line in &plan.lines {
         match held.lines.iter().find(|there| there.uuid == line.uuid) {
@@ -112,14 +115,14 @@ fn check(plan: &Plan, held: &Held) -> Result<(), String> {
     let reference = &order.pos_reference;
     match plan.paid {
         true if !order.is_paid() => Err(format!("order {reference} is {:?} instead of paid", order.state)),
-        _ if order.state == "cancel" => Err(format!("order {reference} was cancelled meanwhile")),
         _ => Ok(()),
     }
 }
 
-/// 200, but nothing of it is there: Odoo ignores writes to an order that is no draft any more.
-fn ignored(synced: &Synced) -> Unplaced {
-    match synced.orders.iter().find(|order| order.state != "draft") {
+/// 200, but none of its lines is seen. A round was ignored if its check is no draft any more, as Odoo does. A `paid`
+/// order is no draft after a good write either, and may be missing only on a replica that lags: its state proves nothing.
+fn not_seen(paid: bool, synced: &Synced) -> Unplaced {
+    match synced.orders.iter().find(|order| !paid && order.state != "draft") {
         Some(order) => Unplaced::rejected(
             cause::CHECK_NOT_FOUND,
             format!("the check was closed meanwhile (it is {:?}); open a new one", order.state),
@@ -152,5 +155,31 @@ async fn refused(api: &Api<'_>, settings: &Settings, plan: &Plan, refusal: Refus
         },
         // Rolled back, that is certain; only the reason is not known better.
         Err(_) => Unplaced::refused_for_now(cause::UNKNOWN, refusal.to_string(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn synced(state: &str) -> Synced {
+        Synced { orders: vec![SyncedOrder { state: state.to_owned() }] }
+    }
+
+    #[test]
+    fn a_prepaid_order_that_is_not_seen_after_a_good_answer_is_never_called_rejected() {
+        for state in ["paid", "done", "draft", "cancel"] {
+            let unplaced = not_seen(true, &synced(state));
+            assert!(matches!(unplaced, Unplaced::InDoubt(_)), "{state}: {unplaced:?}");
+        }
+    }
+
+    #[test]
+    fn a_round_is_rejected_only_if_its_check_was_closed_meanwhile() {
+        for state in ["paid", "done", "cancel"] {
+            let unplaced = not_seen(false, &synced(state));
+            assert!(matches!(&unplaced, Unplaced::Rejected(r) if r.cause == cause::CHECK_NOT_FOUND), "{unplaced:?}");
+        }
+        assert!(matches!(not_seen(false, &synced("draft")), Unplaced::InDoubt(_)));
     }
 }

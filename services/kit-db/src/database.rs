@@ -166,9 +166,23 @@ fn migrator(scripts: &[Script], sql: impl Fn(&Script) -> &'static str) -> Migrat
     Migrator::with_migrations(migrations)
 }
 
+/// Whether the database cannot be used now, as opposed to what was asked of it.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        // PostgreSQL: connection exceptions, insufficient resources, operator intervention.
+        sqlx::Error::Database(e) => {
+            e.code().is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)))
+        }
+        other => is_ambiguous(other),
+    }
+}
+
 /// Whether a failed commit may have taken effect all the same.
 pub fn is_ambiguous(error: &sqlx::Error) -> bool {
     match error {
+        // It was told to stop, or crashed, in the middle: what it was doing may be done. (PostgreSQL's class 57P.)
+        sqlx::Error::Database(e) if e.code().is_some_and(|code| matches!(&*code, "57P01" | "57P02")) => true,
         // The server answered: it said no.
         sqlx::Error::Database(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => false,
         sqlx::Error::Configuration(_) | sqlx::Error::RowNotFound | sqlx::Error::Encode(_) => false,

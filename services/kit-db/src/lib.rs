@@ -6,6 +6,6 @@ mod database;
 mod group_commit;
 mod storage_error;
 
-pub use database::{Database, DatabaseConfig, DbError, Script, is_ambiguous};
+pub use database::{Database, DatabaseConfig, DbError, Script, is_ambiguous, is_unavailable};
 pub use group_commit::{GroupCommit, Rejected};
 pub use storage_error::{StorageError, decode, decode_all, millis, row_limit};

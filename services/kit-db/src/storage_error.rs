@@ -6,7 +6,7 @@ use posmesh_kit::Failure;
 use prost::Message;
 use tonic::Code;
 
-use crate::is_ambiguous;
+use crate::{is_ambiguous, is_unavailable};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ pub enum StorageError {
 
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
-        if is_ambiguous(&error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
+        if is_unavailable(&error) {
             Self::Unavailable(Arc::new(error))
         } else {
             Self::Refused(Arc::new(error))

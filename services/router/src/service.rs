@@ -102,8 +102,8 @@ impl Service {
         Ok(self.storage.put_connection(&tenant_id, StoredConnection { connection, credentials: sealed }).await?)
     }
 
-    /// The credentials that a connection will hold: those given, else those that it has. Another vendor never gets to
-    /// see what was meant for the one before.
+    /// The credentials that a connection will hold: those given, else those that it has. They are kept for the very
+    /// vendor and settings that they were given for: no other address gets to see them.
     fn credentials(
         &self,
         tenant_id: &str,
@@ -112,7 +112,7 @@ impl Service {
         current: Option<StoredConnection>,
         descriptor: &AdapterDescriptor,
     ) -> Result<(Vec<String>, Option<Sealed>), Error> {
-        let kept = current.filter(|c| given.is_empty() && c.connection.vendor == connection.vendor);
+        let kept = current.filter(|c| given.is_empty() && is_same_pos(&c.connection, connection));
         let names = match &kept {
             Some(kept) => kept.connection.credential_names.clone(),
             None => given.keys().cloned().collect(),
@@ -125,6 +125,11 @@ impl Service {
         };
         Ok((names, sealed))
     }
+}
+
+fn is_same_pos(a: &Connection, b: &Connection) -> bool {
+    let settings = |c: &Connection| serde_json::from_str::<serde_json::Value>(&c.settings_json).ok();
+    a.vendor == b.vendor && settings(a) == settings(b)
 }
 
 #[tonic::async_trait]

@@ -86,6 +86,9 @@ pub(super) async fn plan(api: &Api<'_>, settings: &Settings, order: &PosOrder) -
 }
 
 async fn already_there(api: &Api<'_>, till: &Till, held: &orders::Held, uuids: &[&str]) -> Result<Planned, Unplaced> {
+    if let Some(cancelled) = held.cancelled() {
+        return Err(Unplaced::in_doubt(cause::UNKNOWN, cancelled));
+    }
     let (_, missing) = held.split(uuids);
     if !missing.is_empty() {
         let message = format!(

@@ -147,16 +147,23 @@ async fn a_second_connection_for_the_same_product_and_mode_is_refused_and_names_
 }
 
 #[tokio::test]
-async fn a_replaced_connection_keeps_its_credentials_unless_others_are_given_or_the_vendor_changes() {
+async fn a_connection_keeps_its_credentials_until_others_are_given_or_they_would_go_elsewhere() {
     let (router, adapter) = router().await;
     let created = router.put(connection("c", "s")).await.unwrap();
-    let moved = Connection { settings_json: r#"{"url":"http://new"}"#.into(), ..created };
-    let kept = router.put_with(moved, none()).await.unwrap();
+    let narrower = Connection {
+        products: vec![Product::Table.into()],
+        settings_json: r#" { "url" : "http://pos" } "#.into(),
+        ..created
+    };
+    let kept = router.put_with(narrower, none()).await.unwrap();
     assert_eq!(kept.credential_names, ["api_key"]);
     let last_context = || adapter.calls().last().unwrap().context.clone().unwrap();
     router.probe("c").await.unwrap();
     assert_eq!(last_context().credentials["api_key"], SECRET);
-    assert_eq!(last_context().settings_json, r#"{"url":"http://new"}"#);
+
+    let moved = Connection { settings_json: r#"{"url":"http://elsewhere"}"#.into(), ..kept.clone() };
+    let status = router.put_with(moved, none()).await.unwrap_err();
+    assert_eq!(fields(&status), ["credentials.api_key"], "secrets do not follow to another address");
 
     let rotated: HashMap<String, String> =
         [("api_key".to_owned(), "new".to_owned()), ("shop".to_owned(), "7".to_owned())].into();
