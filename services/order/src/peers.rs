@@ -164,6 +164,21 @@ impl Reader {
         held.note(answer)
     }
 
+    /// [`Reader::link`] as the router knows it at this moment.
+    pub(crate) async fn link_now(
+        &self,
+        store_id: &str,
+        product: Product,
+        mode: ServiceMode,
+    ) -> Result<Arc<Link>, Failure> {
+        self.ask_link(store_id, product, mode).await
+    }
+
+    /// The connection whose master data the store's menu is.
+    pub(crate) async fn menu_link(&self, store_id: &str) -> Result<Arc<Link>, Failure> {
+        self.link(store_id, Product::Unspecified, ServiceMode::Unspecified).await
+    }
+
     async fn ask_link(&self, store_id: &str, product: Product, mode: ServiceMode) -> Result<Arc<Link>, Failure> {
         let mut request = Request::new(ResolveConnectionRequest {
             store_id: store_id.to_owned(),

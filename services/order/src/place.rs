@@ -93,6 +93,10 @@ impl Orders {
             _ => quote.lines.first().map_or(ServiceMode::Unspecified, |l| l.service_mode()),
         };
         let link = self.reader.link(&request.store_id, product, mode).await?;
+        // Another POS may have other things under the same ids.
+        if self.reader.menu_link(&request.store_id).await?.connection.connection_id != link.connection.connection_id {
+            return Err(menu_of_another_pos(&link.connection.connection_id).into());
+        }
         accept::check_limits(&request, link.descriptor.limits.as_ref())?;
         let permit = self.dispatcher.admit().ok_or_else(overloaded)?;
 
@@ -297,6 +301,14 @@ fn order_not_found(field: &str, key: &str) -> Failure {
     let shown: String = key.chars().take(64).collect();
     Failure::new(Code::NotFound, "ORDER_NOT_FOUND", format!("there is no order {shown:?}"))
         .violation(field, "names no order")
+}
+
+fn menu_of_another_pos(connection_id: &str) -> Failure {
+    let message = format!(
+        "such orders go to the connection {connection_id:?}, but the store's menu is that of another POS; give the store \
+         one connection, or let this one serve the menu as well"
+    );
+    Failure::new(Code::FailedPrecondition, "MENU_OF_ANOTHER_POS", message).meta("connection_id", connection_id)
 }
 
 fn request_id_reused(order: &Order) -> Failure {

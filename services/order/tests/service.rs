@@ -121,6 +121,35 @@ async fn an_order_in_doubt_is_never_sent_again_where_the_pos_cannot_prove_absenc
 }
 
 #[tokio::test]
+async fn an_order_in_doubt_is_not_sent_again_over_a_connection_that_was_changed_meanwhile() {
+    let pos = Pos::default();
+    pos.script([Act::Lose]);
+    let replica = replica(memory(), &pos, &config());
+    let order = replica.place(PlaceOrderRequest { wait: None, ..beer_to_go("r1") }).await.unwrap();
+    pos.submitted.notified().await;
+    pos.state.lock().unwrap().repointed = 1;
+    replica.until(&order.order_id, OrderState::InDoubt).await;
+    let asked = || pos.state.lock().unwrap().finds;
+    let enough = asked() + 8;
+    while asked() < enough {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(pos.submits(), 1, "the POS that is asked now may not be the one that has it");
+}
+
+#[tokio::test]
+async fn an_order_is_refused_where_the_menu_is_that_of_another_pos() {
+    let pos = Pos::default();
+    pos.state.lock().unwrap().second_pos = true;
+    let replica = replica(memory(), &pos, &config());
+    let kiosk = PlaceOrderRequest { product: Product::Kiosk.into(), pickup_time: None, ..beer_to_go("r1") };
+    let refused = replica.place(kiosk).await.unwrap_err();
+    assert_eq!(failure::reason(&refused), "MENU_OF_ANOTHER_POS");
+    assert_eq!(replica.place(beer_to_go("r2")).await.unwrap().state(), OrderState::Placed);
+    assert_eq!(pos.submits(), 1);
+}
+
+#[tokio::test]
 async fn an_order_that_was_refused_for_now_or_not_handed_over_is_sent_again() {
     let pos = Pos::default();
     let busy = RefusedForNow { cause: cause::RATE_LIMITED.into(), ..RefusedForNow::default() };

@@ -266,8 +266,11 @@ impl Dispatcher {
     }
 }
 
-/// The mode that selects the connection: that of the first line.
+/// The mode that selects the connection: that of the table, else of the first line.
 pub(crate) fn service_mode(order: &Order) -> ServiceMode {
+    if order.product() == Product::Table {
+        return table_mode().1;
+    }
     order.lines.first().map_or(ServiceMode::Unspecified, |line| line.service_mode())
 }
 

@@ -10,7 +10,7 @@ use posmesh_proto::{
 use tokio::time::Instant;
 use tonic::Request;
 
-use super::{Dispatcher, attempt::with_connection};
+use super::{Dispatcher, attempt::with_connection, service_mode};
 use crate::{
     domain::{
         lifecycle::{Event, Outcome, Why, attention, has_enough_evidence},
@@ -75,7 +75,7 @@ impl Dispatcher {
         let mut request = Request::new(to_find_request(order, check, &attempt.connection_id));
         if let (Some(target), true) = (&mut request.get_mut().target, attempt.connection_id.is_empty()) {
             target.product = order.product;
-            target.service_mode = super::service_mode(order).into();
+            target.service_mode = service_mode(order).into();
         }
         request.set_timeout(FIND_TIMEOUT);
         // Asked before the answer is used: what is absent now was absent then.
@@ -84,19 +84,20 @@ impl Dispatcher {
             Ok(answer) => answer.into_inner(),
             Err(status) => return Settled::Unknown(Why::new(cause::NETWORK_DOWN, status.message())),
         };
-        let Some(proof_ms) = self.absence_proves_from_ms(order).await else {
-            return Settled::Unknown(Why::new(cause::UNKNOWN, "how late a write may take effect is not known now"));
-        };
+        let proof_ms = self.absence_proves_from_ms(order).await;
         judge(answer, &attempt.connection_id, asked_ms, proof_ms)
     }
 
     /// From when on the order's absence from the POS proves that its last attempt failed: no writer writes any more, and
-    /// what was written has taken effect. The longer of what the vendor promised then and promises now counts.
+    /// what was written has taken effect. The longer of what the vendor promised then and promises now counts. `None`:
+    /// never, as far as is known now; the connection may lead to another POS than the one that the attempt went to.
     async fn absence_proves_from_ms(&self, order: &Order) -> Option<i64> {
         let attempt = order.attempts.last()?;
+        let link = self.reader.link_now(&order.store_id, order.product(), service_mode(order)).await.ok()?;
+        let is_pinned = link.connection.connection_id == attempt.connection_id
+            && link.connection.revision == attempt.connection_revision;
         let then = attempt.max_apply_delay.as_ref().and_then(time::from_proto_duration);
-        let now = self.link_of(order).await.map(|link| link.max_apply_delay());
-        let margin = then.max(now)? + self.config.lease_margin;
+        let margin = is_pinned.then_some(then?.max(link.max_apply_delay()))? + self.config.lease_margin;
         let margin_ms = i64::try_from(margin.as_millis()).unwrap_or(i64::MAX);
         Some(time::to_unix_ms(attempt.not_after.as_ref()?).saturating_add(margin_ms))
     }
@@ -131,7 +132,7 @@ impl Dispatcher {
     }
 }
 
-fn judge(answer: FindOrderResponse, connection_id: &str, asked_ms: i64, proof_ms: i64) -> Settled {
+fn judge(answer: FindOrderResponse, connection_id: &str, asked_ms: i64, proof_ms: Option<i64>) -> Settled {
     match answer.result {
         Some(Found::Found(placed)) => Settled::Known(Outcome::Placed(Placed {
             evidence: with_connection(placed.evidence, connection_id),
@@ -140,10 +141,16 @@ fn judge(answer: FindOrderResponse, connection_id: &str, asked_ms: i64, proof_ms
         Some(Found::NotFound(absent)) if !absent.authoritative => {
             Settled::Unknown(Why::new(cause::UNKNOWN, "the POS shows no such order, but that proves nothing there"))
         }
-        Some(Found::NotFound(_)) if asked_ms < proof_ms => {
-            Settled::TooEarly(Duration::from_millis(u64::try_from(proof_ms - asked_ms).unwrap_or(0)))
-        }
-        Some(Found::NotFound(_)) => Settled::Known(Outcome::Absent),
+        Some(Found::NotFound(_)) => match proof_ms {
+            None => Settled::Unknown(Why::new(
+                cause::MISCONFIGURED,
+                "the POS has no such order, but the connection is not the one that it was sent over",
+            )),
+            Some(proof_ms) if asked_ms < proof_ms => {
+                Settled::TooEarly(Duration::from_millis(u64::try_from(proof_ms - asked_ms).unwrap_or(0)))
+            }
+            Some(_) => Settled::Known(Outcome::Absent),
+        },
         Some(Found::PartlyFound(part)) => {
             let message = format!("the POS lacks the lines {}", part.missing_line_ids.join(", "));
             Settled::Known(Outcome::Partly(Why::new("PARTLY_AT_POS", message)))
@@ -165,12 +172,17 @@ mod tests {
 
     #[test]
     fn absence_proves_nothing_before_the_last_writer_has_stopped() {
-        assert!(matches!(judge(absent(true), "c", 999, 1_000), Settled::TooEarly(wait) if wait.as_millis() == 1));
-        assert!(matches!(judge(absent(true), "c", 1_000, 1_000), Settled::Known(Outcome::Absent)));
+        assert!(matches!(judge(absent(true), "c", 999, Some(1_000)), Settled::TooEarly(wait) if wait.as_millis() == 1));
+        assert!(matches!(judge(absent(true), "c", 1_000, Some(1_000)), Settled::Known(Outcome::Absent)));
+    }
+
+    #[test]
+    fn absence_at_another_pos_proves_nothing() {
+        assert!(matches!(judge(absent(true), "c", 2_000, None), Settled::Unknown(_)));
     }
 
     #[test]
     fn absence_proves_nothing_where_the_pos_cannot_tell() {
-        assert!(matches!(judge(absent(false), "c", 2_000, 1_000), Settled::Unknown(_)));
+        assert!(matches!(judge(absent(false), "c", 2_000, Some(1_000)), Settled::Unknown(_)));
     }
 }

@@ -64,6 +64,10 @@ pub(crate) struct PosState {
     pub(crate) open_checks: Vec<posmesh_proto::adapter::v1::PosCheck>,
     pub(crate) price: i64,
     pub(crate) sold_out: bool,
+    /// Kiosk orders go to a POS of their own.
+    pub(crate) second_pos: bool,
+    /// How often the connection was changed.
+    pub(crate) repointed: i64,
     /// The beer is off the menu.
     pub(crate) gone: bool,
 }

@@ -143,14 +143,24 @@ impl CatalogService for Pos {
 
 #[tonic::async_trait]
 impl RouterService for Pos {
-    async fn resolve_connection(&self, _: Request<ResolveConnectionRequest>) -> Answer<ResolveConnectionResponse> {
+    async fn resolve_connection(
+        &self,
+        request: Request<ResolveConnectionRequest>,
+    ) -> Answer<ResolveConnectionResponse> {
+        let state = self.state.lock().unwrap();
+        let connection_id = match request.get_ref().product() {
+            Product::Kiosk if state.second_pos => "bar",
+            _ => "till",
+        };
+        let revision = 1 + state.repointed;
+        let connection = Connection { connection_id: connection_id.into(), revision, ..Connection::default() };
         let list_checks = Capability {
             name: "LIST_CHECKS".into(),
             support: CapabilitySupport::Native.into(),
             ..Capability::default()
         };
         Ok(Response::new(ResolveConnectionResponse {
-            connection: Some(Connection { connection_id: "till".into(), revision: 1, ..Connection::default() }),
+            connection: Some(connection),
             descriptor: Some(AdapterDescriptor {
                 capabilities: vec![list_checks],
                 limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
