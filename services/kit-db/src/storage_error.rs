@@ -29,11 +29,7 @@ pub enum StorageError {
 
 impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
-        if is_unavailable(&error) {
-            Self::Unavailable(Arc::new(error))
-        } else {
-            Self::Refused(Arc::new(error))
-        }
+        if is_unavailable(&error) { Self::Unavailable(Arc::new(error)) } else { Self::Refused(Arc::new(error)) }
     }
 }
 
