@@ -113,6 +113,7 @@ pub(crate) async fn cancel(app: &App, order: Order) -> Result<Order, Problem> {
         key: Some(posmesh_proto::order::v1::cancel_order_request::Key::OrderId(order.order_id.clone())),
         store_id: order.store_id,
         product: order.product,
+        ..CancelOrderRequest::default()
     };
     let cancelled = app.orders.clone().cancel_order(request).await?.into_inner().order;
     cancelled.ok_or_else(|| no_such_order(&order.order_id))

@@ -411,7 +411,7 @@ impl From<order::Check> for Check {
             order::CheckState::Unspecified => CheckState::Unknown,
             order::CheckState::Open => CheckState::Open,
             order::CheckState::BillRequested => CheckState::BillRequested,
-            order::CheckState::Closed => CheckState::Closed,
+            order::CheckState::Closed | order::CheckState::Merged => CheckState::Closed,
         };
         Self {
             state,

@@ -173,6 +173,7 @@ fn to_check(till: &Till, tables: &Tables, order: &OrderRecord) -> PosCheck {
         lines: Vec::new(),
         total: money(order.amount_total),
         tax_total: money(order.amount_tax),
+        ..PosCheck::default()
     }
 }
 

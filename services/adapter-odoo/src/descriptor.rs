@@ -42,7 +42,7 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
             max_note_chars: MAX_NOTE_CHARS,
             charset: "utf-8".to_owned(),
             max_concurrent_calls: MAX_CONCURRENT_CALLS,
-            max_calls_per_second: 0.0,
+            ..Limits::default()
         }),
         idempotency: Some(Idempotency { kind: IdempotencyKind::Forever.into(), window: None }),
         find: Some(Find { kind: FindKind::ByReference.into(), authoritative: true }),
@@ -54,6 +54,7 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
         credential_names: vec![API_KEY.to_owned()],
         products: vec![Product::Table.into(), Product::ToGo.into(), Product::Kiosk.into()],
         min_probe_interval: Some(time::to_proto_duration(MIN_PROBE_INTERVAL)),
+        ..AdapterDescriptor::default()
     }
 }
 

@@ -218,6 +218,7 @@ impl Held {
             pos_check_reference: order.uuid.clone(),
             display_number: order.tracking_number.clone(),
             total: total.map(|total| till.money(total)),
+            ..Placed::default()
         }))
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn to_contract(check: &wire::Check) -> PosCheck {
         lines: check.lines.iter().map(line).collect(),
         total: Some(money(check.totals.total)),
         tax_total: Some(money(check.totals.taxes.iter().map(|tax| tax.tax).sum())),
+        ..PosCheck::default()
     }
 }
 

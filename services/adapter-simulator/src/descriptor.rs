@@ -70,7 +70,7 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
             charset: "ucs-2".to_owned(),
             // simpos serves as many connections at once; further ones would wait unseen.
             max_concurrent_calls: 1024,
-            max_calls_per_second: 0.0,
+            ..Limits::default()
         }),
         idempotency: Some(Idempotency { kind: IdempotencyKind::Forever.into(), window: None }),
         find: Some(Find { kind: FindKind::ByReference.into(), authoritative: true }),
@@ -83,5 +83,6 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
         credential_names: vec![API_KEY.to_owned()],
         products: vec![Product::Table.into(), Product::ToGo.into(), Product::Kiosk.into()],
         min_probe_interval: Some(time::to_proto_duration(Duration::from_secs(1))),
+        ..AdapterDescriptor::default()
     }
 }

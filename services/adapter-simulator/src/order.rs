@@ -138,6 +138,7 @@ pub(crate) fn placed(answer: &wire::OrderAnswer) -> Placed {
         pos_check_reference: order.check_number.to_string(),
         display_number: if own_number { order.display_number.clone() } else { String::new() },
         total: Some(money(order.totals.total)),
+        ..Placed::default()
     }
 }
 

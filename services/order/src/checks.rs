@@ -371,6 +371,7 @@ fn target(store_id: &str, connection_id: &str) -> PosTarget {
         product: product.into(),
         service_mode: mode.into(),
         connection_id: connection_id.to_owned(),
+        ..PosTarget::default()
     }
 }
 
@@ -396,6 +397,7 @@ fn to_bill(check: PosCheck) -> CheckBill {
                 name: l.name,
                 quantity_milli: l.quantity_milli,
                 total: l.total,
+                pos_line_reference: l.pos_line_reference,
             })
             .collect(),
         total: check.total,

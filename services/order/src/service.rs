@@ -135,4 +135,63 @@ impl OrderService for Service {
         let check = self.checks.close_by_caller(&call::identity(), &request.get_ref().check_id).await?;
         Ok(Response::new(CloseCheckResponse { check: Some(check) }))
     }
+
+    async fn void_lines(
+        &self,
+        _: Request<posmesh_proto::order::v1::VoidLinesRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::VoidLinesResponse>, Status> {
+        Err(Status::unimplemented("void_lines"))
+    }
+
+    async fn resolve_order(
+        &self,
+        _: Request<posmesh_proto::order::v1::ResolveOrderRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::ResolveOrderResponse>, Status> {
+        Err(Status::unimplemented("resolve_order"))
+    }
+
+    async fn record_order_events(
+        &self,
+        _: Request<posmesh_proto::order::v1::RecordOrderEventsRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::RecordOrderEventsResponse>, Status> {
+        Err(Status::unimplemented("record_order_events"))
+    }
+
+    async fn reconcile_orders(
+        &self,
+        _: Request<posmesh_proto::order::v1::ReconcileOrdersRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::ReconcileOrdersResponse>, Status> {
+        Err(Status::unimplemented("reconcile_orders"))
+    }
+
+    async fn list_pickup_slots(
+        &self,
+        _: Request<posmesh_proto::order::v1::ListPickupSlotsRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::ListPickupSlotsResponse>, Status> {
+        Err(Status::unimplemented("list_pickup_slots"))
+    }
+
+    async fn release_table(
+        &self,
+        _: Request<posmesh_proto::order::v1::ReleaseTableRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::ReleaseTableResponse>, Status> {
+        Err(Status::unimplemented("release_table"))
+    }
+
+    async fn split_check(
+        &self,
+        _: Request<posmesh_proto::order::v1::SplitCheckRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::SplitCheckResponse>, Status> {
+        Err(Status::unimplemented("split_check"))
+    }
+
+    type WatchAttentionStream =
+        Pin<Box<dyn Stream<Item = Result<posmesh_proto::order::v1::WatchAttentionResponse, Status>> + Send>>;
+
+    async fn watch_attention(
+        &self,
+        _: Request<posmesh_proto::order::v1::WatchAttentionRequest>,
+    ) -> Result<Response<Self::WatchAttentionStream>, Status> {
+        Err(Status::unimplemented("watch_attention"))
+    }
 }

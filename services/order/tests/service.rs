@@ -308,6 +308,7 @@ async fn an_order_cancelled_before_it_was_seen_is_never_sent() {
         key: Some(cancel_order_request::Key::RequestId("r1".into())),
         store_id: STORE.into(),
         product: Product::ToGo.into(),
+        ..CancelOrderRequest::default()
     };
     replica.client.clone().cancel_order(cancel).await.unwrap();
     let order = replica.place(beer_to_go("r1")).await.unwrap();

@@ -80,7 +80,7 @@ pub fn price_lines(index: &CatalogIndex, lines: &[OrderLineInput], terms: Terms<
     }
     let lines = line::resolve(index, lines, terms)?;
     let price = tax::price(index, &lines).map_err(|problem| vec![problem])?;
-    Ok(Quote { lines, price: Some(price), catalog_version: index.catalog().version })
+    Ok(Quote { lines, price: Some(price), catalog_version: index.catalog().version, ..Quote::default() })
 }
 
 /// What one unit of an item costs without modifiers, tax included: the price on a menu.

@@ -98,6 +98,7 @@ impl<'a> Resolver<'a> {
             tax_class_id: class.id.clone(),
             tax_rate_ppm,
             tax_included: class.included_in_price,
+            quantity_voided: 0,
         })
     }
 

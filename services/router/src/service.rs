@@ -155,7 +155,10 @@ impl RouterService for Service {
             );
             self.directory.refresh().await;
         }
-        Ok(Response::new(RegisterAdapterResponse { lease: Some(time::to_proto_duration(self.lease)) }))
+        Ok(Response::new(RegisterAdapterResponse {
+            lease: Some(time::to_proto_duration(self.lease)),
+            ..RegisterAdapterResponse::default()
+        }))
     }
 
     async fn deregister_adapter(
@@ -256,7 +259,7 @@ impl RouterService for Service {
         if store_id.is_empty() {
             return Err(Error::from(Violation::new("REQUIRED", "store_id", "say which")).into());
         }
-        let target = PosTarget { store_id, product, service_mode, connection_id: String::new() };
+        let target = PosTarget { store_id, product, service_mode, ..PosTarget::default() };
         let link = self.directory.find(&call::identity().tenant_id, &target).await?;
         let descriptor = self.directory.descriptor(link.vendor()).await?;
         let down = || Error::AdapterDown { vendor: link.vendor().to_owned(), connection_id: link.id().clone() };

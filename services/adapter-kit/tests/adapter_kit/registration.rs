@@ -48,7 +48,7 @@ impl RouterService for Book {
         request: Request<RegisterAdapterRequest>,
     ) -> Result<Response<RegisterAdapterResponse>, Status> {
         self.registered.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(RegisterAdapterResponse { lease: Some(time::to_proto_duration(LEASE)) }))
+        Ok(Response::new(RegisterAdapterResponse { lease: Some(time::to_proto_duration(LEASE)), instances: 1 }))
     }
 
     async fn deregister_adapter(

@@ -141,6 +141,11 @@ impl adapter::pos_adapter_service_server::PosAdapterService for World {
         list_checks: adapter::ListChecksRequest => adapter::ListChecksResponse,
         get_check: adapter::GetCheckRequest => adapter::GetCheckResponse,
         request_bill: adapter::RequestBillRequest => adapter::RequestBillResponse,
+        cancel_order: adapter::CancelOrderRequest => adapter::CancelOrderResponse,
+        void_lines: adapter::VoidLinesRequest => adapter::VoidLinesResponse,
+        list_pos_orders: adapter::ListPosOrdersRequest => adapter::ListPosOrdersResponse,
+        poll_events: adapter::PollEventsRequest => adapter::PollEventsResponse,
+        split_check: adapter::SplitCheckRequest => adapter::SplitCheckResponse,
     }
 }
 

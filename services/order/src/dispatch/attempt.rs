@@ -50,6 +50,7 @@ impl Dispatcher {
                 product: order.product,
                 service_mode: service_mode(order).into(),
                 connection_id: connection_id.clone(),
+                ..PosTarget::default()
             }),
             context: None,
             order: Some(to_pos_order(order, check, guest_name)),

@@ -155,6 +155,7 @@ fn judge(answer: FindOrderResponse, connection_id: &str, asked_ms: i64, proof_ms
             let message = format!("the POS lacks the lines {}", part.missing_line_ids.join(", "));
             Settled::Known(Outcome::Partly(Why::new("PARTLY_AT_POS", message)))
         }
+        Some(Found::Cancelled(_)) => Settled::Unknown(Why::new(cause::UNKNOWN, "it was cancelled at the POS")),
         Some(Found::Failed(failed)) => Settled::Unknown(Why::new(&failed.cause, failed.message)),
         None => Settled::Unknown(Why::new(cause::UNKNOWN, "the adapter's answer says nothing that is known here")),
     }

@@ -111,6 +111,7 @@ pub(crate) fn placed(order: &PosOrder, number: usize) -> Placed {
         pos_check_reference: order.check.as_ref().map(|c| format!("pos-check-{}", c.table_id)).unwrap_or_default(),
         display_number: format!("K{number}"),
         total: order.expected_total.clone(),
+        ..Placed::default()
     }
 }
 

@@ -267,4 +267,39 @@ impl PosAdapterService for Pos {
     async fn request_bill(&self, _: Request<RequestBillRequest>) -> Answer<RequestBillResponse> {
         unused()
     }
+
+    async fn cancel_order(
+        &self,
+        _: Request<posmesh_proto::adapter::v1::CancelOrderRequest>,
+    ) -> Result<Response<posmesh_proto::adapter::v1::CancelOrderResponse>, Status> {
+        Err(Status::unimplemented("cancel_order"))
+    }
+
+    async fn void_lines(
+        &self,
+        _: Request<posmesh_proto::adapter::v1::VoidLinesRequest>,
+    ) -> Result<Response<posmesh_proto::adapter::v1::VoidLinesResponse>, Status> {
+        Err(Status::unimplemented("void_lines"))
+    }
+
+    async fn list_pos_orders(
+        &self,
+        _: Request<posmesh_proto::adapter::v1::ListPosOrdersRequest>,
+    ) -> Result<Response<posmesh_proto::adapter::v1::ListPosOrdersResponse>, Status> {
+        Err(Status::unimplemented("list_pos_orders"))
+    }
+
+    async fn poll_events(
+        &self,
+        _: Request<posmesh_proto::adapter::v1::PollEventsRequest>,
+    ) -> Result<Response<posmesh_proto::adapter::v1::PollEventsResponse>, Status> {
+        Err(Status::unimplemented("poll_events"))
+    }
+
+    async fn split_check(
+        &self,
+        _: Request<posmesh_proto::adapter::v1::SplitCheckRequest>,
+    ) -> Result<Response<posmesh_proto::adapter::v1::SplitCheckResponse>, Status> {
+        Err(Status::unimplemented("split_check"))
+    }
 }

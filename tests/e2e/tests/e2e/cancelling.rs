@@ -65,6 +65,7 @@ async fn cancelling_a_request_id_that_was_not_seen_stops_the_order_that_comes_la
         key: Some(Key::RequestId(request.request_id.clone())),
         store_id: shop.store_id.clone(),
         product: Product::Kiosk.into(),
+        ..CancelOrderRequest::default()
     };
     let tombstone = shop.orders(0).cancel_order(cancel.clone()).await.unwrap().into_inner().order.unwrap();
     assert_eq!(tombstone.state(), OrderState::Cancelled);
