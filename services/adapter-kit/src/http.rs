@@ -3,8 +3,13 @@
 
 mod redact;
 
-use std::{sync::Once, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use posmesh_kit::{cause, config::ConfigError};
 use reqwest::{
     Method, Request, RequestBuilder, Response,
@@ -127,11 +132,20 @@ impl Answer {
     }
 }
 
+/// What carries a request to the vendor and brings its answer back.
+#[async_trait]
+pub trait Transport: Send + Sync + fmt::Debug {
+    /// Sends a request once and reads the whole answer, within the request's own timeout if it has one. The request is
+    /// handed to a connection only after that is made, so that [`HttpError::NotSent`] is a proof.
+    async fn exchange(&self, request: Request) -> Result<Answer, HttpError>;
+}
+
 /// A client for one vendor, shared by all its connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
+    /// Builds requests.
     client: reqwest::Client,
-    max_answer_bytes: usize,
+    transport: Arc<dyn Transport>,
     redactor: Redactor,
 }
 
@@ -153,7 +167,13 @@ impl HttpClient {
             .user_agent(concat!("posmesh/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| ConfigError::invalid("http", e))?;
-        Ok(Self { client, max_answer_bytes: config.max_answer_bytes, redactor: Redactor::new(secret_fields) })
+        let transport = Arc::new(Network { client: client.clone(), max_answer_bytes: config.max_answer_bytes });
+        Ok(Self { client, transport, redactor: Redactor::new(secret_fields) })
+    }
+
+    /// The same client over another transport than the machine's network.
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// Begins a request; a malformed URL shows when it is sent.
@@ -173,28 +193,12 @@ impl HttpClient {
         }
         let (method, host) = (request.method().clone(), request.url().host_str().unwrap_or_default().to_owned());
         let begun = std::time::Instant::now();
-        let result = match self.client.execute(request).await {
-            Ok(response) => self.read(response).await,
-            Err(error) => Err(classify(error)),
-        };
+        let result = self.transport.exchange(request).await;
         let result = result.map_err(|e| self.with_host(e, &method, &host, connection));
         if logged {
             self.log_result(&result, begun.elapsed(), connection);
         }
         result
-    }
-
-    async fn read(&self, mut response: Response) -> Result<Answer, HttpError> {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(in_doubt)? {
-            if body.len() + chunk.len() > self.max_answer_bytes {
-                let message = format!("the answer is longer than {} bytes", self.max_answer_bytes);
-                return Err(HttpError::InDoubt { cause: cause::VENDOR_SERVICE_DOWN, message });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body })
     }
 
     fn with_host(&self, error: HttpError, method: &Method, host: &str, connection: &Connection) -> HttpError {
@@ -228,6 +232,36 @@ impl HttpClient {
             ),
             Err(error) => tracing::debug!(connection.id = %connection.connection_id, "{error} after {took:?}"),
         }
+    }
+}
+
+/// The machine's network.
+#[derive(Debug)]
+struct Network {
+    client: reqwest::Client,
+    max_answer_bytes: usize,
+}
+
+#[async_trait]
+impl Transport for Network {
+    async fn exchange(&self, request: Request) -> Result<Answer, HttpError> {
+        let response = self.client.execute(request).await.map_err(classify)?;
+        self.read(response).await
+    }
+}
+
+impl Network {
+    async fn read(&self, mut response: Response) -> Result<Answer, HttpError> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(in_doubt)? {
+            if body.len() + chunk.len() > self.max_answer_bytes {
+                let message = format!("the answer is longer than {} bytes", self.max_answer_bytes);
+                return Err(HttpError::InDoubt { cause: cause::VENDOR_SERVICE_DOWN, message });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers, body })
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Registration {
 /// Registers at the router and keeps the lease until the mounted adapter stops; then deregisters. Returns the new
 /// instance's id. A router that cannot be reached, now or later, is tried again and again.
 pub fn register(mounted: &Mounted, registration: Registration) -> String {
-    let instance_id = uuid::Uuid::now_v7().to_string();
+    let instance_id = posmesh_kit::ambient::new_id().to_string();
     let lease = Lease {
         client: RouterServiceClient::new(registration.router),
         request: RegisterAdapterRequest {

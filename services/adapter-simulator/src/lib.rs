@@ -12,12 +12,12 @@ mod order;
 mod refusal;
 mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use posmesh_adapter_kit::{
     Adapter, CatalogParts, Connection, PosError, Submit, Unplaced,
-    http::{HttpClient, HttpConfig},
+    http::{HttpClient, HttpConfig, Transport},
 };
 use posmesh_kit::{cause, config::ConfigError};
 use posmesh_proto::adapter::v1::{
@@ -46,6 +46,11 @@ impl Simulator {
     pub fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         // The guest's name goes into the note.
         Ok(Self { http: HttpClient::new(config, &["note"])?, call_timeout: config.call_timeout })
+    }
+
+    /// The same adapter over another transport than the machine's network.
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { http: self.http.over(transport), ..self }
     }
 }
 

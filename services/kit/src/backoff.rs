@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::RngExt as _;
+use crate::ambient;
 
 /// Exponential backoff between `base` and `cap`, doubled each time, with full jitter in its upper half.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Backoff {
 /// `cap`.
 pub fn delay_after(base: Duration, cap: Duration, failures: u32) -> Duration {
     let full = base.saturating_mul(1u32 << failures.min(20)).min(cap);
-    full.mul_f64(rand::rng().random_range(0.5..=1.0))
+    full.mul_f64(ambient::jitter(0.5, 1.0))
 }
 
 #[cfg(test)]

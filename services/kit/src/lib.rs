@@ -5,6 +5,7 @@
 //! and returns a [`server::Mounted`]. The same mounted routes are served over a socket, or called in process through
 //! [`Channel::in_process`]; the code of a service does not know which.
 
+pub mod ambient;
 pub mod backoff;
 pub mod call;
 pub mod cause;

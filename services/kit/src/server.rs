@@ -2,16 +2,24 @@
 
 mod layer;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
+use futures_util::Stream;
 use http::{Request, Response};
 use serde::Deserialize;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     body::Body,
     service::Routes,
-    transport::{Server, server::TcpIncoming},
+    transport::{
+        Server,
+        server::{Connected, TcpIncoming},
+    },
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
@@ -114,6 +122,22 @@ pub async fn serve(
     services: Vec<Mounted>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(server.address = %address, "serving gRPC on {address}");
+    }
+    serve_on(config, TcpIncoming::from(listener).with_nodelay(Some(true)), services, shutdown).await
+}
+
+/// [`serve`] on connections from wherever they come.
+pub async fn serve_on<IO>(
+    config: &ServerConfig,
+    incoming: impl Stream<Item = io::Result<IO>>,
+    services: Vec<Mounted>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let (health, health_server) = tonic_health::server::health_reporter();
     // The reporter starts with "" as SERVING; nothing serves yet.
     health.set_service_status("", ServingStatus::NotServing).await;
@@ -124,9 +148,7 @@ pub async fn serve(
     let names: Vec<&'static str> = services.iter().flat_map(|s| s.service_names.iter().copied()).collect();
     routes = with_reflection(routes, &names)?;
     set_status(&health, &names, ServingStatus::Serving).await;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(server.address = %address, services = ?names, "serving gRPC on {address}");
-    }
+    tracing::info!(services = ?names, "ready");
 
     let drain = CancellationToken::new();
     let server = Server::builder()
@@ -138,10 +160,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .layer(layer::GuardLayer(Limits::new(config)))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            drain.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
     tokio::pin!(server);
     tokio::select! {
         result = &mut server => return Ok(result?),

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
+use crate::ambient;
+
 /// Now, by the wall clock.
 pub fn now() -> Timestamp {
     from_unix_ms(now_unix_ms())
@@ -11,6 +13,9 @@ pub fn now() -> Timestamp {
 
 /// Now, in milliseconds since the Unix epoch; 0 for a clock that stands before it.
 pub fn now_unix_ms() -> i64 {
+    if let Some(unix_ms) = ambient::unix_ms() {
+        return unix_ms;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::{Failure, call::Identity, cause, time};
+use posmesh_kit::{Failure, ambient, call::Identity, cause, time};
 use posmesh_proto::{
     adapter::v1::{
         CheckFailed, CheckOpening, GetCheckRequest as PosGetCheckRequest, ListChecksRequest as PosListChecksRequest,
@@ -149,7 +149,7 @@ impl Checks {
         let opened_by = if joined.is_some() { "POS" } else { "PLATFORM" };
         let party_at_pos = joined.as_ref().map_or(0, |c| c.party_size);
         Ok(Check {
-            check_id: uuid::Uuid::now_v7().to_string(),
+            check_id: ambient::new_id().to_string(),
             store_id: store.store_id.clone(),
             table_id: table_id.to_owned(),
             state: CheckState::Open.into(),

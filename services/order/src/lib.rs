@@ -49,7 +49,7 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let mut mounted = Mounted::new("order", Routes::default(), vec![SERVICE_NAME]);
     let (tasks, stop) = (mounted.background.clone(), mounted.stop.clone());
     // Unique per process and start: a restarted replica does not take itself for its predecessor.
-    let replica: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let replica: Arc<str> = posmesh_kit::ambient::new_id().to_string().into();
     let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
     let reader = Reader::new(peers, stores, config.cache_age);
     let ledger = Ledger::start(Arc::clone(&storage), &tasks, &stop);

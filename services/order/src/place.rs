@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{Failure, call::Identity, telemetry, time};
+use posmesh_kit::{Failure, ambient, call::Identity, telemetry, time};
 use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
@@ -252,7 +252,7 @@ impl Orders {
         let now_ms = time::now_unix_ms();
         let now = time::from_unix_ms(now_ms);
         let order = Order {
-            order_id: uuid::Uuid::now_v7().to_string(),
+            order_id: ambient::new_id().to_string(),
             store_id: store.store_id.clone(),
             product: product.into(),
             state: OrderState::Cancelled.into(),

@@ -62,7 +62,7 @@ impl Service {
         let descriptor = descriptor.ok_or_else(|| Error::AdapterNotRegistered { vendor: vendor.clone() })?;
         check_settings(&descriptor.settings_schema, &connection.settings_json)?;
         if connection.connection_id.is_empty() {
-            connection.connection_id = uuid::Uuid::now_v7().to_string();
+            connection.connection_id = posmesh_kit::ambient::new_id().to_string();
         }
         let mut current_revision = 0;
         for _ in 0..PUT_ATTEMPTS {

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io,
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -13,11 +14,12 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
+use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tonic::{ConnectError, Status, TimeoutExpired, body::Body, transport};
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, service_fn};
 
-use crate::{backoff, call};
+use crate::{ambient, backoff, call};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -132,16 +134,18 @@ impl Endpoint {
     }
 
     async fn connect(&self) -> Result<transport::Channel, transport::Error> {
-        transport::Endpoint::from_shared(format!("http://{}", self.address))?
+        let address = self.address;
+        transport::Endpoint::from_shared(format!("http://{address}"))?
             .origin(self.origin.clone())
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect()
+            .connect_with_connector(service_fn(move |_: Uri| async move {
+                Ok::<_, io::Error>(TokioIo::new(ambient::connect(address).await?))
+            }))
             .await
     }
 

@@ -15,7 +15,7 @@ use tokio::{sync::RwLock, time::Instant};
 use tonic::{Status, body::Body};
 
 use super::endpoint::{CallError, Endpoint};
-use crate::{Failure, cause, config::ConfigError};
+use crate::{Failure, ambient, cause, config::ConfigError};
 
 /// How old an answer of the name service may be.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -102,8 +102,8 @@ impl Remote {
         for origin in &self.origins {
             // The constructor refused origins without host or port.
             let (Some(host), Some(port)) = (origin.host(), origin.port_u16()) else { continue };
-            match tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await {
-                Ok(addresses) => found.extend(addresses.map(|a| (a, origin.clone()))),
+            match ambient::resolve(host.trim_matches(['[', ']']), port).await {
+                Ok(addresses) => found.extend(addresses.into_iter().map(|a| (a, origin.clone()))),
                 Err(error) => tracing::warn!(%error, peer.name = %self.name, "cannot resolve {host}"),
             }
         }

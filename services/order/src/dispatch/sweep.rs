@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::time;
+use posmesh_kit::{ambient, time};
 use posmesh_proto::order::v1::{Attempt, Check, Order, OrderState};
-use rand::RngExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +24,7 @@ impl Dispatcher {
     pub(super) async fn sweep(self, stop: CancellationToken) {
         let mut erased_at: Option<Instant> = None;
         loop {
-            let pause = self.config.sweep_interval.mul_f64(rand::rng().random_range(0.75..1.25));
+            let pause = self.config.sweep_interval.mul_f64(ambient::jitter(0.75, 1.25));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}

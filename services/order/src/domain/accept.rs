@@ -1,6 +1,6 @@
 //! From a product's request to an order: what is checked before anything is stored.
 
-use posmesh_kit::{Failure, time};
+use posmesh_kit::{Failure, ambient, time};
 use posmesh_pricing::{CatalogIndex, Problem, check_text};
 use posmesh_proto::{
     adapter::v1::Limits,
@@ -286,7 +286,7 @@ pub(crate) struct Facts<'a> {
 
 /// The order that the request asks for, PENDING.
 pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
-    let id = Uuid::now_v7();
+    let id = ambient::new_id();
     let mut lines = facts.quote.lines;
     for (i, line) in lines.iter_mut().enumerate() {
         // The same in every attempt, so that the POS can recognize it.
@@ -310,7 +310,7 @@ pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
         price: Some(facts.quote.price.unwrap_or_default()),
         tenders: request.tenders,
         note: request.note,
-        guest_contact_id: request.guest_contact.map(|_| Uuid::now_v7().to_string()).unwrap_or_default(),
+        guest_contact_id: request.guest_contact.map(|_| ambient::new_id().to_string()).unwrap_or_default(),
         pickup_time: request.pickup_time,
         pager_number: request.pager_number,
         catalog_version: facts.quote.catalog_version,

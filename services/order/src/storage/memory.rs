@@ -1,4 +1,4 @@
-//! In memory, on the runtime's clock: for simulations and tests. Keeps nothing beyond the process.
+//! In memory: for simulations and tests. Keeps nothing beyond the process.
 
 use std::{
     collections::BTreeMap,
@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use posmesh_kit_db::Clock;
 use posmesh_proto::order::v1::{Check, CheckState, GuestContact, Order, OrderState};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::{
     Changed, CheckChanged, CheckFilter, Claimed, Heard, NewOrder, OrderChange, OrderFilter, Placement, Requested,
@@ -23,6 +24,7 @@ type Key = (String, String);
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
     state: Mutex<State>,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -33,14 +35,15 @@ struct State {
     checks: Checks,
     /// Tenant, store and business date.
     display_numbers: BTreeMap<(String, String, String), i64>,
-    contacts: BTreeMap<Key, (Instant, GuestContact)>,
+    /// With the time of its creation.
+    contacts: BTreeMap<Key, (Duration, GuestContact)>,
 }
 
 #[derive(Debug)]
 struct OrderRow {
     order: Order,
     request_hash: Vec<u8>,
-    due: Option<Instant>,
+    due: Option<Duration>,
 }
 
 fn key(tenant_id: &str, id: &str) -> Key {
@@ -52,13 +55,18 @@ fn check_key(tenant_id: &str, check_id: &str) -> (Arc<str>, String) {
 }
 
 impl MemoryStorage {
+    /// An empty storage on a given clock.
+    pub fn on_clock(clock: Clock) -> Self {
+        Self { state: Mutex::default(), clock }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn place(&mut self, new: &NewOrder) -> Result<Placement, StorageError> {
+    fn place(&mut self, now: Duration, new: &NewOrder) -> Result<Placement, StorageError> {
         let request = (new.tenant_id.to_string(), new.caller.to_string(), new.request_id.clone());
         if let Some(row) = self.requests.get(&request).and_then(|id| self.orders.get(&key(&new.tenant_id, id))) {
             return Ok(rounds::known(new, row.order.clone(), &row.request_hash));
@@ -75,10 +83,10 @@ impl State {
         let last = self.display_numbers.entry(day).or_default();
         *last += 1;
         if let Some(contact) = &new.contact {
-            let created = (Instant::now(), contact.clone());
+            let created = (now, contact.clone());
             self.contacts.insert(key(&new.tenant_id, &new.order.guest_contact_id), created);
         }
-        let due = taking.due_in.map(|due_in| Instant::now() + due_in);
+        let due = taking.due_in.map(|due_in| now + due_in);
         let placement = taking.taken(*last);
         if let Placement::Taken { order, .. } = &placement {
             self.requests.insert(request, order.order_id.clone());
@@ -88,7 +96,7 @@ impl State {
         Ok(placement)
     }
 
-    fn change(&mut self, change: OrderChange) -> Result<Changed, StorageError> {
+    fn change(&mut self, now: Duration, change: OrderChange) -> Result<Changed, StorageError> {
         let Some(row) = self.orders.get_mut(&key(&change.tenant_id, &change.order.order_id)) else {
             return Ok(Changed::Missing);
         };
@@ -96,13 +104,13 @@ impl State {
             return Ok(Changed::Conflict(Box::new(row.order.clone())));
         }
         row.order = change.order.clone();
-        row.due = change.due_in.map(|due_in| Instant::now() + due_in);
-        let next_round = self.hand_on(&change)?;
+        row.due = change.due_in.map(|due_in| now + due_in);
+        let next_round = self.hand_on(now, &change)?;
         Ok(Changed::Done { next_round: next_round.map(Box::new) })
     }
 
     /// After a change that may have ended a round.
-    fn hand_on(&mut self, change: &OrderChange) -> Result<Option<(Order, Check)>, StorageError> {
+    fn hand_on(&mut self, now: Duration, change: &OrderChange) -> Result<Option<(Order, Check)>, StorageError> {
         let (tenant_id, check_id) = (&change.tenant_id, &change.order.check_id);
         let check = self.checks.get_mut(&check_key(tenant_id, check_id));
         let Some(check) = check.filter(|check| check.is_ended_by(change)) else { return Ok(None) };
@@ -115,17 +123,16 @@ impl State {
         let next_attempt = change.check.next_attempt.as_ref();
         let (order, due_in) = rounds::begin(row.order.clone(), next_attempt)?;
         row.order = order;
-        row.due = Some(Instant::now() + due_in);
+        row.due = Some(now + due_in);
         Ok(next_attempt.map(|_| (row.order.clone(), check.check.clone())))
     }
 
-    fn claim(&mut self, lease: Duration, limit: usize) -> Vec<Claimed> {
-        let now = Instant::now();
+    fn claim(&mut self, now: Duration, lease: Duration, limit: usize) -> Vec<Claimed> {
         let mut due: Vec<_> =
             self.orders.iter_mut().filter_map(|(id, row)| Some((row.due.filter(|d| *d <= now)?, id, row))).collect();
         due.sort_by_key(|(due, ..)| *due);
         let checks = &self.checks;
-        let claim = |(_, (tenant_id, _), row): (Instant, &Key, &mut OrderRow)| {
+        let claim = |(_, (tenant_id, _), row): (Duration, &Key, &mut OrderRow)| {
             row.order.version += 1;
             row.due = Some(now + lease);
             let check = checks.get(&check_key(tenant_id, &row.order.check_id)).map(|row| row.check.clone());
@@ -172,16 +179,16 @@ fn is_open(check: &Check) -> bool {
 impl Storage for MemoryStorage {
     async fn place_batch(&self, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
         let mut state = self.state();
-        orders.into_iter().map(|new| state.place(&new)).collect()
+        orders.into_iter().map(|new| state.place(self.clock.now(), &new)).collect()
     }
 
     async fn change_batch(&self, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
         let mut state = self.state();
-        changes.into_iter().map(|change| state.change(change)).collect()
+        changes.into_iter().map(|change| state.change(self.clock.now(), change)).collect()
     }
 
     async fn claim_due(&self, _replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
-        Ok(self.state().claim(lease, limit))
+        Ok(self.state().claim(self.clock.now(), lease, limit))
     }
 
     async fn put_off(
@@ -193,7 +200,7 @@ impl Storage for MemoryStorage {
     ) -> Result<bool, StorageError> {
         let mut state = self.state();
         let row = state.orders.get_mut(&key(tenant_id, order_id)).filter(|row| row.order.version == version);
-        Ok(row.map(|row| row.due = Some(Instant::now() + due_in)).is_some())
+        Ok(row.map(|row| row.due = Some(self.clock.now() + due_in)).is_some())
     }
 
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {
@@ -228,7 +235,7 @@ impl Storage for MemoryStorage {
     async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError> {
         let mut state = self.state();
         let before = state.contacts.len();
-        state.contacts.retain(|_, (created, _)| created.elapsed() < age);
+        state.contacts.retain(|_, (created, _)| self.clock.now().saturating_sub(*created) < age);
         Ok((before - state.contacts.len()) as u64)
     }
 

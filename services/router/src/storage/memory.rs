@@ -7,12 +7,11 @@ use std::{
 };
 
 use posmesh_kit::time;
-use posmesh_kit_db::{StorageError, millis};
+use posmesh_kit_db::{Clock, StorageError, millis};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
     router::v1::{Connection, RegisterAdapterRequest},
 };
-use tokio::time::Instant;
 
 use super::{ChangedConnection, LiveInstance, Put, Storage, StoredConnection, next_connection};
 
@@ -20,6 +19,7 @@ use super::{ChangedConnection, LiveInstance, Put, Storage, StoredConnection, nex
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
     state: Mutex<State>,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +33,8 @@ struct State {
 #[derive(Debug)]
 struct Leased {
     instance: LiveInstance,
-    until: Instant,
+    /// On the storage's clock.
+    until: Duration,
 }
 
 #[derive(Debug)]
@@ -44,6 +45,11 @@ struct Row {
 }
 
 impl MemoryStorage {
+    /// An empty storage on a given clock.
+    pub fn on_clock(clock: Clock) -> Self {
+        Self { state: Mutex::default(), clock }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +74,7 @@ impl Storage for MemoryStorage {
         let renewals = state.instances.get(&id).map_or(0, |leased| leased.instance.renewals) + 1;
         let lease_expire_ms = time::now_unix_ms().saturating_add(millis(lease));
         let instance = LiveInstance { registration: registration.clone(), renewals, lease_expire_ms };
-        state.instances.insert(id, Leased { instance, until: Instant::now() + lease });
+        state.instances.insert(id, Leased { instance, until: self.clock.now() + lease });
         if let Some(descriptor) = &registration.descriptor {
             state.descriptors.insert(descriptor.vendor.clone(), descriptor.clone());
         }
@@ -82,7 +88,7 @@ impl Storage for MemoryStorage {
 
     async fn live_instances(&self) -> Result<Vec<LiveInstance>, StorageError> {
         let mut state = self.state();
-        let now = Instant::now();
+        let now = self.clock.now();
         state.instances.retain(|_, leased| leased.until > now);
         Ok(state.instances.values().map(|leased| leased.instance.clone()).collect())
     }
