@@ -272,9 +272,11 @@ fn note_outcome(order: &mut Order, number: i32, outcome: Outcome, now: Timestamp
         Outcome::NotHandedOver(why) => (Kind::NotHandedOver, AttemptOutcome::NotHandedOver, why),
         Outcome::InDoubt(why) => (Kind::InDoubt, AttemptOutcome::InDoubt, why),
         // What was there once did not get lost on the way: somebody took it out. Sending it again could make it twice.
-        Outcome::Absent if was_at_pos(order) => {
+        // Of an attempt that a newer one has followed it is old news: two replicas may have settled it, and the newer one
+        // has brought the order there.
+        Outcome::Absent if newest && was_at_pos(order) => {
             raise(order, attention::GONE_FROM_POS);
-            return if newest { Kind::InDoubt } else { Kind::Stale };
+            return Kind::InDoubt;
         }
         Outcome::Absent => (Kind::Absent, AttemptOutcome::Absent, Why::default()),
     };

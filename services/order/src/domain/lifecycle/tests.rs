@@ -180,6 +180,15 @@ fn what_the_pos_had_and_has_no_more_is_never_sent_again_but_told_to_a_person() {
 }
 
 #[test]
+fn that_an_old_attempt_left_nothing_is_no_news_when_a_newer_one_has_placed_the_order() {
+    let mut order = order(OrderState::Sending, 2);
+    apply(&mut order, attempted(2, Outcome::Placed(placed("7"))), now()).unwrap();
+    apply(&mut order, attempted(1, Outcome::Absent), now()).unwrap();
+    assert_eq!(order.state(), OrderState::Placed);
+    assert!(order.attention.is_empty(), "nobody is called to an order that is where it was told to be");
+}
+
+#[test]
 fn two_pos_orders_for_one_order_are_told_to_a_person() {
     let mut order = order(OrderState::Sending, 2);
     apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
