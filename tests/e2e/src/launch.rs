@@ -1,17 +1,21 @@
 //! Which processes a mesh consists of, and how each is configured.
 
-use std::{ffi::OsString, net::SocketAddr, path::Path};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posmesh_counterparts::free_port;
 
-use crate::{Options, Process, Proxy, Shape, binary};
+use crate::{Options, Process, Proxy, Shape, binary, wires::Wires};
 
 /// Name of the one process of [`Shape::Sqlite`].
 pub(crate) const SQLITE_PROCESS: &str = "posmesh";
 /// Opens the gateway's pages for operators.
-pub(crate) const OPS_TOKEN: &str = "e2e-operations-token";
+pub const OPS_TOKEN: &str = "e2e-operations-token";
 
 /// Where everything listens.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    pub(crate) fn choose(shape: Shape) -> Result<Self> {
+    pub(crate) fn choose(shape: Shape, order_replicas: usize) -> Result<Self> {
         let free = || anyhow::Ok(SocketAddr::from(([127, 0, 0, 1], free_port()?)));
         let gateway = free()?;
         Ok(match shape {
@@ -35,7 +39,8 @@ impl Ports {
                 Self { store: shared, catalog: shared, orders, routers, adapters, gateway }
             }
             Shape::Postgres => {
-                let (orders, routers) = (vec![free()?, free()?], vec![free()?, free()?]);
+                let orders = (0..order_replicas).map(|_| free()).collect::<Result<_>>()?;
+                let routers = vec![free()?, free()?];
                 let adapters = vec![free()?, free()?];
                 Self { store: free()?, catalog: free()?, orders, routers, adapters, gateway }
             }
@@ -65,6 +70,32 @@ impl Ports {
     }
 }
 
+/// Where the services keep their data.
+#[derive(Debug)]
+pub(crate) enum Database {
+    /// A folder of files.
+    Sqlite(PathBuf),
+    /// A database of a server.
+    Postgres {
+        /// Where the server listens.
+        server: SocketAddr,
+        /// `postgres://` URL without wires.
+        url: String,
+    },
+}
+
+impl Database {
+    /// As a process is configured.
+    fn url(&self, process: &str, wires: &Wires) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite:{}", folder.display()),
+            Self::Postgres { server, url } => {
+                url.replacen(&server.to_string(), &wires.via(process, *server).to_string(), 1)
+            }
+        }
+    }
+}
+
 /// `http://` addresses, separated by commas.
 pub(crate) fn urls(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",")
@@ -76,12 +107,13 @@ pub(crate) fn all(
     ports: &Ports,
     options: &Options<'_>,
     gate: Option<&Proxy>,
-    database_url: &str,
+    wires: &Wires,
+    database: &Database,
     folder: &Path,
 ) -> Result<Vec<Process>> {
     let start = |name: &str, services: &[&str], own: &[(&str, String)]| {
         let arguments = std::iter::once("serve").chain(services.iter().copied()).map(OsString::from).collect();
-        let mut environment = common(name, ports, options, database_url);
+        let mut environment = common(name, ports, options, wires, database);
         environment.extend(own.iter().map(|(key, value)| (format!("POSMESH__{key}"), value.clone())));
         Process::start(name, &binary("posmesh")?, arguments, environment, folder)
     };
@@ -109,23 +141,33 @@ pub(crate) fn all(
     }
     for (at, address) in ports.adapters.iter().enumerate() {
         let name = format!("adapter-simulator-{}", at + 1);
-        processes.push(start(&name, &["adapter-simulator"], &[adapter(address)])?);
+        let advertised = format!("http://{}", wires.via("router", *address));
+        let own = [adapter(address), ("ADAPTER_SIMULATOR__ADVERTISE", advertised)];
+        processes.push(start(&name, &["adapter-simulator"], &own)?);
     }
     processes.push(start("gateway", &["gateway"], &[http])?);
     Ok(processes)
 }
 
-fn common(name: &str, ports: &Ports, options: &Options<'_>, database_url: &str) -> Vec<(String, String)> {
+fn common(
+    name: &str,
+    ports: &Ports,
+    options: &Options<'_>,
+    wires: &Wires,
+    database: &Database,
+) -> Vec<(String, String)> {
     let ms = |ms: u64| format!("{ms}ms");
+    let via =
+        |addresses: &[SocketAddr]| urls(&addresses.iter().map(|address| wires.via(name, *address)).collect::<Vec<_>>());
     let key = STANDARD.encode([7; 32]);
     let settings = [
-        ("DATABASE__URL", database_url.to_owned()),
+        ("DATABASE__URL", database.url(name, wires)),
         // Many processes share one server.
         ("DATABASE__MAX_CONNECTIONS", "4".to_owned()),
         ("PEERS__STORE", urls(&[ports.store])),
         ("PEERS__CATALOG", urls(&[ports.catalog])),
-        ("PEERS__ORDER", urls(&ports.orders)),
-        ("PEERS__ROUTER", urls(&ports.routers)),
+        ("PEERS__ORDER", via(&ports.orders)),
+        ("PEERS__ROUTER", via(&ports.routers)),
         ("ROUTER__SEALING_KEYS", format!("e2e:{key}")),
         ("GATEWAY__SIGNING_KEYS", key),
         ("GATEWAY__OPS_TOKEN", OPS_TOKEN.to_owned()),
@@ -141,7 +183,8 @@ fn common(name: &str, ports: &Ports, options: &Options<'_>, database_url: &str) 
         // All that is ours; tests look through it for what must never be logged.
         ("TELEMETRY__LOG_FILTER", "debug,h2=info,hyper=info,hyper_util=info,tower=info,sqlx=info".to_owned()),
     ];
-    let settings = settings.into_iter().map(|(key, value)| (format!("POSMESH__{key}"), value));
+    let own = options.settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    let settings = settings.into_iter().chain(own).map(|(key, value)| (format!("POSMESH__{key}"), value));
     // Of the OpenTelemetry specification: how long spans gather before they are sent.
     settings.chain([("OTEL_BSP_SCHEDULE_DELAY".to_owned(), "200".to_owned())]).collect()
 }

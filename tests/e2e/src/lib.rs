@@ -21,18 +21,21 @@ mod proxy;
 mod shop;
 mod sse;
 mod wait;
+mod wires;
 
 pub use binaries::binary;
 pub use folder::Folder;
 pub use http::{Answer, Http};
+pub use launch::OPS_TOKEN;
 pub use mesh::{Mesh, Options, Shape};
 pub use otlp::{Collector, SeenSpan};
-pub use pos::Pos;
+pub use pos::{API_KEY, Pos};
 pub use process::Process;
 pub use proxy::Proxy;
-pub use shop::{CURRENCY, Shop, line, refusal, sit_down, with};
+pub use shop::{CURRENCY, Shop, line, refusal, sit_down, table_code, with};
 pub use sse::{Event, Events};
 pub use wait::{eventually, within};
+pub use wires::Wire;
 
 /// Runs each scenario, an `async fn(Shape)`, as a test on every shape.
 #[macro_export]

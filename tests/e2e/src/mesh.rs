@@ -8,9 +8,10 @@ use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    Folder, Http, Process, Proxy, eventually,
-    launch::{self, Ports, SQLITE_PROCESS},
+    Folder, Http, Process, Proxy, Wire, eventually,
+    launch::{self, Database, Ports, SQLITE_PROCESS},
     wait::PATIENCE,
+    wires::Wires,
 };
 
 /// How the services are spread over processes.
@@ -18,8 +19,8 @@ use crate::{
 pub enum Shape {
     /// All services in one process, on SQLite.
     Sqlite,
-    /// Every service in a process of its own, two replicas each of order and router, two instances of the adapter, on
-    /// PostgreSQL.
+    /// Every service in a process of its own, several replicas of order, two of router, two instances of the adapter,
+    /// on PostgreSQL.
     Postgres,
 }
 
@@ -34,12 +35,29 @@ pub struct Options<'a> {
     pub gated: bool,
     /// Where traces go.
     pub otlp_endpoint: &'a str,
+    /// Replicas of the order service, where it has a process of its own.
+    pub order_replicas: usize,
+    /// A server of the mesh's own; else it shares one with the other tests of this process.
+    pub postgres: Option<&'a Postgres>,
+    /// Lays [`Mesh::wires`]; needs a `postgres` of its own.
+    pub wired: bool,
+    /// Further settings of all processes, by `SECTION__KEY`; they win over the usual ones.
+    pub settings: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Options<'_> {
     /// An undisturbed mesh that notices changes soon.
     fn default() -> Self {
-        Self { attempt_timeout_ms: 5000, cache_age_ms: 100, gated: false, otlp_endpoint: "" }
+        Self {
+            attempt_timeout_ms: 5000,
+            cache_age_ms: 100,
+            gated: false,
+            otlp_endpoint: "",
+            order_replicas: 2,
+            postgres: None,
+            wired: false,
+            settings: &[],
+        }
     }
 }
 
@@ -58,6 +76,7 @@ pub struct Mesh {
     ports: Ports,
     processes: Vec<Process>,
     gate: Option<Proxy>,
+    wires: Wires,
     // After the processes, so that they end first.
     folder: Folder,
 }
@@ -84,17 +103,22 @@ impl Mesh {
     /// When a process ends or is not ready in time; the error holds the end of its log.
     pub async fn start(shape: Shape, options: Options<'_>) -> Result<Self> {
         let folder = Folder::new()?;
-        let ports = Ports::choose(shape)?;
+        let ports = Ports::choose(shape, options.order_replicas)?;
         let gate = match shape {
             Shape::Postgres if options.gated => Some(Proxy::before(ports.routers[0]).await?),
             _ => None,
         };
-        let database_url = match shape {
-            Shape::Sqlite => format!("sqlite:{}", folder.path().join("db").display()),
-            Shape::Postgres => tokio::task::spawn_blocking(|| Postgres::shared()?.create_database()).await??,
+        let database = match (shape, options.postgres) {
+            (Shape::Sqlite, _) => Database::Sqlite(folder.path().join("db")),
+            (Shape::Postgres, Some(server)) => database_of(server)?,
+            (Shape::Postgres, None) => tokio::task::spawn_blocking(|| database_of(Postgres::shared()?)).await??,
         };
-        let processes = launch::all(shape, &ports, &options, gate.as_ref(), &database_url, folder.path())?;
-        let mesh = Self { shape, ports, processes, gate, folder };
+        let wires = match &database {
+            Database::Postgres { server, .. } if options.wired => Wires::lay(&ports, *server).await?,
+            _ => Wires::default(),
+        };
+        let processes = launch::all(shape, &ports, &options, gate.as_ref(), &wires, &database, folder.path())?;
+        let mesh = Self { shape, ports, processes, gate, wires, folder };
         mesh.wait_until_ready().await?;
         Ok(mesh)
     }
@@ -131,6 +155,16 @@ impl Mesh {
     /// All processes.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// The wires between its processes, where it was started [with some](Options::wired).
+    pub fn wires(&self) -> &[Wire] {
+        &self.wires.0
+    }
+
+    /// Where the order replicas listen.
+    pub fn order_addresses(&self) -> &[SocketAddr] {
+        &self.ports.orders
     }
 
     /// A folder for what else belongs to the mesh.
@@ -240,6 +274,10 @@ impl Mesh {
         let serves = async || health(address, "posmesh.order.v1.OrderService").await.filter(|serving| *serving);
         eventually("the order service serves", serves).await;
     }
+}
+
+fn database_of(server: &Postgres) -> Result<Database> {
+    Ok(Database::Postgres { server: ([127, 0, 0, 1], server.port()).into(), url: server.create_database()? })
 }
 
 /// What grpc.health.v1 says of a service; nothing if it does not answer.

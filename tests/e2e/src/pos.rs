@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{Folder, Http, Process, binary, eventually};
 
 /// What the POS asks its callers for.
-pub(crate) const API_KEY: &str = "e2e-pos-key";
+pub const API_KEY: &str = "e2e-pos-key";
 /// Entries of a page of the journal, its greatest.
 const PAGE: usize = 1000;
 
@@ -156,7 +156,11 @@ impl Pos {
         self.try_ask(method, path, body).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    async fn try_ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    /// Asks it anything, by its API or its `/control`.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn try_ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let request = self.http.request(method.clone(), path).bearer_auth(API_KEY);
         let request = match body {
             Some(body) => request.json(body),

@@ -103,6 +103,11 @@ impl Process {
         Ok(self.child().try_wait()?)
     }
 
+    /// The file of its log.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// How long its log is now.
     pub fn log_length(&self) -> usize {
         fs::metadata(&self.log).map_or(0, |log| usize::try_from(log.len()).unwrap_or(0))

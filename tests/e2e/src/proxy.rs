@@ -1,27 +1,24 @@
-//! Faults on the wire: a TCP proxy that forwards, holds back, cuts, or loses answers.
+//! Faults on the wire: a TCP proxy that forwards, slows down, holds back, cuts, or loses one direction.
 
-use std::{net::SocketAddr, time::Duration};
+mod pump;
+mod trap;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,
     time::timeout,
 };
 
-const BUFFER_BYTES: usize = 64 << 10;
+use pump::{Connection, Mode};
+use trap::{Catch, Traps};
+
 const LISTEN_QUEUE: u32 = 1024;
 /// A connection over loopback that is not there after this finds no room in the listen queue.
 const NO_ROOM_AFTER: Duration = Duration::from_millis(100);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Forward,
-    Hold,
-    LoseAnswers,
-}
 
 #[derive(Debug, Clone, Copy)]
 enum Door {
@@ -39,6 +36,7 @@ pub struct Proxy {
     mode: watch::Sender<Mode>,
     /// Connections of an older generation are cut.
     generation: watch::Sender<u64>,
+    traps: Arc<Traps>,
     doors: mpsc::Sender<(Door, oneshot::Sender<()>)>,
     task: AbortHandle,
 }
@@ -52,12 +50,13 @@ impl Proxy {
         let port = posmesh_counterparts::free_port()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = listen(address, LISTEN_QUEUE)?;
-        let (mode, modes) = watch::channel(Mode::Forward);
+        let (mode, _) = watch::channel(Mode::Forward);
         let (generation, generations) = watch::channel(0);
         let (doors, orders) = mpsc::channel(1);
-        let worker = Worker { address, target, modes, generations };
+        let traps = Arc::new(Traps::default());
+        let worker = Worker { address, target, mode: mode.clone(), generations, traps: Arc::clone(&traps) };
         let task = tokio::spawn(async move { worker.run(listener, orders).await }).abort_handle();
-        Ok(Self { address, mode, generation, doors, task })
+        Ok(Self { address, mode, generation, traps, doors, task })
     }
 
     /// Where it listens.
@@ -70,8 +69,9 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Passes everything on from now on, what it held back first.
+    /// Passes everything on from now on, what it held back first. No trap waits any more.
     pub async fn forward(&self) {
+        self.traps.clear();
         self.mode.send_replace(Mode::Forward);
         self.door(Door::Open).await;
     }
@@ -81,9 +81,20 @@ impl Proxy {
         self.mode.send_replace(Mode::Hold);
     }
 
-    /// Passes requests on; no byte of an answer comes back.
+    /// Passes every piece on so much later.
+    pub fn slow_down(&self, delay: Duration) {
+        self.mode.send_replace(Mode::Delay(delay));
+    }
+
+    /// Passes requests on; no byte of an answer comes back. What is lost stays lost: [`Proxy::cut`] before forwarding
+    /// again.
     pub fn lose_answers(&self) {
         self.mode.send_replace(Mode::LoseAnswers);
+    }
+
+    /// Passes answers on; no byte of a request arrives. As [`Proxy::lose_answers`].
+    pub fn lose_requests(&self) {
+        self.mode.send_replace(Mode::LoseRequests);
     }
 
     /// Breaks all connections, with what it held back. New ones are taken.
@@ -101,6 +112,27 @@ impl Proxy {
     pub async fn block(&self) {
         self.door(Door::Blocked).await;
         self.cut();
+    }
+
+    /// Sets a trap: with the next piece of a request that holds `word`, [`Proxy::hold`] begins.
+    pub fn hold_at(&self, word: &str) {
+        self.traps.set(word, Catch::Hold);
+    }
+
+    /// Sets a trap: the answer to the next request that holds `word` is lost with its connection, when the server has
+    /// begun to answer.
+    pub fn lose_answer_to(&self, word: &str) {
+        self.traps.set(word, Catch::LoseAnswer);
+    }
+
+    /// Waits until the trap that was set last has caught a request.
+    pub async fn caught(&self) {
+        self.traps.caught().await;
+    }
+
+    /// How many requests traps have caught so far.
+    pub fn caught_in_all(&self) -> usize {
+        self.traps.caught_in_all()
     }
 
     async fn door(&self, door: Door) {
@@ -127,8 +159,9 @@ fn listen(address: SocketAddr, queue: u32) -> Result<TcpListener> {
 struct Worker {
     address: SocketAddr,
     target: SocketAddr,
-    modes: watch::Receiver<Mode>,
+    mode: watch::Sender<Mode>,
     generations: watch::Receiver<u64>,
+    traps: Arc<Traps>,
 }
 
 impl Worker {
@@ -164,7 +197,7 @@ impl Worker {
     fn connection(&self) -> Connection {
         let generations = self.generations.clone();
         let born = *generations.borrow();
-        Connection { target: self.target, modes: self.modes.clone(), generations, born }
+        Connection { target: self.target, mode: self.mode.clone(), generations, born, traps: Arc::clone(&self.traps) }
     }
 }
 
@@ -182,55 +215,4 @@ async fn fill(address: SocketAddr) -> Result<(TcpListener, Vec<TcpStream>)> {
         fillers.push(filler?);
     }
     Ok((listener, fillers))
-}
-
-struct Connection {
-    target: SocketAddr,
-    modes: watch::Receiver<Mode>,
-    generations: watch::Receiver<u64>,
-    born: u64,
-}
-
-impl Connection {
-    async fn serve(self, client: TcpStream) {
-        let Self { target, modes, mut generations, born } = self;
-        let pass = async {
-            let server = TcpStream::connect(target).await?;
-            let (client_reads, client_writes) = client.into_split();
-            let (server_reads, server_writes) = server.into_split();
-            let requests = pump(client_reads, server_writes, modes.clone(), Mode::Hold);
-            let answers = pump(server_reads, client_writes, modes, Mode::LoseAnswers);
-            tokio::try_join!(requests, answers).map(drop)
-        };
-        tokio::select! {
-            // A cut comes before whatever was held until then and may go on now.
-            biased;
-            _ = generations.wait_for(|generation| *generation > born) => {}
-            _ = pass => {}
-        }
-    }
-}
-
-/// Copies, except while everything is held. In the mode `lost` what comes is thrown away; for requests, which are never
-/// lost, that is the mode in which they are held anyway.
-async fn pump(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut modes: watch::Receiver<Mode>,
-    lost: Mode,
-) -> std::io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        let mode = match modes.wait_for(|mode| *mode != Mode::Hold).await {
-            Ok(mode) => *mode,
-            Err(_) => return Ok(()),
-        };
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        if mode != lost {
-            to.write_all(&buffer[..length]).await?;
-        }
-    }
 }

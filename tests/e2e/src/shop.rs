@@ -242,7 +242,10 @@ impl Drop for Shop {
 }
 
 /// The code in the QR of a table of any store.
-async fn table_code(http: &Http, store_id: &str, table_id: &str) -> String {
+///
+/// # Panics
+/// When there is none.
+pub async fn table_code(http: &Http, store_id: &str, table_id: &str) -> String {
     let path = format!("/ops/v1/stores/{store_id}/table-codes");
     let answer = Http::send(http.get(&path).bearer_auth(OPS_TOKEN)).await;
     let codes = answer.unwrap_or_else(|error| panic!("{error:#}")).ok();

@@ -1,0 +1,98 @@
+//! Gathers what is there at rest: the platform's orders as each replica tells them, and simpos's journal.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use posmesh_e2e::Pos;
+use posmesh_proto::order::v1::{ListOrdersRequest, Order, OrderState, order_service_client::OrderServiceClient};
+use serde_json::Value;
+use tonic::transport::Channel;
+
+use crate::audit::{AtPos, Facts};
+
+const PAGE: i32 = 500;
+
+/// All orders of a store in these states, or all if there are none, as one replica tells them.
+///
+/// # Errors
+/// When it does not.
+pub async fn orders(
+    replica: &OrderServiceClient<Channel>,
+    store_id: &str,
+    states: &[OrderState],
+) -> Result<Vec<Order>> {
+    let states: Vec<i32> = states.iter().map(|state| i32::from(*state)).collect();
+    let mut request =
+        ListOrdersRequest { store_id: store_id.into(), states, page_size: PAGE, ..ListOrdersRequest::default() };
+    let mut orders = Vec::new();
+    loop {
+        let page = replica.clone().list_orders(request.clone()).await.context("a replica does not list its orders")?;
+        let page = page.into_inner();
+        orders.extend(page.orders);
+        if page.next_page_token.is_empty() {
+            return Ok(orders);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// Everything at rest.
+///
+/// # Errors
+/// When a replica does not answer.
+pub async fn gather(replicas: &[OrderServiceClient<Channel>], store_id: &str, pos: &Pos) -> Result<Facts> {
+    let mut facts = Facts::default();
+    for replica in replicas {
+        for order in orders(replica, store_id, &[]).await? {
+            facts.orders.entry(order.order_id.clone()).or_default().push(order);
+        }
+    }
+    read_journal(&pos.journal().await, &mut facts);
+    Ok(facts)
+}
+
+/// What simpos's journal says.
+pub fn read_journal(entries: &[Value], facts: &mut Facts) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut by_reference: HashMap<String, usize> = HashMap::new();
+    for entry in entries {
+        let (at_ms, event) = (entry["at"].as_i64().unwrap_or_default(), &entry["event"]);
+        match event["type"].as_str().unwrap_or_default() {
+            "order_recorded" => {
+                let (order, request) = (&event["order"], &event["order"]["request"]);
+                let check = order["check_number"].to_string();
+                if event["closes_check"] == true {
+                    facts.closed_checks.insert(check.clone(), at_ms);
+                }
+                let tenders = request["tenders"].as_array().into_iter().flatten();
+                by_reference.insert(text(&request["reference"]), facts.at_pos.len());
+                facts.at_pos.push(AtPos {
+                    number: order["order_number"].as_u64().unwrap_or_default(),
+                    at_ms,
+                    reference: text(&request["reference"]),
+                    note: text(&request["note"]),
+                    check,
+                    total: order["totals"]["total"].as_i64(),
+                    kitchen_tickets: usize::from(is_for_the_kitchen(&event["ticket"])),
+                    tenders: tenders.map(|tender| text(&tender["external_reference"])).collect(),
+                    voided_ms: None,
+                });
+            }
+            "check_closed" => {
+                facts.closed_checks.insert(event["check_number"].to_string(), at_ms);
+            }
+            _ if is_for_the_kitchen(&event["ticket"]) => {
+                let order = by_reference.get(&text(&event["ticket"]["order_reference"]));
+                if let Some(order) = order.and_then(|at| facts.at_pos.get_mut(*at)) {
+                    order.kitchen_tickets += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Something to cook, that is not marked as a repetition.
+fn is_for_the_kitchen(ticket: &Value) -> bool {
+    ticket["kind"] == "kitchen" && ticket["reprint_of"].is_null()
+}

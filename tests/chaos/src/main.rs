@@ -1,0 +1,67 @@
+//! The command `chaos`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use chaos::Settings;
+use clap::Parser;
+
+/// Breaks a whole mesh under load, and proves what became of every order. Exits 1 when something happened that must not.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Minutes of load under faults.
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// Decides faults and callers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Callers who order Kiosk and ToGo.
+    #[arg(long, default_value_t = 16)]
+    persons: usize,
+    /// Tables with a party of two each.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=12))]
+    parties: u8,
+    /// Faults in each minute.
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=600))]
+    faults_per_minute: u32,
+    /// Folder to copy the logs of all processes to.
+    #[arg(long)]
+    logs: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let duration = Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes must be a length of time")?;
+    build_programs()?;
+    let report = chaos::run(&Settings {
+        seed: args.seed,
+        duration,
+        persons: args.persons,
+        parties: args.parties.into(),
+        faults_per_minute: args.faults_per_minute,
+        logs: args.logs,
+    })
+    .await?;
+    print!("{report}");
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `cargo run` builds this program alone; what it breaks must be as new.
+fn build_programs() -> Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let program = std::env::current_exe()?;
+    let is_release = program.parent().is_some_and(|profile| profile.ends_with(Path::new("release")));
+    let mut build = std::process::Command::new(cargo);
+    build.args(["build", "--quiet", "--locked", "--package", "posmesh", "--package", "posmesh-simpos", "--bins"]);
+    if is_release {
+        build.arg("--release");
+    }
+    let status = build.status().context("cannot run cargo")?;
+    anyhow::ensure!(status.success(), "the programs under test cannot be built");
+    Ok(())
+}
