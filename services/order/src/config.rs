@@ -29,6 +29,9 @@ pub struct Config {
     pub max_in_flight: usize,
     /// Watch streams that one replica serves at once.
     pub max_watchers: usize,
+    /// So long a watcher may leave news unread before its stream is ended and its place goes to another one.
+    #[serde(with = "humantime_serde")]
+    pub watcher_max_lag: Duration,
     /// How old a catalog or connection read from its service may be.
     #[serde(with = "humantime_serde")]
     pub cache_age: Duration,
@@ -53,6 +56,7 @@ impl Config {
         within("sweep_interval", self.sweep_interval, ms(10), hour)?;
         within("retry_base", self.retry_base, ms(1), hour)?;
         within("retry_cap", self.retry_cap, self.retry_base, hour)?;
+        within("watcher_max_lag", self.watcher_max_lag, ms(10), hour)?;
         within("cache_age", self.cache_age, Duration::ZERO, hour)?;
         within("contact_retention", self.contact_retention, ms(60_000), 10 * year)?;
         for (key, value) in [("max_in_flight", self.max_in_flight), ("max_watchers", self.max_watchers)] {

@@ -11,8 +11,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     domain::lifecycle::{self, Event},
     error::Error,
-    hub::Hub,
     storage::{Changed, CheckChange, Heard, NewOrder, OrderChange, Placement, Storage, StorageError},
+    watch::Hub,
 };
 
 const LANES: usize = 2;
@@ -49,11 +49,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn start(storage: Arc<dyn Storage>, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    pub(crate) fn start(
+        storage: Arc<dyn Storage>,
+        watcher_max_lag: Duration,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let (announcements, queue) = mpsc::channel(ANNOUNCE_QUEUE);
         let (placer, changer) = (Arc::clone(&storage), Arc::clone(&storage));
         let ledger = Self {
-            hub: Hub::default(),
+            hub: Hub::new(watcher_max_lag),
             places: GroupCommit::start(LANES, QUEUE, move |orders| {
                 let storage = Arc::clone(&placer);
                 async move {
@@ -73,6 +78,7 @@ impl Ledger {
         };
         let stopped = stop.clone();
         tasks.spawn(announce(Arc::clone(&ledger.storage), queue, stopped));
+        tasks.spawn(ledger.hub.clone().run(Arc::clone(&ledger.storage), stop.clone()));
         let (listener, stopped) = (ledger.clone(), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -141,7 +147,7 @@ impl Ledger {
     /// Tells everybody who watches the order.
     pub(crate) fn tell(&self, order: &Arc<Order>) {
         self.hub.publish(order);
-        // A full queue loses nothing: watchers on other replicas also read from time to time.
+        // A full queue loses nothing: other replicas also read what is watched from time to time.
         let _ = self.announcements.try_send(order.order_id.clone());
     }
 
@@ -152,7 +158,7 @@ impl Ledger {
                 Ok(Some(mut heard)) => {
                     while let Some(heard) = heard.recv().await {
                         match heard {
-                            Heard::Changed(order_ids) => order_ids.iter().for_each(|id| self.hub.touch(id)),
+                            Heard::Changed(order_ids) => self.hub.touch(&order_ids),
                             Heard::Gap => self.hub.touch_all(),
                         }
                     }

@@ -9,7 +9,6 @@ mod config;
 mod dispatch;
 mod domain;
 mod error;
-mod hub;
 mod ledger;
 mod list;
 mod peers;
@@ -36,7 +35,7 @@ pub use storage::MIGRATIONS;
 
 use crate::{
     checks::Checks, dispatch::Dispatcher, ledger::Ledger, peers::Reader, place::Orders, service::Service,
-    storage::Storage,
+    storage::Storage, watch::Attention,
 };
 
 /// Opens the database, takes up what fell due, and is ready to be served.
@@ -52,7 +51,7 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let replica: Arc<str> = posmesh_kit::ambient::new_id().to_string().into();
     let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
     let reader = Reader::new(peers, stores, config.cache_age);
-    let ledger = Ledger::start(Arc::clone(&storage), &tasks, &stop);
+    let ledger = Ledger::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop);
     let dispatcher = Dispatcher::start(
         ledger.clone(),
         reader.clone(),
@@ -63,9 +62,9 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     );
     let service = Service {
         orders: Orders { ledger, reader: reader.clone(), dispatcher },
+        attention: Attention::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop),
         checks: Checks::new(storage, reader),
         watchers: Arc::new(Semaphore::new(config.max_watchers)),
-        tasks,
         stop,
     };
     mounted.routes = Routes::new(OrderServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));

@@ -23,6 +23,7 @@ pub(crate) fn order_filter(request: ListOrdersRequest) -> Result<OrderFilter, Fa
         created_from_ms: request.created_from.as_ref().map(time::to_unix_ms),
         created_before_ms: request.created_before.as_ref().map(time::to_unix_ms),
         check_id: request.check_id,
+        needs_person: request.needs_person,
         after: parse_token(&request.page_token)?,
         limit: limit(request.page_size)?,
     })

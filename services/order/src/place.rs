@@ -22,16 +22,14 @@ use crate::{
         lifecycle::{self, Event},
     },
     error::{Error, overloaded},
-    hub::Subscription,
     ledger::{Applied, Ledger},
     peers::Reader,
     storage::{NewOrder, Placement},
+    watch::Subscription,
 };
 
 const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_secs(120);
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// A watcher reads by itself this often, in case no news reached it.
-const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -61,7 +59,7 @@ impl Orders {
         let request_id = request.request_id.clone();
         let request_hash = accept::request_hash(&request);
         let refused = match self.take(who, request).await {
-            Ok((order, subscription)) => return self.wait_for_pos(who, order, subscription, until).await,
+            Ok((order, subscription)) => return Ok(self.wait_for_pos(order, subscription, until).await),
             Err(error) => error,
         };
         // What was taken before stays taken, whatever speaks against it now: the pickup time may be over by now, and the
@@ -72,8 +70,8 @@ impl Orders {
                 if !known.is_same(&request_hash) {
                     return Err(request_id_reused(&known.order).into());
                 }
-                let subscription = self.ledger.hub.subscribe(&known.order.order_id);
-                return self.wait_for_pos(who, known.order, subscription, until).await;
+                let subscription = self.ledger.hub.watch(&who.tenant_id, &known.order, None);
+                return Ok(self.wait_for_pos(known.order, subscription, until).await);
             }
         }
         Err(refused)
@@ -125,7 +123,7 @@ impl Orders {
         order.attempts.push(attempt);
         order.set_state(OrderState::Sending);
 
-        let subscription = self.ledger.hub.subscribe(&order.order_id);
+        let subscription = self.ledger.hub.subscribe(&who.tenant_id, &order.order_id);
         let new = NewOrder {
             tenant_id: Arc::clone(&who.tenant_id),
             caller: Arc::clone(&who.caller),
@@ -140,7 +138,7 @@ impl Orders {
         match self.dispatcher.see_through(committed).await?? {
             Placement::Taken { order, .. } => Ok((*order, subscription)),
             Placement::Known { order, same_request: true } => {
-                let subscription = self.ledger.hub.subscribe(&order.order_id);
+                let subscription = self.ledger.hub.watch(&who.tenant_id, &order, None);
                 Ok((*order, subscription))
             }
             Placement::Known { order, same_request: false } => Err(request_id_reused(&order).into()),
@@ -174,28 +172,16 @@ impl Orders {
     }
 
     /// Waits until the POS has answered, or the time is over, and tells the order as it is then.
-    async fn wait_for_pos(
-        &self,
-        who: &Identity,
-        order: Order,
-        mut subscription: Subscription,
-        until: Instant,
-    ) -> Result<Order, Error> {
+    async fn wait_for_pos(&self, order: Order, news: Subscription, until: Instant) -> Order {
         let mut order = order;
-        while lifecycle::is_in_flight(order.state()) && Instant::now() < until {
-            let news = tokio::time::timeout_at(until.min(Instant::now() + READ_INTERVAL), subscription.next()).await;
-            match news {
-                Ok(Some(newer)) if newer.version > order.version => order = Arc::unwrap_or_clone(newer),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => {
-                    // The order is taken: a read that fails does not make the answer fail.
-                    if let Ok(Some(read)) = self.ledger.storage.order(&who.tenant_id, &order.order_id).await {
-                        order = read;
-                    }
-                }
+        while lifecycle::is_in_flight(order.state())
+            && let Ok(Ok(newer)) = tokio::time::timeout_at(until, news.next()).await
+        {
+            if newer.version > order.version {
+                order = Arc::unwrap_or_clone(newer);
             }
         }
-        Ok(order)
+        order
     }
 
     /// An order by either key.

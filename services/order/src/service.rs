@@ -8,28 +8,50 @@ use posmesh_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
     GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
     OpenCheckRequest, OpenCheckResponse, OrderPurpose, PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest,
-    QuoteOrderResponse, RequestBillRequest, RequestBillResponse, WatchOrderRequest, WatchOrderResponse,
-    cancel_order_request, get_order_request, order_service_server::OrderService,
+    QuoteOrderResponse, RequestBillRequest, RequestBillResponse, WatchAttentionRequest, WatchAttentionResponse,
+    WatchOrderRequest, WatchOrderResponse, cancel_order_request, get_order_request, order_service_server::OrderService,
 };
-use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use crate::{checks::Checks, domain::accept, error::Error, list, place::Orders, watch};
+use crate::{
+    checks::Checks,
+    domain::accept,
+    error::Error,
+    list,
+    place::Orders,
+    watch::{self, Attention},
+};
 
 /// The service as tonic calls it.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) orders: Orders,
     pub(crate) checks: Checks,
+    pub(crate) attention: Attention,
     pub(crate) watchers: Arc<Semaphore>,
-    pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Service {
+    /// A place among the watchers of this replica.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| watch::too_many())
+    }
+
+    /// A watcher that came too late to be ended with the others.
+    fn unless_stopping<T>(&self, stream: T) -> Result<Response<T>, Status> {
+        if self.stop.is_cancelled() { Err(watch::shutting_down()) } else { Ok(Response::new(stream)) }
+    }
 }
 
 #[tonic::async_trait]
 impl OrderService for Service {
-    type WatchOrderStream = Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send>>;
+    type WatchOrderStream = Streamed<WatchOrderResponse>;
+    type WatchAttentionStream = Streamed<WatchAttentionResponse>;
 
     async fn quote_order(&self, request: Request<QuoteOrderRequest>) -> Result<Response<QuoteOrderResponse>, Status> {
         let request = request.into_inner();
@@ -64,13 +86,24 @@ impl OrderService for Service {
         request: Request<WatchOrderRequest>,
     ) -> Result<Response<Self::WatchOrderStream>, Status> {
         let request = request.into_inner();
-        let seen = watch::parse_resume_token(&request.resume_token)?;
+        let seen = watch::parse_resume_token(&request.resume_token, &request.order_id)?;
         let who = call::identity();
         let key = Some(get_order_request::Key::OrderId(request.order_id));
         let order = self.orders.find(&who, &GetOrderRequest { key }).await?;
-        let place = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| watch::too_many())?;
-        let stream = watch::watch(&self.orders.ledger, &self.tasks, &self.stop, who, order, seen, place);
-        Ok(Response::new(Box::pin(stream)))
+        let news = self.orders.ledger.hub.watch(&who.tenant_id, &order, Some(self.place()?));
+        self.unless_stopping(Box::pin(watch::watch(news, order, seen)) as Self::WatchOrderStream)
+    }
+
+    async fn watch_attention(
+        &self,
+        request: Request<WatchAttentionRequest>,
+    ) -> Result<Response<Self::WatchAttentionStream>, Status> {
+        let store_id = request.into_inner().store_id;
+        if !store_id.is_empty() {
+            self.orders.reader.stores.get(&store_id).await?;
+        }
+        let stream = self.attention.watch(&call::identity().tenant_id, &store_id, self.place()?);
+        self.unless_stopping(Box::pin(stream) as Self::WatchAttentionStream)
     }
 
     async fn cancel_order(
@@ -183,15 +216,5 @@ impl OrderService for Service {
         _: Request<posmesh_proto::order::v1::SplitCheckRequest>,
     ) -> Result<Response<posmesh_proto::order::v1::SplitCheckResponse>, Status> {
         Err(Status::unimplemented("split_check"))
-    }
-
-    type WatchAttentionStream =
-        Pin<Box<dyn Stream<Item = Result<posmesh_proto::order::v1::WatchAttentionResponse, Status>> + Send>>;
-
-    async fn watch_attention(
-        &self,
-        _: Request<posmesh_proto::order::v1::WatchAttentionRequest>,
-    ) -> Result<Response<Self::WatchAttentionStream>, Status> {
-        Err(Status::unimplemented("watch_attention"))
     }
 }

@@ -9,12 +9,12 @@ use fakes::{Act, BEER_PRICE, Pos, STORE, beer, beer_to_go, config, replica, yen}
 use posmesh_kit::{Failure, cause, failure};
 use posmesh_order::storage::{MemoryStorage, Storage as _};
 use posmesh_proto::{
-    adapter::v1::{InDoubt, PosCheck, RefusedForNow, Rejected, submit_outcome::Outcome},
+    adapter::v1::{PosCheck, RefusedForNow, Rejected, submit_outcome::Outcome},
     common::v1::Product,
     order::v1::{
         AttemptOutcome, CancelOrderRequest, Check, CheckState, ExternalTender, GetCheckRequest, GetOrderRequest,
         ListOrdersRequest, OpenCheckRequest, Order, OrderState, PlaceOrderRequest, PriceStatus, Quote,
-        QuoteOrderRequest, WatchOrderRequest, cancel_order_request, get_order_request,
+        QuoteOrderRequest, cancel_order_request, get_order_request,
     },
 };
 use tokio::sync::Notify;
@@ -476,25 +476,6 @@ async fn a_check_of_nobody_and_a_table_of_nowhere_are_refused_by_name() {
     let nowhere = OpenCheckRequest { store_id: STORE.into(), table_id: "t99".into(), party_size: 0 };
     let refused = replica.client.clone().open_check(nowhere).await.unwrap_err();
     assert_eq!((failure::reason(&refused).as_str(), field(&refused).as_str()), ("TABLE_NOT_FOUND", "table_id"));
-}
-
-#[tokio::test]
-async fn a_watcher_resumes_behind_what_it_has_seen() {
-    let pos = Pos::default();
-    let doubt = InDoubt { cause: cause::TIMED_OUT.into(), ..InDoubt::default() };
-    pos.script([Act::Answer(Outcome::InDoubt(doubt))]);
-    pos.state.lock().unwrap().find_broken = true;
-    let replica = replica(memory(), &pos, &config());
-    let order = replica.place(PlaceOrderRequest { wait: None, ..beer_to_go("r1") }).await.unwrap();
-    let doubted = replica.until(&order.order_id, OrderState::InDoubt).await;
-    let watch = WatchOrderRequest { order_id: order.order_id.clone(), resume_token: doubted.version.to_string() };
-    let mut changes = replica.client.clone().watch_order(watch).await.unwrap().into_inner();
-    pos.state.lock().unwrap().find_broken = false;
-    let seen = tokio::time::timeout(Duration::from_secs(10), changes.message()).await.unwrap().unwrap().unwrap();
-    assert!(seen.order.unwrap().version > doubted.version);
-    let forged = WatchOrderRequest { order_id: order.order_id, resume_token: "x".into() };
-    let refused = replica.client.clone().watch_order(forged).await.unwrap_err();
-    assert_eq!(failure::reason(&refused), "RESUME_TOKEN_INVALID");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod demo;
 mod dev;
 mod mesh;
 mod migrate;
+mod operate;
 mod progress;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -55,6 +56,8 @@ enum Command {
     Dev(dev::Options),
     /// Orders through each product and shows the kitchen tickets, then ends.
     Demo,
+    /// Shows the orders that need a person, and what to do about each.
+    Attention(operate::AttentionOptions),
 }
 
 fn main() -> ExitCode {
@@ -77,7 +80,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if config.telemetry.log_filter.is_empty() {
         // What dev and demo print is for a person; services log for operators.
         let filter = match arguments.command {
-            Command::Demo => "error",
+            Command::Demo | Command::Attention(_) => "error",
             Command::Dev(_) => "warn",
             // The database driver repeats each harmless notice of PostgreSQL.
             Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info,sqlx=warn",
@@ -101,6 +104,7 @@ async fn execute(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Migrate { services } => migrate::run(&config.database, &services).await,
         Command::Dev(options) => dev::run(config, options).await,
         Command::Demo => demo::run(config).await,
+        Command::Attention(options) => operate::attention(&config, &options).await,
         Command::Config => Ok(()),
     }
 }

@@ -218,6 +218,11 @@ pub(crate) fn apply(order: &mut Order, event: Event, now: Timestamp) -> Result<b
     if *order == before {
         return Ok(false);
     }
+    order.attention_time = match (before.attention.is_empty(), order.attention.is_empty()) {
+        (_, true) => None,
+        (true, false) => Some(now),
+        (false, false) => before.attention_time,
+    };
     order.version += 1;
     order.update_time = Some(now);
     Ok(true)

@@ -89,6 +89,8 @@ contract! {
     listing:
         orders_are_listed_newest_first_and_paged,
         orders_are_listed_by_state_time_and_check,
+        orders_that_need_a_person_are_found_until_they_need_nobody,
+        only_what_is_newer_than_what_is_known_is_read,
         a_contact_is_kept_apart_and_erased_when_it_is_old,
         tenants_do_not_see_each_other,;
     checks:

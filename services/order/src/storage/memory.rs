@@ -11,8 +11,8 @@ use posmesh_proto::order::v1::{Check, CheckState, GuestContact, Order, OrderStat
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, Heard, NewOrder, OrderChange, OrderFilter, Placement, Requested,
-    Storage, StorageError,
+    Changed, CheckChanged, CheckFilter, Claimed, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement,
+    Requested, Storage, StorageError,
     rounds::{self, CheckRow, Checks, Plan},
     rows,
 };
@@ -150,6 +150,7 @@ impl OrderFilter {
             && self.created_from_ms.is_none_or(|from| created_ms >= from)
             && self.created_before_ms.is_none_or(|before| created_ms < before)
             && (self.check_id.is_empty() || order.check_id == self.check_id)
+            && !(self.needs_person && order.attention.is_empty())
             && self.after.as_ref().is_none_or(|after| (created_ms, &order.order_id) < (after.0, &after.1))
     }
 }
@@ -205,6 +206,25 @@ impl Storage for MemoryStorage {
 
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {
         Ok(self.state().orders.get(&key(tenant_id, order_id)).map(|row| row.order.clone()))
+    }
+
+    async fn newer(&self, known: &[Known]) -> Result<Vec<Order>, StorageError> {
+        let state = self.state();
+        let newer = |known: &Known| {
+            let row = state.orders.get(&key(&known.tenant_id, &known.order_id))?;
+            (row.order.version > known.version).then(|| row.order.clone())
+        };
+        Ok(known.iter().filter_map(newer).collect())
+    }
+
+    async fn attention(&self, tenant_id: &str, limit: usize) -> Result<BTreeMap<Arc<str>, i64>, StorageError> {
+        let state = self.state();
+        let of_tenant = state.orders.iter().filter(|(id, _)| id.0 == tenant_id).map(|(_, row)| &row.order);
+        let mut waiting: Vec<_> =
+            of_tenant.filter_map(|order| Some((rows::attention_ms(order)?, &order.order_id, order.version))).collect();
+        waiting.sort();
+        let known = |(_, order_id, version): (i64, &String, i64)| (order_id.as_str().into(), version);
+        Ok(waiting.into_iter().take(limit).map(known).collect())
     }
 
     async fn order_by_request(

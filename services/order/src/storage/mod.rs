@@ -17,7 +17,7 @@ mod rows;
 mod sql;
 mod sqlite;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
 use posmesh_proto::order::v1::{Attempt, Check, CheckState, GuestContact, Order, OrderState};
@@ -27,12 +27,20 @@ use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
 
 /// The service's schema, step by step.
-pub const MIGRATIONS: &[Script] = &[Script {
-    version: 1,
-    name: "orders and checks",
-    postgres: include_str!("migrations/0001_postgres.sql"),
-    sqlite: include_str!("migrations/0001_sqlite.sql"),
-}];
+pub const MIGRATIONS: &[Script] = &[
+    Script {
+        version: 1,
+        name: "orders and checks",
+        postgres: include_str!("migrations/0001_postgres.sql"),
+        sqlite: include_str!("migrations/0001_sqlite.sql"),
+    },
+    Script {
+        version: 2,
+        name: "orders that need a person",
+        postgres: include_str!("migrations/0002_postgres.sql"),
+        sqlite: include_str!("migrations/0002_sqlite.sql"),
+    },
+];
 
 /// Contacts that one call erases.
 const ERASE_LIMIT: i64 = 1000;
@@ -167,6 +175,17 @@ pub struct Claimed {
     pub check: Option<Check>,
 }
 
+/// What a reader knows of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The brand owner.
+    pub tenant_id: Arc<str>,
+    /// Which.
+    pub order_id: Arc<str>,
+    /// Of these, the version that was read; 0: none.
+    pub version: i64,
+}
+
 /// Which orders to list; all conditions together.
 #[derive(Debug, Clone, Default)]
 pub struct OrderFilter {
@@ -180,6 +199,8 @@ pub struct OrderFilter {
     pub created_before_ms: Option<i64>,
     /// Empty: all.
     pub check_id: String,
+    /// Only those that need a person.
+    pub needs_person: bool,
     /// Continue after this one: its creation time in milliseconds and its id.
     pub after: Option<(i64, String)>,
     /// At most so many.
@@ -259,6 +280,12 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 
     /// An order.
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError>;
+
+    /// Those of these orders that have a newer version by now, in any order.
+    async fn newer(&self, known: &[Known]) -> Result<Vec<Order>, StorageError>;
+
+    /// The orders of a tenant that need a person, with their versions, by id. At most `limit`: those that wait longest.
+    async fn attention(&self, tenant_id: &str, limit: usize) -> Result<BTreeMap<Arc<str>, i64>, StorageError>;
 
     /// The order that was placed with a request_id.
     async fn order_by_request(

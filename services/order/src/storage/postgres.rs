@@ -8,7 +8,7 @@ mod announce;
 mod change;
 mod place;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use posmesh_proto::order::v1::{Check, GuestContact, Order};
 use prost::Message as _;
@@ -16,8 +16,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, NewOrder, OPEN_TRIES, OrderChange, OrderFilter,
-    Placement, Requested, Storage, StorageError,
+    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OPEN_TRIES, OrderChange,
+    OrderFilter, Placement, Requested, Storage, StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
     rows::{self, CheckColumns, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
@@ -37,6 +37,10 @@ const UPDATE_CHECKS: &str = "UPDATE checks AS c SET version = new.version, round
      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::smallint[], $6::text[], $7::bytea[]) \
          AS new (tenant_id, check_id, version, rounds, state, in_flight_order_id, doc) \
      WHERE c.tenant_id = new.tenant_id AND c.check_id = new.check_id";
+
+const NEWER: &str = "SELECT o.order_id, o.doc, o.version, o.display_number \
+     FROM unnest($1::text[], $2::text[], $3::bigint[]) AS known (tenant_id, order_id, version) \
+     JOIN orders AS o ON o.tenant_id = known.tenant_id AND o.order_id = known.order_id AND o.version > known.version";
 
 /// The clock is read in a subquery: as a volatile function it would keep the index from being used.
 const CLAIM: &str = "WITH due AS ( \
@@ -160,6 +164,22 @@ impl Storage for PostgresStorage {
         row.map(rows::order).transpose()
     }
 
+    async fn newer(&self, known: &[Known]) -> Result<Vec<Order>, StorageError> {
+        let found: Vec<OrderColumns> = sqlx::query_as(NEWER)
+            .bind(known.iter().map(|known| &*known.tenant_id).collect::<Vec<_>>())
+            .bind(known.iter().map(|known| &*known.order_id).collect::<Vec<_>>())
+            .bind(known.iter().map(|known| known.version).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(rows::order).collect()
+    }
+
+    async fn attention(&self, tenant_id: &str, limit: usize) -> Result<BTreeMap<Arc<str>, i64>, StorageError> {
+        let query = sqlx::query_as(sql::ATTENTION).bind(tenant_id).bind(rows::row_limit(limit));
+        let found: Vec<(String, i64)> = query.fetch_all(&self.pool).await?;
+        Ok(found.into_iter().map(|(order_id, version)| (order_id.into(), version)).collect())
+    }
+
     async fn order_by_request(
         &self,
         tenant_id: &str,
@@ -173,7 +193,8 @@ impl Storage for PostgresStorage {
 
     async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {
         let (after_ms, after_id) = rows::after(filter.after.as_ref());
-        let found: Vec<OrderColumns> = sqlx::query_as(sql::ORDERS)
+        let statement = if filter.needs_person { sql::ORDERS_WITH_ATTENTION } else { sql::ORDERS };
+        let found: Vec<OrderColumns> = sqlx::query_as(statement)
             .bind(tenant_id)
             .bind(&filter.store_id)
             .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))

@@ -102,6 +102,12 @@ pub(super) fn small(number: i32) -> i16 {
     i16::try_from(number).unwrap_or_default()
 }
 
+/// Since when the order has needed a person.
+pub(super) fn attention_ms(order: &Order) -> Option<i64> {
+    let since = order.attention_time.as_ref().or(order.update_time.as_ref());
+    (!order.attention.is_empty()).then(|| unix_ms(since))
+}
+
 /// When it was made; 0 if it does not say.
 pub(super) fn unix_ms(time: Option<&Timestamp>) -> i64 {
     time.map(to_unix_ms).unwrap_or_default()

@@ -13,6 +13,16 @@ pub(super) const ORDERS: &str = "SELECT order_id, doc, version, display_number F
          AND (created_ms, order_id) < ($7, $8) \
      ORDER BY created_ms DESC, order_id DESC LIMIT $9";
 
+/// Likewise, of those that need a person.
+pub(super) const ORDERS_WITH_ATTENTION: &str = "SELECT order_id, doc, version, display_number FROM orders \
+     WHERE tenant_id = $1 AND store_id = $2 AND ($3 = 0 OR ($3 >> state) & 1 = 1) \
+         AND created_ms >= $4 AND created_ms < $5 AND ($6 = '' OR check_id = $6) \
+         AND (created_ms, order_id) < ($7, $8) AND attention_ms IS NOT NULL \
+     ORDER BY created_ms DESC, order_id DESC LIMIT $9";
+
+pub(super) const ATTENTION: &str = "SELECT order_id, version FROM orders \
+     WHERE tenant_id = $1 AND attention_ms IS NOT NULL ORDER BY attention_ms, order_id LIMIT $2";
+
 pub(super) const CONTACT: &str = "SELECT name, phone FROM guest_contacts WHERE tenant_id = $1 AND contact_id = $2";
 
 pub(super) const CHECK: &str = "SELECT check_id, doc, version, rounds, in_flight_order_id FROM checks \

@@ -4,7 +4,7 @@ mod change;
 mod place;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use posmesh_proto::order::v1::{Check, GuestContact, Order};
 use prost::Message as _;
@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use self::write::json;
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, NewOrder, OPEN_TRIES, OrderChange, OrderFilter,
-    Placement, Requested, Storage, StorageError,
+    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OPEN_TRIES, OrderChange,
+    OrderFilter, Placement, Requested, Storage, StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
     rows::{self, CheckColumns, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
@@ -27,6 +27,10 @@ const WRITE: &str = "BEGIN IMMEDIATE";
 const CHECKS: &str = "SELECT c.tenant_id, c.check_id, c.doc, c.version, c.rounds, c.in_flight_order_id \
      FROM json_each($1) AS asked CROSS JOIN checks AS c \
      ON c.tenant_id = asked.value ->> 0 AND c.check_id = asked.value ->> 1";
+
+const NEWER: &str = "SELECT o.order_id, o.doc, o.version, o.display_number \
+     FROM json_each($1) AS known CROSS JOIN orders AS o \
+     ON o.tenant_id = known.value ->> 0 AND o.order_id = known.value ->> 1 AND o.version > known.value ->> 2";
 
 const CLAIM: &str = "UPDATE orders SET version = version + 1, lease_owner = $1, \
          due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $2 \
@@ -140,6 +144,19 @@ impl Storage for SqliteStorage {
         row.map(rows::order).transpose()
     }
 
+    async fn newer(&self, known: &[Known]) -> Result<Vec<Order>, StorageError> {
+        let known: Vec<_> = known.iter().map(|known| (&*known.tenant_id, &*known.order_id, known.version)).collect();
+        let known = json(&known)?;
+        let found: Vec<OrderColumns> = sqlx::query_as(NEWER).bind(known).fetch_all(&self.pool).await?;
+        found.into_iter().map(rows::order).collect()
+    }
+
+    async fn attention(&self, tenant_id: &str, limit: usize) -> Result<BTreeMap<Arc<str>, i64>, StorageError> {
+        let query = sqlx::query_as(sql::ATTENTION).bind(tenant_id).bind(rows::row_limit(limit));
+        let found: Vec<(String, i64)> = query.fetch_all(&self.pool).await?;
+        Ok(found.into_iter().map(|(order_id, version)| (order_id.into(), version)).collect())
+    }
+
     async fn order_by_request(
         &self,
         tenant_id: &str,
@@ -153,7 +170,8 @@ impl Storage for SqliteStorage {
 
     async fn orders(&self, tenant_id: &str, filter: &OrderFilter) -> Result<Vec<Order>, StorageError> {
         let (after_ms, after_id) = rows::after(filter.after.as_ref());
-        let found: Vec<OrderColumns> = sqlx::query_as(sql::ORDERS)
+        let statement = if filter.needs_person { sql::ORDERS_WITH_ATTENTION } else { sql::ORDERS };
+        let found: Vec<OrderColumns> = sqlx::query_as(statement)
             .bind(tenant_id)
             .bind(&filter.store_id)
             .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))

@@ -1,5 +1,7 @@
 //! The peers of the order service, scripted: one store, one small catalog, and a POS that does what the test says.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+// Each test program uses a part of them.
+#![allow(dead_code)]
 
 mod peers;
 
@@ -148,6 +150,7 @@ pub(crate) fn config() -> Config {
         retry_cap: Duration::from_millis(200),
         max_in_flight: 64,
         max_watchers: 16,
+        watcher_max_lag: Duration::from_secs(10),
         cache_age: Duration::from_millis(50),
         contact_retention: Duration::from_secs(3600),
     }

@@ -1,7 +1,7 @@
 use posmesh_proto::order::v1::GuestContact;
 
 use super::*;
-use crate::storage::OrderFilter;
+use crate::storage::{Known, OrderFilter};
 
 /// An order made so many seconds after noon.
 fn at(request_id: &str, seconds: i64) -> NewOrder {
@@ -52,6 +52,52 @@ pub(super) async fn orders_are_listed_by_state_time_and_check(storage: Subject) 
     let middle =
         OrderFilter { created_from_ms: Some(NOON_MS + 1000), created_before_ms: Some(NOON_MS + 2000), ..all() };
     assert_eq!(ids(&storage, &middle).await, ["b"]);
+}
+
+/// A change that raises or clears what a person must look at.
+fn with_attention(order: &Order, flags: &[&str]) -> OrderChange {
+    let mut change = to(order, OrderState::InDoubt);
+    change.order.attention = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    change
+}
+
+async fn needs_person(storage: &Subject, limit: usize) -> Vec<(String, i64)> {
+    let orders = storage.attention(TENANT, limit).await.unwrap();
+    orders.into_iter().map(|(order_id, version)| (order_id.replace("order-of-", ""), version)).collect()
+}
+
+pub(super) async fn orders_that_need_a_person_are_found_until_they_need_nobody(storage: Subject) {
+    let doubtful = take(&storage, at("a", 0)).await;
+    take(&storage, at("b", 1)).await;
+    let mut first = with_attention(&take(&storage, at("c", 2)).await, &["IN_DOUBT"]);
+    first.order.attention_time = Some(from_unix_ms(NOON_MS));
+    change(&storage, first).await;
+    change(&storage, with_attention(&doubtful, &["IN_DOUBT", "TOTAL_DIFFERS"])).await;
+    assert_eq!(needs_person(&storage, 10).await, [("a".to_owned(), 2), ("c".to_owned(), 2)]);
+    assert_eq!(needs_person(&storage, 1).await, [("c".to_owned(), 2)], "who waits longest comes first");
+    let listed = OrderFilter { needs_person: true, ..all() };
+    assert_eq!(ids(&storage, &listed).await, ["c", "a"]);
+    assert_eq!(ids(&storage, &OrderFilter { store_id: "ueno".into(), ..listed.clone() }).await, [""; 0]);
+    assert!(storage.attention("other", 10).await.unwrap().is_empty());
+    let settled = read(&storage, "order-of-a").await;
+    change(&storage, with_attention(&settled, &[])).await;
+    assert_eq!(needs_person(&storage, 10).await, [("c".to_owned(), 2)]);
+    assert_eq!(ids(&storage, &listed).await, ["c"]);
+}
+
+pub(super) async fn only_what_is_newer_than_what_is_known_is_read(storage: Subject) {
+    let known =
+        |order: &Order, version| Known { tenant_id: TENANT.into(), order_id: order.order_id.as_str().into(), version };
+    let (a, b, c) =
+        (take(&storage, at("a", 0)).await, take(&storage, at("b", 1)).await, take(&storage, at("c", 2)).await);
+    change(&storage, to(&b, OrderState::Placed)).await;
+    let mut asked = vec![known(&a, 1), known(&b, 1), known(&c, 0)];
+    asked.push(Known { tenant_id: "other".into(), ..known(&c, 0) });
+    asked.push(Known { order_id: "unknown".into(), ..known(&c, 0) });
+    let mut newer = storage.newer(&asked).await.unwrap();
+    newer.sort_by(|a, b| a.order_id.cmp(&b.order_id));
+    assert_eq!(newer, [read(&storage, "order-of-b").await, c]);
+    assert_eq!(storage.newer(&[]).await.unwrap(), []);
 }
 
 pub(super) async fn a_contact_is_kept_apart_and_erased_when_it_is_old(storage: Subject) {

@@ -22,10 +22,12 @@ use crate::storage::{
 const UPDATE: &str = "WITH changed AS ( \
          UPDATE orders AS o SET version = new.version, state = new.state, cause = new.cause, \
              lease_owner = new.lease_owner, \
-             due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + new.due_in_ms, doc = new.doc \
+             due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + new.due_in_ms, doc = new.doc, \
+             attention_ms = new.attention_ms \
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bytea[], \
-             $8::bigint[], $9::text[], $10::text[]) \
-             AS new (tenant_id, order_id, version, state, lease_owner, due_in_ms, doc, at_ms, cause, replica) \
+             $8::bigint[], $9::text[], $10::text[], $11::bigint[]) \
+             AS new (tenant_id, order_id, version, state, lease_owner, due_in_ms, doc, at_ms, cause, replica, \
+                 attention_ms) \
          WHERE o.tenant_id = new.tenant_id AND o.order_id = new.order_id AND o.version = new.version - 1 \
          RETURNING new.tenant_id, new.order_id, new.version, new.at_ms, new.state, new.cause, new.replica), \
      events AS ( \
@@ -152,6 +154,7 @@ async fn update(db: &mut PgConnection, updates: Vec<Update<'_>>) -> Result<HashS
         .bind(orders().map(|order| rows::unix_ms(order.update_time.as_ref())).collect::<Vec<_>>())
         .bind(orders().map(|order| order.cause.as_str()).collect::<Vec<_>>())
         .bind(orders().map(rows::replica).collect::<Vec<_>>())
+        .bind(orders().map(rows::attention_ms).collect::<Vec<_>>())
         .fetch_all(db)
         .await?;
     Ok(changed.into_iter().map(|(tenant_id, order_id)| (tenant_id.into(), order_id)).collect())

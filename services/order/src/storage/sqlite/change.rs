@@ -21,10 +21,11 @@ use crate::storage::{
 
 const UPDATE: &str = "UPDATE orders SET version = new.version, state = new.state, cause = new.cause, \
          lease_owner = new.lease_owner, due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + new.due_in_ms, \
-         doc = new.doc \
+         doc = new.doc, attention_ms = new.attention_ms \
      FROM (SELECT value ->> 'tenant_id' AS tenant_id, value ->> 'order_id' AS order_id, \
              value ->> 'version' AS version, value ->> 'state' AS state, value ->> 'cause' AS cause, \
-             value ->> 'lease_owner' AS lease_owner, value ->> 'due_in_ms' AS due_in_ms, unhex(value ->> 'doc') AS doc \
+             value ->> 'lease_owner' AS lease_owner, value ->> 'due_in_ms' AS due_in_ms, unhex(value ->> 'doc') AS doc, \
+             value ->> 'attention_ms' AS attention_ms \
          FROM json_each($1)) AS new \
      WHERE orders.tenant_id = new.tenant_id AND orders.order_id = new.order_id AND orders.version = new.version - 1 \
      RETURNING tenant_id, order_id";
@@ -44,6 +45,7 @@ struct ChangeJson<'a> {
     lease_owner: Option<&'a str>,
     due_in_ms: Option<i64>,
     doc: String,
+    attention_ms: Option<i64>,
 }
 
 /// An order as it shall be, and when it falls due.
@@ -101,6 +103,7 @@ fn row<'a>((tenant_id, order, due_in): &Update<'a>) -> ChangeJson<'a> {
         lease_owner: due_in.and_then(|_| rows::replica(order)),
         due_in_ms: due_in.map(rows::millis),
         doc: hex(&order.encode_to_vec()),
+        attention_ms: rows::attention_ms(order),
     }
 }
 
