@@ -4,7 +4,6 @@
 mod checks;
 mod claims;
 mod concurrency;
-mod interleavings;
 mod listing;
 mod orders;
 mod postgres_only;

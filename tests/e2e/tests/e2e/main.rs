@@ -8,6 +8,7 @@ mod cancelling;
 mod faults;
 mod odoo;
 mod orders;
+mod outage;
 mod raw;
 mod replicas;
 mod same_id;
