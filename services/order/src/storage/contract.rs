@@ -4,6 +4,7 @@
 mod checks;
 mod claims;
 mod concurrency;
+mod interleavings;
 mod listing;
 mod orders;
 mod postgres_only;

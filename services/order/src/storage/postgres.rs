@@ -43,7 +43,7 @@ const NEWER: &str = "SELECT o.order_id, o.doc, o.version, o.display_number \
      JOIN orders AS o ON o.tenant_id = known.tenant_id AND o.order_id = known.order_id AND o.version > known.version";
 
 /// The clock is read in a subquery: as a volatile function it would keep the index from being used.
-const CLAIM: &str = "WITH due AS ( \
+pub(super) const CLAIM: &str = "WITH due AS ( \
          SELECT tenant_id, order_id FROM orders \
          WHERE due_ms <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
          ORDER BY due_ms LIMIT $3 FOR UPDATE SKIP LOCKED) \
