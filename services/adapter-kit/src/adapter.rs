@@ -6,19 +6,24 @@ use async_trait::async_trait;
 use posmesh_kit::Failure;
 use posmesh_proto::{
     adapter::v1::{
-        AdapterDescriptor, FindOrderRequest, Placed, PosCheck, PosOrder, ProbeLinkResponse, PullCatalogResponse,
-        find_order_response, pull_catalog_response::Piece,
+        AdapterDescriptor, CancelOrderRequest, Changed, FindOrderRequest, ListPosOrdersRequest, Placed,
+        PollEventsRequest, PosCheck, PosEvents, PosOrder, PosOrders, ProbeLinkResponse, PullCatalogResponse,
+        SplitCheckRequest, VoidLinesRequest, find_order_response, pull_catalog_response::Piece,
     },
     catalog::v1::Catalog,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Code, Status};
 
-use crate::{Connection, PosError, Unplaced};
+use crate::{Connection, PosError, Unchanged, Unplaced};
 
 /// A vendor's POS, as the platform speaks to it. One value serves all connections at once; it keeps no state that it
 /// could not lose. The server around it has checked that the call carries a connection, holds the limits of the
-/// descriptor, and ends a call that takes too long by dropping its future.
+/// descriptor, and ends a call that takes too long by dropping its future. `target` and `context` of the requests that
+/// it hands on are empty.
+///
+/// The calls that write (submit, cancel, void, split) run to their end even if the caller hangs up, but never past their
+/// `deadline`: then their future is dropped and the outcome is in doubt. Nothing may be written to the POS after it.
 #[async_trait]
 pub trait Adapter: Send + Sync + 'static {
     /// What adapter and vendor can do. Constant for the life of the process.
@@ -28,17 +33,63 @@ pub trait Adapter: Send + Sync + 'static {
     /// as OFFLINE at the hop `pos`; `pos_latency` is measured by the server where the adapter leaves it out.
     async fn probe_link(&self, connection: &Connection) -> Result<ProbeLinkResponse, PosError>;
 
-    /// Writes the order to the POS. `Ok` only with evidence. Runs to its end even if the caller hangs up, but never past
-    /// [`Submit::deadline`]: then its future is dropped and the outcome is in doubt.
+    /// Writes the order to the POS. `Ok` only with evidence.
     async fn submit_order(&self, connection: &Connection, submit: Submit) -> Result<Placed, Unplaced>;
 
-    /// Looks for an order by what it was submitted with. `target` and `context` of the request are empty.
+    /// Looks for an order by what it was submitted with.
     async fn find_order(
         &self,
         _connection: &Connection,
         _request: FindOrderRequest,
     ) -> Result<find_order_response::Result, PosError> {
         Err(PosError::not_supported("look for an order"))
+    }
+
+    /// Takes an order back as a whole. `Ok` only with the POS's word that it is void, now or by an earlier attempt under
+    /// the same `change_reference`.
+    async fn cancel_order(
+        &self,
+        _connection: &Connection,
+        _request: CancelOrderRequest,
+        _deadline: Instant,
+    ) -> Result<Changed, Unchanged> {
+        Err(Unchanged::not_supported("cancel an order"))
+    }
+
+    /// Takes lines of an order back. `Ok` only with the POS's word that so much of them is void, now or by an earlier
+    /// attempt.
+    async fn void_lines(
+        &self,
+        _connection: &Connection,
+        _request: VoidLinesRequest,
+        _deadline: Instant,
+    ) -> Result<Changed, Unchanged> {
+        Err(Unchanged::not_supported("take lines back"))
+    }
+
+    /// The orders that the POS holds, in pages of `page_size`, which is 1 to 500 here.
+    async fn list_pos_orders(
+        &self,
+        _connection: &Connection,
+        _request: ListPosOrdersRequest,
+    ) -> Result<PosOrders, PosError> {
+        Err(PosError::not_supported("list its orders"))
+    }
+
+    /// What happened to orders since a cursor, at most `max_events`, which is 1 to 500 here. [`PosError::Failed`] with
+    /// CURSOR_TOO_OLD where the POS does not know any more.
+    async fn poll_events(&self, _connection: &Connection, _request: PollEventsRequest) -> Result<PosEvents, PosError> {
+        Err(PosError::not_supported("be polled for events"))
+    }
+
+    /// Splits a check; answers it and the new ones. Repeated under the same `change_reference`, it splits nothing more.
+    async fn split_check(
+        &self,
+        _connection: &Connection,
+        _request: SplitCheckRequest,
+        _deadline: Instant,
+    ) -> Result<Vec<PosCheck>, Unchanged> {
+        Err(Unchanged::not_supported("split a check"))
     }
 
     /// Sends everything that the POS can tell of its master data, in parts; `currency_code` and `tax_rounding` in the

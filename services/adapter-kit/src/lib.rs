@@ -23,6 +23,6 @@ mod service;
 
 pub use adapter::{Adapter, CatalogParts, Submit};
 pub use connection::{Connection, SettingsError};
-pub use outcome::{PosError, Unplaced};
-pub use registration::{Registration, register};
+pub use outcome::{PosError, Unchanged, Unplaced};
+pub use registration::{Registration, mount_registered};
 pub use service::mount;

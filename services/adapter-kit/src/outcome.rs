@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use posmesh_kit::{Failure, cause, time};
 use posmesh_proto::adapter::v1::{
-    InDoubt, LineProblem, NotHandedOver, Placed, RefusedForNow, Rejected, SubmitOutcome, submit_outcome::Outcome,
+    ChangeOutcome, Changed, InDoubt, LineProblem, NotFound, NotHandedOver, Placed, RefusedForNow, Rejected,
+    SubmitOutcome, change_outcome, submit_outcome,
 };
 
 use crate::SettingsError;
@@ -41,7 +42,7 @@ impl Unplaced {
 
     /// Nothing of the order was sent, and that is proven.
     pub fn not_handed_over(cause: &str, message: impl Into<String>) -> Self {
-        Self::NotHandedOver(NotHandedOver { cause: cause.to_owned(), message: message.into() })
+        Self::NotHandedOver(NotHandedOver { cause: cause.to_owned(), message: message.into(), retry_after: None })
     }
 
     /// The order was sent, or may have been.
@@ -56,7 +57,40 @@ impl From<SettingsError> for Unplaced {
     }
 }
 
-pub(crate) fn to_contract(result: Result<Placed, Unplaced>) -> SubmitOutcome {
+/// Why a change of an order, or of a check, is not known to be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unchanged {
+    /// The POS was asked and has no such order. `authoritative` as in a find.
+    NotFound(NotFound),
+    /// As for a submit: what the POS said, or what is known of the way to it.
+    Attempt(Unplaced),
+}
+
+impl Unchanged {
+    /// This POS, or its adapter, cannot do this. Nothing was sent.
+    pub fn not_supported(what: &str) -> Self {
+        Unplaced::rejected(cause::NOT_SUPPORTED, cannot(what)).into()
+    }
+}
+
+impl From<Unplaced> for Unchanged {
+    fn from(unplaced: Unplaced) -> Self {
+        Self::Attempt(unplaced)
+    }
+}
+
+impl From<SettingsError> for Unchanged {
+    fn from(error: SettingsError) -> Self {
+        Self::Attempt(error.into())
+    }
+}
+
+fn cannot(what: &str) -> String {
+    format!("this POS cannot {what}")
+}
+
+pub(crate) fn submitted(result: Result<Placed, Unplaced>) -> SubmitOutcome {
+    use submit_outcome::Outcome;
     let outcome = match result {
         Ok(placed) => Outcome::Placed(placed),
         Err(Unplaced::Rejected(rejected)) => Outcome::Rejected(rejected),
@@ -65,6 +99,19 @@ pub(crate) fn to_contract(result: Result<Placed, Unplaced>) -> SubmitOutcome {
         Err(Unplaced::InDoubt(doubt)) => Outcome::InDoubt(doubt),
     };
     SubmitOutcome { outcome: Some(outcome) }
+}
+
+pub(crate) fn changed(result: Result<Changed, Unchanged>) -> ChangeOutcome {
+    use change_outcome::Outcome;
+    let outcome = match result {
+        Ok(changed) => Outcome::Changed(changed),
+        Err(Unchanged::NotFound(not_found)) => Outcome::NotFound(not_found),
+        Err(Unchanged::Attempt(Unplaced::Rejected(rejected))) => Outcome::Rejected(rejected),
+        Err(Unchanged::Attempt(Unplaced::RefusedForNow(refused))) => Outcome::RefusedForNow(refused),
+        Err(Unchanged::Attempt(Unplaced::NotHandedOver(proof))) => Outcome::NotHandedOver(proof),
+        Err(Unchanged::Attempt(Unplaced::InDoubt(doubt))) => Outcome::InDoubt(doubt),
+    };
+    ChangeOutcome { outcome: Some(outcome) }
 }
 
 /// Why anything but a submit came to nothing.
@@ -89,7 +136,7 @@ impl PosError {
 
     /// This adapter, or the POS behind it, cannot do this.
     pub fn not_supported(what: &str) -> Self {
-        Self::failed(cause::NOT_SUPPORTED, format!("this POS cannot {what}"))
+        Self::failed(cause::NOT_SUPPORTED, cannot(what))
     }
 }
 

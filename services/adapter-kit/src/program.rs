@@ -15,19 +15,20 @@ use posmesh_kit::{
     shutdown,
     telemetry::{Telemetry, TelemetryConfig},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Adapter, Registration, http::HttpConfig, register, service};
+use crate::{Adapter, Registration, http::HttpConfig, mount_registered};
 
 /// The configuration that every adapter starts from, with comments.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// The configuration of an adapter's process.
+/// The configuration of an adapter's process. `A` is what the vendor's adapter asks for besides, in the section
+/// `adapter`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
+#[serde(deny_unknown_fields, bound = "A: Default + DeserializeOwned")]
+pub struct Config<A = ()> {
     /// One or more `http://host:port` of the router, separated by commas.
     pub router: String,
     /// The address to listen on.
@@ -42,6 +43,9 @@ pub struct Config {
     pub http: HttpConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
+    /// What the vendor's adapter asks for besides.
+    #[serde(default)]
+    pub adapter: A,
 }
 
 /// Runs an adapter's process. `build` makes the adapter from the configuration. The first argument may name a
@@ -50,7 +54,17 @@ pub fn main<F>(name: &str, build: F) -> ExitCode
 where
     F: FnOnce(&Config) -> Result<Arc<dyn Adapter>, ConfigError>,
 {
-    match start(name, build) {
+    main_with("", name, build)
+}
+
+/// The same for an adapter with a configuration of its own. `defaults` is its section `adapter`, with comments, to be
+/// added to [`DEFAULTS`].
+pub fn main_with<A, F>(defaults: &str, name: &str, build: F) -> ExitCode
+where
+    A: Default + DeserializeOwned,
+    F: FnOnce(&Config<A>) -> Result<Arc<dyn Adapter>, ConfigError>,
+{
+    match start(&format!("{DEFAULTS}{defaults}"), name, build) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error}");
@@ -82,12 +96,13 @@ pub enum ProgramError {
     Serve(#[from] ServeError),
 }
 
-fn start<F>(name: &str, build: F) -> Result<(), ProgramError>
+fn start<A, F>(defaults: &str, name: &str, build: F) -> Result<(), ProgramError>
 where
-    F: FnOnce(&Config) -> Result<Arc<dyn Adapter>, ConfigError>,
+    A: Default + DeserializeOwned,
+    F: FnOnce(&Config<A>) -> Result<Arc<dyn Adapter>, ConfigError>,
 {
-    let Some(file) = arguments(name, std::env::args_os().skip(1))? else { return Ok(()) };
-    let mut config: Config = config::load(DEFAULTS, file.as_deref())?;
+    let Some(file) = arguments(defaults, name, std::env::args_os().skip(1))? else { return Ok(()) };
+    let mut config: Config<A> = config::load(defaults, file.as_deref())?;
     if config.telemetry.service_name.is_empty() {
         config.telemetry.service_name = name.to_owned();
     }
@@ -105,6 +120,7 @@ where
 
 /// The configuration file, if one is named; nothing where only help was asked for.
 fn arguments(
+    defaults: &str,
     name: &str,
     mut arguments: impl Iterator<Item = OsString>,
 ) -> Result<Option<Option<PathBuf>>, ProgramError> {
@@ -112,7 +128,7 @@ fn arguments(
     match (arguments.next(), arguments.next()) {
         (None, _) => Ok(Some(None)),
         (Some(help), None) if help == "--help" || help == "-h" => {
-            println!("{}\nthe defaults:\n\n{DEFAULTS}", usage());
+            println!("{}\nthe defaults:\n\n{defaults}", usage());
             Ok(None)
         }
         (Some(file), None) if !file.to_string_lossy().starts_with('-') => Ok(Some(Some(file.into()))),
@@ -121,8 +137,8 @@ fn arguments(
 }
 
 /// Serves an adapter on `listener`, registered at the router, until `shutdown`.
-pub async fn run(
-    config: &Config,
+pub async fn run<A>(
+    config: &Config<A>,
     adapter: Arc<dyn Adapter>,
     listener: TcpListener,
     shutdown: CancellationToken,
@@ -130,14 +146,12 @@ pub async fn run(
     config.server.check("server")?;
     let router = Channel::remote("router", &config.router)?;
     let endpoint = advertised(config, listener.local_addr()?)?;
-    let descriptor = adapter.descriptor();
-    let mounted = service::mount(adapter);
     let connection_ids = config.connection_ids.clone();
-    register(&mounted, Registration { router, endpoint, descriptor, connection_ids });
+    let (mounted, _) = mount_registered(adapter, Registration { router, endpoint, connection_ids });
     Ok(server::serve(&config.server, listener, vec![mounted], shutdown).await?)
 }
 
-fn advertised(config: &Config, listens_on: SocketAddr) -> Result<String, ConfigError> {
+fn advertised<A>(config: &Config<A>, listens_on: SocketAddr) -> Result<String, ConfigError> {
     if !config.advertise.is_empty() {
         // Refuses what the router would refuse, before anything is served.
         Channel::remote("advertise", &config.advertise)?;
@@ -163,6 +177,16 @@ mod tests {
     }
 
     #[test]
+    fn an_adapter_adds_its_own_section() {
+        #[derive(Debug, Default, Deserialize)]
+        struct Own {
+            cancels: bool,
+        }
+        let config: Config<Own> = config::load(&format!("{DEFAULTS}\n[adapter]\ncancels = true"), None).unwrap();
+        assert!(config.adapter.cancels);
+    }
+
+    #[test]
     fn an_instance_that_listens_everywhere_must_say_where_it_is_reached() {
         let mut config: Config = config::load(DEFAULTS, None).unwrap();
         let everywhere = "0.0.0.0:50061".parse().unwrap();
@@ -175,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_unknown_flag_is_refused_with_the_usage() {
-        let arguments = |list: &[&str]| super::arguments("adapter-acme", list.iter().map(OsString::from));
+        let arguments = |list: &[&str]| super::arguments(DEFAULTS, "adapter-acme", list.iter().map(OsString::from));
         assert!(arguments(&["--verbose"]).unwrap_err().to_string().contains("usage: adapter-acme"));
         assert!(arguments(&["a.toml", "b.toml"]).is_err());
         assert_eq!(arguments(&["a.toml"]).unwrap(), Some(Some(PathBuf::from("a.toml"))));

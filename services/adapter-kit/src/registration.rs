@@ -1,19 +1,20 @@
 //! Being known at the router: registers, renews the lease, comes back after the router was away, and says goodbye.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{
-    Channel,
+    Channel, ambient,
     backoff::{self, Backoff},
     server::Mounted,
     time,
 };
-use posmesh_proto::{
-    adapter::v1::AdapterDescriptor,
-    router::v1::{DeregisterAdapterRequest, RegisterAdapterRequest, router_service_client::RouterServiceClient},
+use posmesh_proto::router::v1::{
+    DeregisterAdapterRequest, RegisterAdapterRequest, router_service_client::RouterServiceClient,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+
+use crate::{Adapter, limiter::Instances, service};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bounds of what is believed as a lease, whatever the router says.
@@ -28,32 +29,36 @@ pub struct Registration {
     pub router: Channel,
     /// Where the router reaches this instance, e.g. `http://10.0.0.7:50061`.
     pub endpoint: String,
-    /// What the adapter can do.
-    pub descriptor: AdapterDescriptor,
     /// The connections that this instance serves; empty: all of its vendor.
     pub connection_ids: Vec<String>,
 }
 
-/// Registers at the router and keeps the lease until the mounted adapter stops; then deregisters. Returns the new
-/// instance's id. A router that cannot be reached, now or later, is tried again and again.
-pub fn register(mounted: &Mounted, registration: Registration) -> String {
-    let instance_id = posmesh_kit::ambient::new_id().to_string();
+/// Mounts an adapter and keeps it registered at the router until the mounted adapter stops; then deregisters. What the
+/// vendor's budget allows it shares with the other live instances. Returns the new instance's id too. A router that
+/// cannot be reached, now or later, is tried again and again.
+pub fn mount_registered(adapter: Arc<dyn Adapter>, registration: Registration) -> (Mounted, String) {
+    let instances = Arc::new(Instances::default());
+    let descriptor = adapter.descriptor();
+    let mounted = service::mount_sharing(adapter, Arc::clone(&instances));
+    let instance_id = ambient::new_id().to_string();
     let lease = Lease {
         client: RouterServiceClient::new(registration.router),
         request: RegisterAdapterRequest {
             instance_id: instance_id.clone(),
             endpoint: registration.endpoint,
-            descriptor: Some(registration.descriptor),
+            descriptor: Some(descriptor),
             connection_ids: registration.connection_ids,
         },
+        instances,
     };
     mounted.background.spawn(lease.keep(mounted.stop.clone()));
-    instance_id
+    (mounted, instance_id)
 }
 
 struct Lease {
     client: RouterServiceClient<Channel>,
     request: RegisterAdapterRequest,
+    instances: Arc<Instances>,
 }
 
 impl Lease {
@@ -96,6 +101,7 @@ impl Lease {
         let mut request = tonic::Request::new(self.request.clone());
         request.set_timeout(CALL_TIMEOUT);
         let answer = self.client.register_adapter(request).await?.into_inner();
+        self.instances.set(answer.instances);
         let lease = answer.lease.as_ref().and_then(time::from_proto_duration).unwrap_or_default();
         Ok(lease.clamp(LEASE_BOUNDS.0, LEASE_BOUNDS.1))
     }

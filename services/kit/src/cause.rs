@@ -45,6 +45,10 @@ pub const MISCONFIGURED: &str = "MISCONFIGURED";
 pub const NOT_AFTER_PASSED: &str = "NOT_AFTER_PASSED";
 /// The text does not fit the POS's charset or length.
 pub const TEXT_NOT_REPRESENTABLE: &str = "TEXT_NOT_REPRESENTABLE";
+/// The order is too far at the POS to be changed: only the staff can.
+pub const TOO_LATE: &str = "TOO_LATE";
+/// The POS does not know any more what came after the cursor: begin again without one.
+pub const CURSOR_TOO_OLD: &str = "CURSOR_TOO_OLD";
 /// The POS, or its adapter, cannot do this.
 pub const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
 /// The other side did not answer in time.

@@ -12,6 +12,8 @@ pub const DOMAIN: &str = "posmesh";
 
 /// Proof that nothing of the call reached the POS.
 pub const NOT_HANDED_OVER: &str = "NOT_HANDED_OVER";
+/// The connection is another one now than the caller means: the router handed nothing on.
+pub const REVISION_CHANGED: &str = "REVISION_CHANGED";
 /// The server shed the call before any of its code ran.
 pub const OVERLOADED: &str = "OVERLOADED";
 
@@ -192,7 +194,7 @@ pub fn detail<M: Name + Default>(status: &Status) -> Option<M> {
 
 /// Whether a failed call provably never reached the POS.
 pub fn is_not_handed_over(status: &Status) -> bool {
-    matches!(reason(status).as_str(), NOT_HANDED_OVER | OVERLOADED)
+    matches!(reason(status).as_str(), NOT_HANDED_OVER | OVERLOADED | REVISION_CHANGED)
 }
 
 #[cfg(test)]

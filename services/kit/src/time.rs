@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
+use tokio::time::Instant;
 
 use crate::ambient;
 
@@ -38,6 +39,31 @@ pub fn until(time: &Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 
+/// Until when something may be written: a moment of the wall clock, and no longer from now than that is away, by this
+/// process's own clock. So neither a clock that is set nor a process that was stopped makes a write late.
+#[derive(Debug, Clone, Copy)]
+pub struct NotAfter {
+    unix_ms: i64,
+    own: Instant,
+}
+
+impl NotAfter {
+    /// Begins to count now.
+    pub fn new(time: &Timestamp) -> Self {
+        Self { unix_ms: to_unix_ms(time), own: Instant::now() + until(time) }
+    }
+
+    /// Whether nothing may be written any more.
+    pub fn has_passed(&self) -> bool {
+        now_unix_ms() >= self.unix_ms || Instant::now() >= self.own
+    }
+
+    /// The moment by this process's own clock.
+    pub fn own(&self) -> Instant {
+        self.own
+    }
+}
+
 /// A `Duration` of the contracts.
 pub fn to_proto_duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration {
@@ -63,6 +89,16 @@ mod tests {
         for ms in [-1_500, -1, 0, 1, 1_763_800_000_123] {
             assert_eq!(to_unix_ms(&from_unix_ms(ms)), ms, "{ms}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_may_be_written_after_the_moment_or_after_the_time_that_it_was_away() {
+        assert!(NotAfter::new(&from_unix_ms(now_unix_ms() - 1)).has_passed());
+        let soon = NotAfter::new(&from_unix_ms(now_unix_ms() + 60_000));
+        assert!(!soon.has_passed());
+        // The wall clock stands still here; the process's own does not.
+        tokio::time::advance(Duration::from_millis(60_001)).await;
+        assert!(soon.has_passed());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::HashMap, future::Future, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use posmesh_adapter_kit::{Adapter as _, Registration};
+use posmesh_adapter_kit::Registration;
 use posmesh_adapter_simulator::Simulator;
 use posmesh_kit::{
     Channel,
@@ -195,11 +195,9 @@ impl Mesh {
     fn serve_adapter(&mut self, config: &Config, listener: TcpListener) -> anyhow::Result<()> {
         let endpoint = advertised(&config.adapter_simulator.advertise, listener.local_addr()?)?;
         let adapter = Simulator::new(&config.adapter_simulator.http)?;
-        let descriptor = adapter.descriptor();
-        let mounted = posmesh_adapter_kit::mount(Arc::new(adapter));
         let router = self.channel(ServiceName::Router)?;
-        let registration = Registration { router, endpoint, descriptor, connection_ids: Vec::new() };
-        posmesh_adapter_kit::register(&mounted, registration);
+        let registration = Registration { router, endpoint, connection_ids: Vec::new() };
+        let (mounted, _) = posmesh_adapter_kit::mount_registered(Arc::new(adapter), registration);
         let limits = config.server.clone();
         self.spawn(|stop| async move { Ok(server::serve(&limits, listener, vec![mounted], stop).await?) });
         Ok(())

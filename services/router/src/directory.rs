@@ -151,6 +151,17 @@ impl Directory {
         self.snapshot().instances.get(&registration.instance_id).is_some_and(|i| i.registration == *registration)
     }
 
+    /// Live instances of an instance's vendor, itself included. A new one may know of a change before the others: until
+    /// they renew, the budget is shared by too few.
+    pub(crate) fn instances_of(&self, registration: &RegisterAdapterRequest) -> i32 {
+        let vendor = |r: &RegisterAdapterRequest| r.descriptor.as_ref().map(|d| d.vendor.clone());
+        let snapshot = self.snapshot();
+        let others = snapshot.instances.values().filter(|i| {
+            i.registration.instance_id != registration.instance_id && vendor(&i.registration) == vendor(registration)
+        });
+        i32::try_from(others.count() + 1).unwrap_or(i32::MAX)
+    }
+
     /// What the adapters of a vendor can do, if one has ever registered.
     pub(crate) async fn descriptor(&self, vendor: &str) -> Result<Option<AdapterDescriptor>, Error> {
         let known = |directory: &Self| directory.snapshot().descriptors.get(vendor).cloned();

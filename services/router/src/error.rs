@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use posmesh_kit::{Failure, Violation, cause};
+use posmesh_kit::{Failure, Violation, cause, failure};
 use posmesh_kit_db::StorageError;
 use tonic::{Code, Status};
 
@@ -25,6 +25,10 @@ pub(crate) enum Error {
         "the connection {connection_id:?} is at revision {current}, not {expected}; read it again and put your change on top"
     )]
     RevisionConflict { connection_id: String, expected: i64, current: i64 },
+    #[error(
+        "the connection {connection_id:?} is at revision {current}, not {expected} any more: it may lead to another POS. Nothing was handed on"
+    )]
+    RevisionChanged { connection_id: String, expected: i64, current: i64 },
     #[error(
         "the connection {connection_id:?} already serves that product and mode in the store; change or delete it first"
     )]
@@ -64,6 +68,9 @@ impl From<Error> for Status {
             }
             Error::RevisionConflict { current, .. } => {
                 new(Code::Aborted, "REVISION_CONFLICT").meta("current_revision", current.to_string())
+            }
+            Error::RevisionChanged { current, .. } => {
+                new(Code::FailedPrecondition, failure::REVISION_CHANGED).meta("current_revision", current.to_string())
             }
             Error::Overlaps { connection_id } => {
                 new(Code::AlreadyExists, "CONNECTION_OVERLAPS").meta("connection_id", connection_id)

@@ -3,16 +3,19 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
-use posmesh_kit::{Channel, Failure, Violation, call, cause, server::MAX_MESSAGE_BYTES, time};
+use posmesh_kit::{Channel, Failure, Violation, call, cause, server::MAX_MESSAGE_BYTES, time::NotAfter};
 use posmesh_proto::adapter::v1::{
-    DescribeAdapterRequest, DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest,
-    GetCheckResponse, ListChecksRequest, ListChecksResponse, NotHandedOver, PosContext, PosTarget, ProbeLinkRequest,
-    ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, RequestBillRequest, RequestBillResponse,
-    SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome,
+    CancelOrderRequest, CancelOrderResponse, ChangeOutcome, DescribeAdapterRequest, DescribeAdapterResponse,
+    FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, ListChecksRequest, ListChecksResponse,
+    ListPosOrdersRequest, ListPosOrdersResponse, NotHandedOver, PollEventsRequest, PollEventsResponse, PosContext,
+    PosTarget, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, RequestBillRequest,
+    RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome,
+    VoidLinesRequest, VoidLinesResponse, change_outcome,
     pos_adapter_service_client::PosAdapterServiceClient,
     pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
-    submit_outcome::Outcome,
+    submit_outcome,
 };
+use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -71,6 +74,7 @@ impl Forwarder {
             .filter(named)
             .ok_or_else(|| Violation::new("REQUIRED", "target", "name the store, or the very connection"))?;
         let link = self.directory.find(&call::identity().tenant_id, target).await?;
+        check_revision(&link, target.connection_revision)?;
         let context = self.context(&link)?;
         let instances = self.directory.instances(&link).await?;
         Ok(Route { link, context, instances })
@@ -140,6 +144,15 @@ impl Forwarder {
     }
 }
 
+/// A connection that was changed since may lead to another POS.
+fn check_revision(link: &Link, expected: i64) -> Result<(), Error> {
+    let current = link.stored.connection.revision;
+    if expected == 0 || expected == current {
+        return Ok(());
+    }
+    Err(Error::RevisionChanged { connection_id: link.id().clone(), expected, current })
+}
+
 /// Routes a request, puts the context into it, and forwards it.
 macro_rules! forward {
     ($self:ident, $request:ident, $repeat:ident, $method:ident) => {{
@@ -150,6 +163,27 @@ macro_rules! forward {
         let (answer, _) = $self.call(&route, Repeat::$repeat, request, call).await?;
         Ok(Response::new(answer))
     }};
+}
+
+/// The same for a write to a POS: once only, and not after its time. `$late` answers what comes too late, before it is
+/// handed on. The time is looked at before each try: the one before may have taken a while.
+macro_rules! forward_write {
+    ($self:ident, $request:ident, $method:ident, $late:expr) => {{
+        let mut request = $request.into_inner();
+        let not_after = not_after(request.not_after)?;
+        let route = $self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        request.context = Some(route.context.clone());
+        let call = |mut client: Client, request| async move {
+            if not_after.has_passed() { $late } else { client.$method(request).await }
+        };
+        let (answer, _) = $self.call(&route, Repeat::Never, request, call).await?;
+        (answer, route)
+    }};
+}
+
+fn not_after(time: Option<Timestamp>) -> Result<NotAfter, Failure> {
+    let time = time.ok_or_else(|| Failure::field("REQUIRED", "not_after", "say until when it may be written"))?;
+    Ok(NotAfter::new(&time))
 }
 
 #[tonic::async_trait]
@@ -173,20 +207,8 @@ impl PosAdapterService for Forwarder {
         &self,
         request: Request<SubmitOrderRequest>,
     ) -> Result<Response<SubmitOrderResponse>, Status> {
-        let mut request = request.into_inner();
-        let route = self.route(request.target.as_ref(), request.context.as_ref()).await?;
-        let not_after = request
-            .not_after
-            .ok_or_else(|| Failure::field("REQUIRED", "not_after", "say until when it may be written"))?;
-        request.context = Some(route.context.clone());
-        // Looked at before each try: the one before may have taken its time.
-        let call = |mut client: Client, request| async move {
-            if time::until(&not_after).is_zero() {
-                return Ok(Response::new(not_after_passed()));
-            }
-            client.submit_order(request).await
-        };
-        let (mut answer, _) = self.call(&route, Repeat::Never, request, call).await?;
+        let late = || Ok(Response::new(SubmitOrderResponse { outcome: Some(submitted_late()), ..Default::default() }));
+        let (mut answer, route) = forward_write!(self, request, submit_order, late());
         answer.connection_id = route.context.connection_id;
         answer.connection_revision = route.context.revision;
         Ok(Response::new(answer))
@@ -241,45 +263,47 @@ impl PosAdapterService for Forwarder {
 
     async fn cancel_order(
         &self,
-        _: Request<posmesh_proto::adapter::v1::CancelOrderRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::CancelOrderResponse>, Status> {
-        Err(Status::unimplemented("cancel_order"))
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        let late = || Ok(Response::new(CancelOrderResponse { outcome: Some(changed_late()) }));
+        let (answer, _) = forward_write!(self, request, cancel_order, late());
+        Ok(Response::new(answer))
     }
 
-    async fn void_lines(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::VoidLinesRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::VoidLinesResponse>, Status> {
-        Err(Status::unimplemented("void_lines"))
+    async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Result<Response<VoidLinesResponse>, Status> {
+        let late = || Ok(Response::new(VoidLinesResponse { outcome: Some(changed_late()) }));
+        let (answer, _) = forward_write!(self, request, void_lines, late());
+        Ok(Response::new(answer))
     }
 
     async fn list_pos_orders(
         &self,
-        _: Request<posmesh_proto::adapter::v1::ListPosOrdersRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::ListPosOrdersResponse>, Status> {
-        Err(Status::unimplemented("list_pos_orders"))
+        request: Request<ListPosOrdersRequest>,
+    ) -> Result<Response<ListPosOrdersResponse>, Status> {
+        forward!(self, request, Harmless, list_pos_orders)
     }
 
-    async fn poll_events(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::PollEventsRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::PollEventsResponse>, Status> {
-        Err(Status::unimplemented("poll_events"))
+    async fn poll_events(&self, request: Request<PollEventsRequest>) -> Result<Response<PollEventsResponse>, Status> {
+        forward!(self, request, Harmless, poll_events)
     }
 
-    async fn split_check(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::SplitCheckRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::SplitCheckResponse>, Status> {
-        Err(Status::unimplemented("split_check"))
+    async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
+        let late = || Err(Failure::not_handed_over(cause::NOT_AFTER_PASSED, LATE).into());
+        let (answer, _) = forward_write!(self, request, split_check, late());
+        Ok(Response::new(answer))
     }
 }
 
-fn not_after_passed() -> SubmitOrderResponse {
-    let proof = NotHandedOver {
-        cause: cause::NOT_AFTER_PASSED.to_owned(),
-        message: "the time until which the order may be written is over".to_owned(),
-    };
-    let outcome = Some(SubmitOutcome { outcome: Some(Outcome::NotHandedOver(proof)) });
-    SubmitOrderResponse { outcome, ..SubmitOrderResponse::default() }
+const LATE: &str = "the time until which the POS may be written to is over";
+
+fn late() -> NotHandedOver {
+    NotHandedOver { cause: cause::NOT_AFTER_PASSED.to_owned(), message: LATE.to_owned(), retry_after: None }
+}
+
+fn submitted_late() -> SubmitOutcome {
+    SubmitOutcome { outcome: Some(submit_outcome::Outcome::NotHandedOver(late())) }
+}
+
+fn changed_late() -> ChangeOutcome {
+    ChangeOutcome { outcome: Some(change_outcome::Outcome::NotHandedOver(late())) }
 }

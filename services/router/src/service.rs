@@ -157,7 +157,7 @@ impl RouterService for Service {
         }
         Ok(Response::new(RegisterAdapterResponse {
             lease: Some(time::to_proto_duration(self.lease)),
-            ..RegisterAdapterResponse::default()
+            instances: self.directory.instances_of(&registration),
         }))
     }
 

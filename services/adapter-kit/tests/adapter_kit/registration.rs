@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use posmesh_adapter_kit::{Registration, mount, program, register};
+use posmesh_adapter_kit::{Registration, mount_registered, program};
 use posmesh_kit::{
     Channel, config,
     server::{self, Mounted, ServerConfig},
@@ -124,13 +124,11 @@ fn acme() -> Acme {
 async fn a_lease_is_renewed_before_it_ends_and_again_after_the_router_was_away() {
     let book = Book::default();
     let (address, stop, ended) = router(&book, anywhere()).await;
-    let mounted = mount(Arc::new(acme()));
-    let instance_id = register(
-        &mounted,
+    let (mounted, instance_id) = mount_registered(
+        Arc::new(acme()),
         Registration {
             router: Channel::remote("router", &format!("http://{address}")).unwrap(),
             endpoint: "http://127.0.0.1:9".into(),
-            descriptor: AdapterDescriptor { vendor: "acme".into(), ..AdapterDescriptor::default() },
             connection_ids: vec!["c-1".into()],
         },
     );

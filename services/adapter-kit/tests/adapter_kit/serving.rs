@@ -2,9 +2,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use posmesh_kit::{cause, failure};
 use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, FindOrderRequest, GetCheckRequest, Limits, LinkHealth, ListChecksRequest, ProbeLinkRequest,
-    PullCatalogRequest, RequestBillRequest, SubmitOrderRequest, find_order_response, get_check_response,
-    list_checks_response, request_bill_response, submit_outcome::Outcome,
+    AdapterDescriptor, CancelOrderRequest, FindOrderRequest, GetCheckRequest, Limits, LinkHealth, ListChecksRequest,
+    ListPosOrdersRequest, PollEventsRequest, ProbeLinkRequest, PullCatalogRequest, RequestBillRequest,
+    SplitCheckRequest, SubmitOrderRequest, VoidLinesRequest, submit_outcome::Outcome,
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Code, Request};
@@ -30,6 +30,11 @@ async fn a_call_that_did_not_come_through_the_router_is_refused() {
         client.list_checks(ListChecksRequest::default()).await.unwrap_err(),
         client.get_check(GetCheckRequest::default()).await.unwrap_err(),
         client.request_bill(RequestBillRequest::default()).await.unwrap_err(),
+        client.cancel_order(CancelOrderRequest::default()).await.unwrap_err(),
+        client.void_lines(VoidLinesRequest::default()).await.unwrap_err(),
+        client.list_pos_orders(ListPosOrdersRequest::default()).await.unwrap_err(),
+        client.poll_events(PollEventsRequest::default()).await.unwrap_err(),
+        client.split_check(SplitCheckRequest::default()).await.unwrap_err(),
     ];
     for status in statuses {
         assert_eq!((status.code(), failure::reason(&status).as_str()), (Code::InvalidArgument, "CONTEXT_MISSING"));
@@ -99,6 +104,48 @@ async fn no_more_orders_run_at_once_on_a_connection_than_its_vendor_takes() {
         assert!(matches!(call.await.unwrap(), Outcome::Placed(_)));
     }
     assert_eq!(served.acme.most_running.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_keeps_its_pos_busy_is_refused_at_once_and_does_not_hold_up_another() {
+    let limits = Some(Limits { max_concurrent_calls: 1, max_calls_per_second_in_all: 50.0, ..Limits::default() });
+    let descriptor = AdapterDescriptor { limits, ..AdapterDescriptor::default() };
+    let served = serve(Acme { descriptor, ..Acme::default() }).await;
+    let calls: Vec<_> = (0..70)
+        .map(|_| {
+            let mut client = served.client.clone();
+            tokio::spawn(async move { outcome(client.submit_order(submit("hang", PATIENCE)).await.unwrap()) })
+        })
+        .collect();
+    until("the queue is full", || calls.iter().any(tokio::task::JoinHandle::is_finished)).await;
+    let mut other = submit("", PATIENCE);
+    other.context.as_mut().unwrap().connection_id = "c-2".into();
+    let asked = Instant::now();
+    assert!(matches!(outcome(served.client.clone().submit_order(other).await.unwrap()), Outcome::Placed(_)));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let mut refused = 0;
+    for call in calls.into_iter().filter(tokio::task::JoinHandle::is_finished) {
+        let Outcome::NotHandedOver(proof) = call.await.unwrap() else { panic!("it hangs") };
+        assert_eq!(proof.cause, cause::RATE_LIMITED);
+        assert!(proof.retry_after.is_some(), "it tells when to come back");
+        refused += 1;
+    }
+    // One runs and 64 wait.
+    assert_eq!(refused, 70 - 65);
+}
+
+#[tokio::test]
+async fn all_connections_together_keep_the_vendors_budget() {
+    let limits = Some(Limits { max_calls_per_second_in_all: 2.0, ..Limits::default() });
+    let descriptor = AdapterDescriptor { limits, ..AdapterDescriptor::default() };
+    let mut served = serve(Acme { descriptor, ..Acme::default() }).await;
+    let begun = Instant::now();
+    for connection in ["c-1", "c-2", "c-3"] {
+        let mut request = submit("", PATIENCE);
+        request.context.as_mut().unwrap().connection_id = connection.into();
+        assert!(matches!(outcome(served.client.submit_order(request).await.unwrap()), Outcome::Placed(_)));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(990), "three calls at 2/s took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -174,22 +221,4 @@ async fn a_pos_that_is_down_is_offline_with_its_cause() {
     let down = served.client.probe_link(probe("down")).await.unwrap().into_inner();
     assert_eq!((down.health(), down.cause.as_str()), (LinkHealth::Offline, cause::POS_APP_NOT_RUNNING));
     assert_eq!(down.failing_hop, "pos");
-}
-
-#[tokio::test]
-async fn what_an_adapter_cannot_do_it_says() {
-    let served = serve(Acme::default()).await;
-    let mut client = served.client.clone();
-    let find = FindOrderRequest { context: context("up"), ..FindOrderRequest::default() };
-    let found = client.find_order(find).await.unwrap().into_inner().result.unwrap();
-    assert!(matches!(found, find_order_response::Result::Failed(f) if f.cause == cause::NOT_SUPPORTED));
-    let list = ListChecksRequest { context: context("up"), ..ListChecksRequest::default() };
-    let listed = client.list_checks(list).await.unwrap().into_inner().result.unwrap();
-    assert!(matches!(listed, list_checks_response::Result::Failed(f) if f.cause == cause::NOT_SUPPORTED));
-    let get = GetCheckRequest { context: context("up"), ..GetCheckRequest::default() };
-    let got = client.get_check(get).await.unwrap().into_inner().result.unwrap();
-    assert!(matches!(got, get_check_response::Result::Failed(f) if f.cause == cause::NOT_SUPPORTED));
-    let bill = RequestBillRequest { context: context("up"), ..RequestBillRequest::default() };
-    let asked = client.request_bill(bill).await.unwrap().into_inner().result.unwrap();
-    assert!(matches!(asked, request_bill_response::Result::Failed(f) if f.cause == cause::NOT_SUPPORTED));
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use posmesh_adapter_kit::{Adapter, CatalogParts, Connection, PosError, Submit, Unplaced, mount};
+use posmesh_adapter_kit::{Adapter, CatalogParts, Connection, PosError, Submit, Unchanged, Unplaced, mount};
 use posmesh_kit::{
     Channel, cause,
     server::{self, ServerConfig},
@@ -17,12 +17,14 @@ use posmesh_kit::{
 };
 use posmesh_proto::{
     adapter::v1::{
-        AdapterDescriptor, LinkHealth, Placed, PosContext, PosOrder, ProbeLinkResponse, SubmitOrderRequest,
-        SubmitOrderResponse, pos_adapter_service_client::PosAdapterServiceClient, submit_outcome::Outcome,
+        AdapterDescriptor, CancelOrderRequest, Changed, LinkHealth, ListPosOrdersRequest, NotFound, Placed,
+        PollEventsRequest, PosCheck, PosContext, PosEvents, PosOrder, PosOrders, ProbeLinkResponse, SplitCheckRequest,
+        SubmitOrderRequest, SubmitOrderResponse, VoidLinesRequest, pos_adapter_service_client::PosAdapterServiceClient,
+        submit_outcome::Outcome,
     },
     catalog::v1::Catalog,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Nothing in these tests takes longer.
@@ -73,21 +75,47 @@ impl Adapter for Acme {
 
     async fn submit_order(&self, connection: &Connection, submit: Submit) -> Result<Placed, Unplaced> {
         connection.settings::<Settings>()?;
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_running.fetch_max(running, Ordering::SeqCst);
-        match submit.order.note.as_str() {
-            "hang" => std::future::pending().await,
-            "panic" => panic!("a fault of the adapter"),
-            _ => {
-                if let Some(gate) = &self.gate {
-                    gate.acquire().await.unwrap().forget();
-                }
-            }
-        }
-        self.running.fetch_sub(1, Ordering::SeqCst);
-        self.ended.fetch_add(1, Ordering::SeqCst);
+        self.write(&submit.order.note).await;
         Ok(Placed { pos_order_reference: submit.order.reference, ..Placed::default() })
+    }
+
+    /// What the POS says is the request's reason.
+    async fn cancel_order(
+        &self,
+        _: &Connection,
+        request: CancelOrderRequest,
+        deadline: Instant,
+    ) -> Result<Changed, Unchanged> {
+        assert!(deadline > Instant::now() && request.target.is_none() && request.context.is_none());
+        self.write(&request.reason).await;
+        said(&request.reason)
+    }
+
+    async fn void_lines(&self, _: &Connection, request: VoidLinesRequest, _: Instant) -> Result<Changed, Unchanged> {
+        self.write(&request.reason).await;
+        said(&request.reason)
+    }
+
+    /// What the POS says is the check's reference.
+    async fn split_check(
+        &self,
+        _: &Connection,
+        request: SplitCheckRequest,
+        _: Instant,
+    ) -> Result<Vec<PosCheck>, Unchanged> {
+        self.write(&request.pos_check_reference).await;
+        said(&request.pos_check_reference).map(|_| vec![PosCheck::default(); 2])
+    }
+
+    async fn list_pos_orders(&self, _: &Connection, request: ListPosOrdersRequest) -> Result<PosOrders, PosError> {
+        Ok(PosOrders { next_page_token: request.page_size.to_string(), ..PosOrders::default() })
+    }
+
+    async fn poll_events(&self, _: &Connection, request: PollEventsRequest) -> Result<PosEvents, PosError> {
+        match request.cursor.as_str() {
+            "old" => Err(PosError::failed(cause::CURSOR_TOO_OLD, "gone")),
+            _ => Ok(PosEvents { cursor: request.max_events.to_string(), ..PosEvents::default() }),
+        }
     }
 
     async fn pull_catalog(&self, connection: &Connection, parts: &CatalogParts) -> Result<Vec<String>, PosError> {
@@ -108,6 +136,54 @@ impl Adapter for Acme {
     }
 }
 
+impl Acme {
+    async fn write(&self, what: &str) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_running.fetch_max(running, Ordering::SeqCst);
+        match what {
+            "hang" => std::future::pending().await,
+            "panic" => panic!("a fault of the adapter"),
+            _ => {
+                if let Some(gate) = &self.gate {
+                    gate.acquire().await.unwrap().forget();
+                }
+            }
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn said(what: &str) -> Result<Changed, Unchanged> {
+    match what {
+        "no" => Err(Unplaced::rejected(cause::TOO_LATE, "eaten").into()),
+        "not now" => Err(Unplaced::refused_for_now(cause::TABLE_LOCKED, "later", None).into()),
+        "no line" => Err(Unplaced::not_handed_over(cause::NETWORK_DOWN, "refused").into()),
+        "no answer" => Err(Unplaced::in_doubt(cause::NETWORK_DOWN, "reset").into()),
+        "never seen" => Err(Unchanged::NotFound(NotFound { authoritative: true })),
+        _ => Ok(Changed::default()),
+    }
+}
+
+/// A vendor that can do nothing but take orders.
+pub(crate) struct Poor;
+
+#[async_trait]
+impl Adapter for Poor {
+    fn descriptor(&self) -> AdapterDescriptor {
+        AdapterDescriptor::default()
+    }
+
+    async fn probe_link(&self, _: &Connection) -> Result<ProbeLinkResponse, PosError> {
+        Err(PosError::not_supported("be probed"))
+    }
+
+    async fn submit_order(&self, _: &Connection, _: Submit) -> Result<Placed, Unplaced> {
+        Ok(Placed::default())
+    }
+}
+
 /// A served adapter; ends when dropped.
 pub(crate) struct Served {
     pub(crate) client: PosAdapterServiceClient<Channel>,
@@ -117,16 +193,21 @@ pub(crate) struct Served {
 
 pub(crate) async fn serve(acme: Acme) -> Served {
     let acme = Arc::new(acme);
+    let (client, _stop) = serve_adapter(Arc::clone(&acme) as Arc<dyn Adapter>).await;
+    Served { client, acme, _stop }
+}
+
+pub(crate) async fn serve_adapter(adapter: Arc<dyn Adapter>) -> (PosAdapterServiceClient<Channel>, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let mounted = mount(Arc::clone(&acme) as Arc<dyn Adapter>);
+    let mounted = mount(adapter);
     let shutdown = stop.clone();
     tokio::spawn(async move {
         server::serve(&ServerConfig::default(), listener, vec![mounted], shutdown).await.unwrap();
     });
     let channel = Channel::remote("adapter", &format!("http://{address}")).unwrap();
-    Served { client: PosAdapterServiceClient::new(channel), acme, _stop: stop.drop_guard() }
+    (PosAdapterServiceClient::new(channel), stop.drop_guard())
 }
 
 pub(crate) fn context(url: &str) -> Option<PosContext> {

@@ -14,10 +14,12 @@ use posmesh_kit::{
 };
 use posmesh_proto::{
     adapter::v1::{
-        AdapterDescriptor, DescribeAdapterRequest, DescribeAdapterResponse, FindOrderRequest, FindOrderResponse,
-        GetCheckRequest, GetCheckResponse, ListChecksRequest, ListChecksResponse, Placed, PosContext, ProbeLinkRequest,
-        ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, PullEnd, RequestBillRequest, RequestBillResponse,
-        SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome,
+        AdapterDescriptor, CancelOrderRequest, CancelOrderResponse, ChangeOutcome, Changed, DescribeAdapterRequest,
+        DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse,
+        ListChecksRequest, ListChecksResponse, ListPosOrdersRequest, ListPosOrdersResponse, Placed, PollEventsRequest,
+        PollEventsResponse, PosContext, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse,
+        PullEnd, RequestBillRequest, RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest,
+        SubmitOrderResponse, SubmitOutcome, VoidLinesRequest, VoidLinesResponse, change_outcome,
         pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
         pull_catalog_response::Piece,
         submit_outcome::Outcome,
@@ -135,38 +137,38 @@ impl PosAdapterService for Script {
 
     async fn cancel_order(
         &self,
-        _: Request<posmesh_proto::adapter::v1::CancelOrderRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::CancelOrderResponse>, Status> {
-        Err(Status::unimplemented("cancel_order"))
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        self.enter("cancel_order", request.into_inner().context).await?;
+        Ok(Response::new(CancelOrderResponse { outcome: changed() }))
     }
 
-    async fn void_lines(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::VoidLinesRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::VoidLinesResponse>, Status> {
-        Err(Status::unimplemented("void_lines"))
+    async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Result<Response<VoidLinesResponse>, Status> {
+        self.enter("void_lines", request.into_inner().context).await?;
+        Ok(Response::new(VoidLinesResponse { outcome: changed() }))
     }
 
     async fn list_pos_orders(
         &self,
-        _: Request<posmesh_proto::adapter::v1::ListPosOrdersRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::ListPosOrdersResponse>, Status> {
-        Err(Status::unimplemented("list_pos_orders"))
+        request: Request<ListPosOrdersRequest>,
+    ) -> Result<Response<ListPosOrdersResponse>, Status> {
+        self.enter("list_pos_orders", request.into_inner().context).await?;
+        Ok(Response::new(ListPosOrdersResponse::default()))
     }
 
-    async fn poll_events(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::PollEventsRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::PollEventsResponse>, Status> {
-        Err(Status::unimplemented("poll_events"))
+    async fn poll_events(&self, request: Request<PollEventsRequest>) -> Result<Response<PollEventsResponse>, Status> {
+        self.enter("poll_events", request.into_inner().context).await?;
+        Ok(Response::new(PollEventsResponse::default()))
     }
 
-    async fn split_check(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::SplitCheckRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::SplitCheckResponse>, Status> {
-        Err(Status::unimplemented("split_check"))
+    async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
+        self.enter("split_check", request.into_inner().context).await?;
+        Ok(Response::new(SplitCheckResponse::default()))
     }
+}
+
+fn changed() -> Option<ChangeOutcome> {
+    Some(ChangeOutcome { outcome: Some(change_outcome::Outcome::Changed(Changed::default())) })
 }
 
 /// A running adapter. It dies when dropped.

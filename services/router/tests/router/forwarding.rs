@@ -3,9 +3,10 @@ use std::time::Duration;
 use posmesh_kit::{cause, failure, time};
 use posmesh_proto::{
     adapter::v1::{
-        DescribeAdapterRequest, FindOrderRequest, GetCheckRequest, ListChecksRequest, PosContext, PosTarget,
-        ProbeLinkRequest, PullCatalogRequest, RequestBillRequest, SubmitOrderRequest, pull_catalog_response::Piece,
-        submit_outcome::Outcome,
+        CancelOrderRequest, DescribeAdapterRequest, FindOrderRequest, GetCheckRequest, ListChecksRequest,
+        ListPosOrdersRequest, PollEventsRequest, PosContext, PosTarget, ProbeLinkRequest, PullCatalogRequest,
+        RequestBillRequest, SplitCheckRequest, SubmitOrderRequest, VoidLinesRequest, change_outcome,
+        pull_catalog_response::Piece, submit_outcome::Outcome,
     },
     common::v1::{Product, ServiceMode},
     router::v1::{Connection, ResolveConnectionRequest},
@@ -37,9 +38,15 @@ async fn every_method_reaches_the_adapter_with_the_connections_context() {
     pos.pull_catalog(PullCatalogRequest { target: target.clone(), ..Default::default() }).await.unwrap();
     pos.list_checks(ListChecksRequest { target: target.clone(), ..Default::default() }).await.unwrap();
     pos.get_check(GetCheckRequest { target: target.clone(), ..Default::default() }).await.unwrap();
-    pos.request_bill(RequestBillRequest { target, ..Default::default() }).await.unwrap();
+    pos.request_bill(RequestBillRequest { target: target.clone(), ..Default::default() }).await.unwrap();
+    let not_after = submission("c").not_after;
+    pos.cancel_order(CancelOrderRequest { target: target.clone(), not_after, ..Default::default() }).await.unwrap();
+    pos.void_lines(VoidLinesRequest { target: target.clone(), not_after, ..Default::default() }).await.unwrap();
+    pos.list_pos_orders(ListPosOrdersRequest { target: target.clone(), ..Default::default() }).await.unwrap();
+    pos.poll_events(PollEventsRequest { target: target.clone(), ..Default::default() }).await.unwrap();
+    pos.split_check(SplitCheckRequest { target, not_after, ..Default::default() }).await.unwrap();
     let calls = adapter.calls();
-    assert_eq!(calls.len(), 8);
+    assert_eq!(calls.len(), 13);
     for call in calls.iter().filter(|call| call.method != "describe_adapter") {
         let context = call.context.as_ref().unwrap();
         assert_eq!((context.connection_id.as_str(), context.store_id.as_str(), context.revision), ("c", "s", 1));
@@ -68,7 +75,36 @@ async fn a_caller_may_not_bring_a_context_of_its_own() {
         pos.get_check(GetCheckRequest { target: target.clone(), context: context.clone(), ..Default::default() })
             .await
             .unwrap_err(),
-        pos.request_bill(RequestBillRequest { target, context, ..Default::default() }).await.unwrap_err(),
+        pos.request_bill(RequestBillRequest { target: target.clone(), context: context.clone(), ..Default::default() })
+            .await
+            .unwrap_err(),
+        pos.cancel_order(CancelOrderRequest { context: context.clone(), ..cancellation("c") }).await.unwrap_err(),
+        pos.void_lines(VoidLinesRequest {
+            target: target.clone(),
+            context: context.clone(),
+            not_after: submission("c").not_after,
+            ..Default::default()
+        })
+        .await
+        .unwrap_err(),
+        pos.list_pos_orders(ListPosOrdersRequest {
+            target: target.clone(),
+            context: context.clone(),
+            ..Default::default()
+        })
+        .await
+        .unwrap_err(),
+        pos.poll_events(PollEventsRequest { target: target.clone(), context: context.clone(), ..Default::default() })
+            .await
+            .unwrap_err(),
+        pos.split_check(SplitCheckRequest {
+            target,
+            context,
+            not_after: submission("c").not_after,
+            ..Default::default()
+        })
+        .await
+        .unwrap_err(),
     ];
     for status in statuses {
         let seen = (status.code(), failure::reason(&status));
@@ -153,6 +189,33 @@ async fn a_submit_says_what_it_ran_on_and_none_is_sent_past_its_time() {
         router.pos.clone().submit_order(SubmitOrderRequest { not_after: None, ..submission("c") }).await.unwrap_err();
     assert_eq!(failure::reason(&status), "REQUIRED");
     assert_eq!(adapter.calls().len(), 1);
+}
+
+fn cancellation(connection_id: &str) -> CancelOrderRequest {
+    let not_after = submission(connection_id).not_after;
+    CancelOrderRequest { target: Some(target(connection_id)), not_after, ..CancelOrderRequest::default() }
+}
+
+#[tokio::test]
+async fn no_change_is_handed_on_past_its_time() {
+    use change_outcome::Outcome;
+    let adapter = Adapter::start("one");
+    let router = router_with(&adapter).await;
+    let mut pos = router.pos.clone();
+    let past = Some(time::from_unix_ms(time::now_unix_ms() - 1));
+    let cancelled = pos.cancel_order(CancelOrderRequest { not_after: past, ..cancellation("c") }).await.unwrap();
+    let void = VoidLinesRequest { target: Some(target("c")), not_after: past, ..Default::default() };
+    let voided = pos.void_lines(void).await.unwrap();
+    for outcome in [cancelled.into_inner().outcome, voided.into_inner().outcome] {
+        let outcome = outcome.unwrap().outcome.unwrap();
+        assert!(matches!(outcome, Outcome::NotHandedOver(proof) if proof.cause == cause::NOT_AFTER_PASSED));
+    }
+    let split = SplitCheckRequest { target: Some(target("c")), not_after: past, ..Default::default() };
+    let status = pos.split_check(split).await.unwrap_err();
+    assert!(failure::is_not_handed_over(&status));
+    let status = pos.cancel_order(CancelOrderRequest { not_after: None, ..cancellation("c") }).await.unwrap_err();
+    assert_eq!(failure::reason(&status), "REQUIRED");
+    assert_eq!(adapter.calls().len(), 0);
 }
 
 #[tokio::test]

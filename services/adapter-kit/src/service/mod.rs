@@ -1,6 +1,8 @@
 //! The gRPC surface of every adapter: checks the context, holds the limits and the deadlines, and turns what the
 //! adapter says into the contract's messages.
 
+mod write;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
@@ -10,14 +12,17 @@ use posmesh_kit::{
     time,
 };
 use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, BillRequested, CheckFailed, DescribeAdapterRequest, DescribeAdapterResponse, FindFailed,
-    FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, LinkHealth, ListChecksRequest,
-    ListChecksResponse, PosChecks, PosContext, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest,
-    PullCatalogResponse, PullEnd, PullFailed, RequestBillRequest, RequestBillResponse, SubmitOrderRequest,
-    SubmitOrderResponse, SubmitOutcome, find_order_response, get_check_response, list_checks_response,
+    AdapterDescriptor, BillRequested, CancelOrderRequest, CancelOrderResponse, CheckFailed, CheckSplit,
+    DescribeAdapterRequest, DescribeAdapterResponse, FindFailed, FindOrderRequest, FindOrderResponse, GetCheckRequest,
+    GetCheckResponse, LinkHealth, ListChecksRequest, ListChecksResponse, ListFailed, ListPosOrdersRequest,
+    ListPosOrdersResponse, PollEventsRequest, PollEventsResponse, PollFailed, PosChecks, PosContext, ProbeLinkRequest,
+    ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, PullEnd, PullFailed, RequestBillRequest,
+    RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse,
+    VoidLinesRequest, VoidLinesResponse, find_order_response, get_check_response, list_checks_response,
+    list_pos_orders_response, poll_events_response,
     pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
     pull_catalog_response::Piece,
-    request_bill_response,
+    request_bill_response, split_check_response,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
@@ -25,12 +30,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Code, Request, Response, Status, service::Routes};
 use tracing::Instrument as _;
 
 use crate::{
-    Adapter, CatalogParts, Connection, PosError, Submit, Unplaced,
-    limiter::{Limiter, NoTurn},
+    Adapter, CatalogParts, Connection, PosError, Submit, Unchanged, Unplaced,
+    limiter::{Instances, Limiter, NoTurn},
     outcome,
 };
 
@@ -43,13 +48,22 @@ const MAX_ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// Parts of a catalog that wait for a slow caller.
 const PARTS_AHEAD: usize = 4;
 
-/// Mounts an adapter as `posmesh.adapter.v1.PosAdapterService`.
+/// The largest page, and the default one.
+const MAX_PAGE: i32 = 500;
+const DEFAULT_PAGE: i32 = 100;
+
+/// Mounts an adapter as `posmesh.adapter.v1.PosAdapterService`, with the vendor's whole budget for itself.
+/// [`crate::mount_registered`] shares it with the other instances.
 pub fn mount(adapter: Arc<dyn Adapter>) -> Mounted {
+    mount_sharing(adapter, Arc::default())
+}
+
+pub(crate) fn mount_sharing(adapter: Arc<dyn Adapter>, instances: Arc<Instances>) -> Mounted {
     let name = "adapter";
     let mut mounted = Mounted::new(name, Routes::default(), vec!["posmesh.adapter.v1.PosAdapterService"]);
     let descriptor = adapter.descriptor();
     let service = Service {
-        limiter: Arc::new(Limiter::new(&descriptor.limits.unwrap_or_default())),
+        limiter: Arc::new(Limiter::new(&descriptor.limits.unwrap_or_default(), instances)),
         adapter,
         tasks: mounted.background.clone(),
         stop: mounted.stop.clone(),
@@ -132,7 +146,17 @@ struct PosFault {
 }
 
 fn no_turn(connection: &Connection, no: NoTurn) -> Failure {
-    Failure::not_handed_over(cause::RATE_LIMITED, format!("connection {}: {no}", connection.connection_id))
+    let message = format!("connection {}: {no}", connection.connection_id);
+    Failure::not_handed_over(cause::RATE_LIMITED, message).retry_after(no.retry_after())
+}
+
+/// A page as it was asked for, within its bounds.
+fn page(asked: i32, field: &str) -> Result<i32, Failure> {
+    match asked {
+        0 => Ok(DEFAULT_PAGE),
+        1.. => Ok(asked.min(MAX_PAGE)),
+        _ => Err(Failure::field("PAGE_SIZE_INVALID", field, "a page size is not negative")),
+    }
 }
 
 #[tonic::async_trait]
@@ -168,31 +192,15 @@ impl PosAdapterService for Service {
         let SubmitOrderRequest { context, order, attempt, not_after, .. } = request.into_inner();
         let connection = connection(context)?;
         let order = order.ok_or_else(|| Failure::field("REQUIRED", "order", "is missing"))?;
-        let not_after = not_after.ok_or_else(|| Failure::field("REQUIRED", "not_after", "is missing"))?;
-        let left = time::until(&not_after);
-        if left.is_zero() {
-            return Ok(answer(not_after_passed(), Duration::ZERO));
-        }
-        let deadline = caller_deadline().min(Instant::now() + left);
-        let running = match self.turn(&connection, deadline).await {
-            Ok(running) => running,
-            Err(no) => {
-                let unplaced = Unplaced::not_handed_over(cause::RATE_LIMITED, no.to_string());
-                return Ok(answer(outcome::to_contract(Err(unplaced)), Duration::ZERO));
-            }
+        let submit = move |adapter: Arc<dyn Adapter>, connection: Connection, deadline| async move {
+            adapter.submit_order(&connection, Submit { order, attempt, deadline }).await
         };
-        let adapter = Arc::clone(&self.adapter);
-        // In a task of its own: a caller that hangs up must not tear a write of several steps apart.
-        let work = self.tasks.spawn(
-            async move {
-                let begun = Instant::now();
-                let outcome = submit(&*adapter, &connection, Submit { order, attempt, deadline }).await;
-                drop(running);
-                answer(outcome, begun.elapsed())
-            }
-            .in_current_span(),
-        );
-        work.await.map_err(|fault| Failure::internal("the submit ended in a fault of the adapter", fault).into())
+        let written = self.write::<_, Unplaced, _>(connection, not_after, submit).await?;
+        Ok(Response::new(SubmitOrderResponse {
+            outcome: Some(outcome::submitted(written.result)),
+            pos_latency: Some(time::to_proto_duration(written.took)),
+            ..SubmitOrderResponse::default()
+        }))
     }
 
     async fn find_order(&self, request: Request<FindOrderRequest>) -> Result<Response<FindOrderResponse>, Status> {
@@ -273,67 +281,112 @@ impl PosAdapterService for Service {
 
     async fn cancel_order(
         &self,
-        _: Request<posmesh_proto::adapter::v1::CancelOrderRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::CancelOrderResponse>, Status> {
-        Err(Status::unimplemented("cancel_order"))
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        let mut request = request.into_inner();
+        let connection = connection(request.context.take())?;
+        required("order", request.order.is_some())?;
+        required("change_reference", !request.change_reference.is_empty())?;
+        request.target = None;
+        let not_after = request.not_after;
+        let cancel = move |adapter: Arc<dyn Adapter>, connection: Connection, deadline| async move {
+            adapter.cancel_order(&connection, request, deadline).await
+        };
+        let written = self.write::<_, Unchanged, _>(connection, not_after, cancel).await?;
+        Ok(Response::new(CancelOrderResponse { outcome: Some(outcome::changed(written.result)) }))
     }
 
-    async fn void_lines(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::VoidLinesRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::VoidLinesResponse>, Status> {
-        Err(Status::unimplemented("void_lines"))
+    async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Result<Response<VoidLinesResponse>, Status> {
+        let mut request = request.into_inner();
+        let connection = connection(request.context.take())?;
+        required("order", request.order.is_some())?;
+        required("change_reference", !request.change_reference.is_empty())?;
+        required("lines", !request.lines.is_empty())?;
+        request.target = None;
+        let not_after = request.not_after;
+        let void = move |adapter: Arc<dyn Adapter>, connection: Connection, deadline| async move {
+            adapter.void_lines(&connection, request, deadline).await
+        };
+        let written = self.write::<_, Unchanged, _>(connection, not_after, void).await?;
+        Ok(Response::new(VoidLinesResponse { outcome: Some(outcome::changed(written.result)) }))
     }
 
     async fn list_pos_orders(
         &self,
-        _: Request<posmesh_proto::adapter::v1::ListPosOrdersRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::ListPosOrdersResponse>, Status> {
-        Err(Status::unimplemented("list_pos_orders"))
+        request: Request<ListPosOrdersRequest>,
+    ) -> Result<Response<ListPosOrdersResponse>, Status> {
+        let mut request = request.into_inner();
+        request.page_size = page(request.page_size, "page_size")?;
+        request.target = None;
+        let context = request.context.take();
+        let listed =
+            self.run(context, |adapter, connection| async move { adapter.list_pos_orders(&connection, request).await });
+        let result = match listed.await? {
+            Ok(orders) => list_pos_orders_response::Result::Orders(orders),
+            Err(PosFault { cause, message }) => list_pos_orders_response::Result::Failed(ListFailed { cause, message }),
+        };
+        Ok(Response::new(ListPosOrdersResponse { result: Some(result) }))
     }
 
-    async fn poll_events(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::PollEventsRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::PollEventsResponse>, Status> {
-        Err(Status::unimplemented("poll_events"))
+    async fn poll_events(&self, request: Request<PollEventsRequest>) -> Result<Response<PollEventsResponse>, Status> {
+        let mut request = request.into_inner();
+        request.max_events = page(request.max_events, "max_events")?;
+        request.target = None;
+        let context = request.context.take();
+        let polled =
+            self.run(context, |adapter, connection| async move { adapter.poll_events(&connection, request).await });
+        let result = match polled.await? {
+            Ok(events) => poll_events_response::Result::Events(events),
+            Err(PosFault { cause, message }) => poll_events_response::Result::Failed(PollFailed { cause, message }),
+        };
+        Ok(Response::new(PollEventsResponse { result: Some(result) }))
     }
 
-    async fn split_check(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::SplitCheckRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::SplitCheckResponse>, Status> {
-        Err(Status::unimplemented("split_check"))
+    async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
+        let mut request = request.into_inner();
+        let connection = connection(request.context.take())?;
+        required("pos_check_reference", !request.pos_check_reference.is_empty())?;
+        required("change_reference", !request.change_reference.is_empty())?;
+        required("how", request.how.is_some())?;
+        request.target = None;
+        let not_after = request.not_after;
+        let split = move |adapter: Arc<dyn Adapter>, connection: Connection, deadline| async move {
+            adapter.split_check(&connection, request, deadline).await
+        };
+        let written = self.write::<_, Unchanged, _>(connection, not_after, split).await?;
+        let result = match written.result {
+            Ok(checks) => split_check_response::Result::Split(CheckSplit { checks }),
+            Err(unchanged) => split_check_response::Result::Failed(not_split(unchanged)?),
+        };
+        Ok(Response::new(SplitCheckResponse { result: Some(result) }))
     }
+}
+
+fn required(field: &str, is_there: bool) -> Result<(), Failure> {
+    if is_there { Ok(()) } else { Err(Failure::field("REQUIRED", field, "is missing")) }
+}
+
+/// What the POS said against a split. What it did not say is an error of the call.
+fn not_split(unchanged: Unchanged) -> Result<CheckFailed, Failure> {
+    let (cause, message) = match unchanged {
+        Unchanged::NotFound(_) => (cause::CHECK_NOT_FOUND.to_owned(), "the POS has no such check".to_owned()),
+        Unchanged::Attempt(Unplaced::Rejected(rejected)) => (rejected.cause, rejected.message),
+        Unchanged::Attempt(Unplaced::RefusedForNow(refused)) => (refused.cause, refused.message),
+        Unchanged::Attempt(Unplaced::NotHandedOver(proof)) => {
+            let failure = Failure::not_handed_over(&proof.cause, proof.message);
+            let retry_after = proof.retry_after.as_ref().and_then(time::from_proto_duration);
+            return Err(retry_after.into_iter().fold(failure, Failure::retry_after));
+        }
+        Unchanged::Attempt(Unplaced::InDoubt(doubt)) => {
+            let failure = Failure::new(Code::Unknown, "OUTCOME_UNKNOWN", doubt.message);
+            return Err(failure.meta("cause", doubt.cause));
+        }
+    };
+    Ok(CheckFailed { cause, message })
 }
 
 fn check_failed(PosFault { cause, message }: PosFault) -> CheckFailed {
     CheckFailed { cause, message }
-}
-
-async fn submit(adapter: &dyn Adapter, connection: &Connection, submit: Submit) -> SubmitOutcome {
-    if submit.time_left().is_zero() {
-        return not_after_passed();
-    }
-    let deadline = submit.deadline;
-    let result = timeout_at(deadline, adapter.submit_order(connection, submit)).await.unwrap_or_else(|_| {
-        Err(Unplaced::in_doubt(cause::TIMED_OUT, "the POS did not answer before the attempt's time was over"))
-    });
-    outcome::to_contract(result)
-}
-
-fn not_after_passed() -> SubmitOutcome {
-    let unplaced =
-        Unplaced::not_handed_over(cause::NOT_AFTER_PASSED, "the time until which the order may be written is over");
-    outcome::to_contract(Err(unplaced))
-}
-
-fn answer(outcome: SubmitOutcome, pos_latency: Duration) -> Response<SubmitOrderResponse> {
-    Response::new(SubmitOrderResponse {
-        outcome: Some(outcome),
-        pos_latency: Some(time::to_proto_duration(pos_latency)),
-        ..SubmitOrderResponse::default()
-    })
 }
 
 async fn pull(adapter: &dyn Adapter, connection: &Connection, parts: &CatalogParts) -> Result<Piece, Status> {
