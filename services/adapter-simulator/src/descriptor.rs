@@ -6,10 +6,12 @@ use posmesh_kit::time;
 use posmesh_proto::{
     adapter::v1::{
         AdapterDescriptor, Capability, CapabilitySupport, CheckOpening, Find, FindKind, Idempotency, IdempotencyKind,
-        Limits, PaymentAtSubmit,
+        Limits, ListOrders, PaymentAtSubmit,
     },
     common::v1::{EvidenceKind, Product},
 };
+
+use crate::profile::{FindProfile, IdempotencyProfile, ListProfile, Profile};
 
 /// The vendor's id in connections and registrations.
 pub const VENDOR: &str = "simulator";
@@ -38,9 +40,13 @@ const SETTINGS_SCHEMA: &str = r#"{
   "additionalProperties": false
 }"#;
 
-const NATIVE: [(&str, &str); 11] = [
+/// How often a POS is polled for events at most.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The note of what a profile leaves out.
+const LEFT_OUT: &str = "left out of this simulator";
+
+const NATIVE: [(&str, &str); 10] = [
     ("SUBMIT_ORDER", ""),
-    ("FIND_ORDER", ""),
     ("PULL_CATALOG", "does not tell which items are for dine-in only; the POS refuses them for takeaway"),
     ("LIST_CHECKS", ""),
     ("GET_CHECK", ""),
@@ -52,30 +58,59 @@ const NATIVE: [(&str, &str); 11] = [
     ("PRINT_KITCHEN_TICKET", ""),
 ];
 
-pub(crate) fn descriptor() -> AdapterDescriptor {
-    let capability = |(name, note): (&str, &str)| Capability {
+/// What a profile may leave out: name, whether it is there, note.
+fn optional(profile: &Profile) -> [(&'static str, bool, &'static str); 7] {
+    [
+        ("FIND_ORDER", profile.find != FindProfile::None, "of an order that the POS still keeps"),
+        ("CANCEL_ORDER", profile.cancel_order, "until the kitchen is too far, which the restaurant decides"),
+        ("VOID_LINES", profile.void_lines, "until the kitchen is too far, which the restaurant decides"),
+        ("LIST_ORDERS", profile.list_orders != ListProfile::None, ""),
+        ("POLL_EVENTS", profile.poll_events, ""),
+        ("SPLIT_CHECK_EVENLY", profile.split_check, "as amounts: the lines stay on the check that is split"),
+        ("SPLIT_CHECK_BY_ITEM", profile.split_check, "by whole units"),
+    ]
+}
+
+fn capabilities(profile: &Profile) -> Vec<Capability> {
+    let capability = |name: &str, support: CapabilitySupport, note: &str| Capability {
         name: name.to_owned(),
-        support: CapabilitySupport::Native.into(),
+        support: support.into(),
         note: note.to_owned(),
     };
+    let native = NATIVE.into_iter().map(|(name, note)| capability(name, CapabilitySupport::Native, note));
+    let optional = optional(profile).into_iter().map(|(name, is_there, note)| match is_there {
+        true => capability(name, CapabilitySupport::Native, note),
+        false => capability(name, CapabilitySupport::Unsupported, LEFT_OUT),
+    });
+    native.chain(optional).collect()
+}
+
+pub(crate) fn descriptor(profile: &Profile) -> AdapterDescriptor {
+    let window = (profile.idempotency == IdempotencyProfile::Window).then_some(profile.idempotency_window);
     AdapterDescriptor {
-        vendor: VENDOR.to_owned(),
+        vendor: profile.vendor.clone(),
         adapter_version: env!("CARGO_PKG_VERSION").to_owned(),
         supported_pos_versions: "simpos 0.1".to_owned(),
-        capabilities: NATIVE.into_iter().map(capability).collect(),
+        capabilities: capabilities(profile),
         limits: Some(Limits {
             max_lines: 200,
             max_reference_chars: 64,
             max_note_chars: MAX_NOTE_CHARS as i32,
             charset: "ucs-2".to_owned(),
-            // simpos serves as many connections at once; further ones would wait unseen.
-            max_concurrent_calls: 1024,
-            ..Limits::default()
+            max_concurrent_calls: profile.max_concurrent_calls,
+            max_calls_per_second: profile.max_calls_per_second,
+            max_calls_per_second_in_all: profile.max_calls_per_second_in_all,
         }),
-        idempotency: Some(Idempotency { kind: IdempotencyKind::Forever.into(), window: None }),
-        find: Some(Find { kind: FindKind::ByReference.into(), authoritative: true }),
-        // The POS itself refuses an order whose `not_after` has passed when it records.
-        max_apply_delay: Some(time::to_proto_duration(Duration::ZERO)),
+        idempotency: Some(Idempotency {
+            kind: idempotency_kind(profile.idempotency).into(),
+            window: window.map(time::to_proto_duration),
+        }),
+        find: Some(Find {
+            kind: if profile.find == FindProfile::None { FindKind::None } else { FindKind::ByReference }.into(),
+            authoritative: profile.find == FindProfile::Authoritative,
+        }),
+        // The POS itself refuses a write whose `not_after` has passed when it records.
+        max_apply_delay: Some(time::to_proto_duration(profile.max_apply_delay)),
         evidence: vec![EvidenceKind::Pos.into(), EvidenceKind::Printed.into()],
         check_opening: CheckOpening::WithFirstRound.into(),
         payment_at_submit: PaymentAtSubmit::Optional.into(),
@@ -83,6 +118,23 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
         credential_names: vec![API_KEY.to_owned()],
         products: vec![Product::Table.into(), Product::ToGo.into(), Product::Kiosk.into()],
         min_probe_interval: Some(time::to_proto_duration(Duration::from_secs(1))),
-        ..AdapterDescriptor::default()
+        list_orders: list_orders(profile.list_orders).into(),
+        min_poll_interval: profile.poll_events.then(|| time::to_proto_duration(MIN_POLL_INTERVAL)),
+    }
+}
+
+fn idempotency_kind(profile: IdempotencyProfile) -> IdempotencyKind {
+    match profile {
+        IdempotencyProfile::Forever => IdempotencyKind::Forever,
+        IdempotencyProfile::Window => IdempotencyKind::Window,
+        IdempotencyProfile::None => IdempotencyKind::None,
+    }
+}
+
+fn list_orders(profile: ListProfile) -> ListOrders {
+    match profile {
+        ListProfile::ByTime => ListOrders::ByTime,
+        ListProfile::ByBusinessDate => ListOrders::ByBusinessDate,
+        ListProfile::None => ListOrders::None,
     }
 }

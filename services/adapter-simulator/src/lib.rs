@@ -1,14 +1,18 @@
 //! The adapter of simpos, the simulated POS: HTTP/JSON with an API key, as a vendor's would be.
 //!
-//! `descriptor` says what it can do, `client` sends, `wire` is the vendor's JSON, `refusal` translates its causes;
-//! `order`, `modifiers`, `menu` and `checks` translate between the vendor's model and the platform's, without I/O.
+//! `descriptor` says what it can do, less where a [`Profile`] leaves something out; `client` sends, `wire` is the
+//! vendor's JSON, `refusal` translates its causes; `order`, `orders`, `changes`, `modifiers`, `menu` and `checks`
+//! translate between the vendor's model and the platform's, without I/O.
 
+mod changes;
 mod checks;
 mod client;
 mod descriptor;
 mod menu;
 mod modifiers;
 mod order;
+mod orders;
+mod profile;
 mod refusal;
 mod wire;
 
@@ -16,18 +20,22 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use posmesh_adapter_kit::{
-    Adapter, CatalogParts, Connection, PosError, Submit, Unplaced,
-    http::{HttpClient, HttpConfig, Transport},
+    Adapter, CatalogParts, Connection, PosError, Submit, Unchanged, Unplaced,
+    http::{HttpClient, HttpConfig, HttpError, Transport},
 };
 use posmesh_kit::{cause, config::ConfigError};
 use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, FindOrderRequest, LinkHealth, NotFound, Placed, PosCheck, ProbeLinkResponse,
+    AdapterDescriptor, CancelOrderRequest, Changed, FindOrderRequest, LinkHealth, ListPosOrdersRequest, NotFound,
+    Placed, PollEventsRequest, PosCheck, PosEvents, PosOrders, ProbeLinkResponse, SplitCheckRequest, VoidLinesRequest,
     find_order_response::Result as Found,
 };
+use reqwest::RequestBuilder;
+use tokio::time::Instant;
 
 use client::{Pos, Said};
 
 pub use descriptor::VENDOR;
+pub use profile::{FindProfile, IdempotencyProfile, ListProfile, PROFILE_DEFAULTS, Profile};
 
 /// Checks of one page, and pages read at most.
 const CHECKS_PAGE: usize = 200;
@@ -38,14 +46,27 @@ const MAX_CHECK_PAGES: usize = 50;
 pub struct Simulator {
     http: HttpClient,
     call_timeout: Duration,
+    profile: Arc<Profile>,
 }
 
 impl Simulator {
+    /// An adapter that can do all that simpos can.
+    ///
     /// # Errors
     /// When the limits contradict each other.
     pub fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
+        Self::with_profile(config, Profile::default())
+    }
+
+    /// A poorer one.
+    ///
+    /// # Errors
+    /// When the limits contradict each other, or it goes by the name of the rich one.
+    pub fn with_profile(config: &HttpConfig, profile: Profile) -> Result<Self, ConfigError> {
+        profile.check()?;
         // The guest's name goes into the note.
-        Ok(Self { http: HttpClient::new(config, &["note"])?, call_timeout: config.call_timeout })
+        let http = HttpClient::new(config, &["note"])?;
+        Ok(Self { http, call_timeout: config.call_timeout, profile: Arc::new(profile) })
     }
 
     /// The same adapter over another transport than the machine's network.
@@ -54,10 +75,17 @@ impl Simulator {
     }
 }
 
+impl Simulator {
+    /// The deadline bounds the whole call, the connecting included: nothing is sent after it.
+    fn in_time(&self, request: RequestBuilder, deadline: Instant) -> RequestBuilder {
+        request.timeout(deadline.saturating_duration_since(Instant::now()).min(self.call_timeout))
+    }
+}
+
 #[async_trait]
 impl Adapter for Simulator {
     fn descriptor(&self) -> AdapterDescriptor {
-        descriptor::descriptor()
+        descriptor::descriptor(&self.profile)
     }
 
     async fn probe_link(&self, connection: &Connection) -> Result<ProbeLinkResponse, PosError> {
@@ -67,9 +95,8 @@ impl Adapter for Simulator {
 
     async fn submit_order(&self, connection: &Connection, submit: Submit) -> Result<Placed, Unplaced> {
         let pos = Pos::new(&self.http, connection)?;
-        let order = order::to_wire(&submit, pos.external_tender())?;
-        // The deadline bounds the whole call, the connecting included: nothing is sent after it.
-        let request = pos.post(&["api", "orders"]).json(&order).timeout(submit.time_left().min(self.call_timeout));
+        let order = order::to_wire(&submit, pos.external_tender(), &self.profile)?;
+        let request = self.in_time(pos.post(&["api", "orders"]), submit.deadline).json(&order);
         match pos.ask::<wire::OrderAnswer>(request).await.map_err(|error| error.at_first_write())? {
             Said::Yes(answer) => Ok(order::placed(&answer)),
             Said::No(refusal) => Err(refusal::unplaced(&refusal, &submit.order)),
@@ -78,14 +105,95 @@ impl Adapter for Simulator {
     }
 
     async fn find_order(&self, connection: &Connection, request: FindOrderRequest) -> Result<Found, PosError> {
+        if self.profile.find == FindProfile::None {
+            return Err(PosError::not_supported("look for an order"));
+        }
         let pos = Pos::new(&self.http, connection)?;
         match pos.ask::<wire::OrderAnswer>(pos.get(&["api", "orders", &request.reference])).await? {
             Said::Yes(answer) => Ok(order::found(&answer, &request.line_ids)),
             Said::No(refusal) if refusal.cause == wire::ORDER_NOT_FOUND => {
-                Ok(Found::NotFound(NotFound { authoritative: true }))
+                let authoritative = order::absence_is_proof(&self.profile, &refusal, request.place_time.as_ref());
+                Ok(Found::NotFound(NotFound { authoritative }))
             }
             Said::No(refusal) => Err(refusal::pos_error(&refusal)),
             Said::Unclear(message) => Err(PosError::failed(cause::VENDOR_SERVICE_DOWN, message)),
+        }
+    }
+
+    async fn cancel_order(
+        &self,
+        connection: &Connection,
+        request: CancelOrderRequest,
+        deadline: Instant,
+    ) -> Result<Changed, Unchanged> {
+        if !self.profile.cancel_order {
+            return Err(Unchanged::not_supported("cancel an order"));
+        }
+        let pos = Pos::new(&self.http, connection)?;
+        let (reference, cancel) = changes::cancel(&request, order::not_after_ms(deadline, &self.profile));
+        let call = self.in_time(pos.post(&["api", "orders", &reference, "cancel"]), deadline).json(&cancel);
+        match pos.ask::<wire::OrderAnswer>(call).await.map_err(HttpError::at_first_write)? {
+            Said::Yes(answer) => Ok(changes::changed(&answer)),
+            Said::No(refusal) => Err(changes::unchanged(&refusal, request.order.as_ref(), &self.profile)),
+            Said::Unclear(message) => Err(Unplaced::in_doubt(cause::VENDOR_SERVICE_DOWN, message).into()),
+        }
+    }
+
+    async fn void_lines(
+        &self,
+        connection: &Connection,
+        request: VoidLinesRequest,
+        deadline: Instant,
+    ) -> Result<Changed, Unchanged> {
+        if !self.profile.void_lines {
+            return Err(Unchanged::not_supported("take lines back"));
+        }
+        let pos = Pos::new(&self.http, connection)?;
+        let (reference, void) = changes::void(&request, order::not_after_ms(deadline, &self.profile))?;
+        let call = self.in_time(pos.post(&["api", "orders", &reference, "void"]), deadline).json(&void);
+        match pos.ask::<wire::OrderAnswer>(call).await.map_err(HttpError::at_first_write)? {
+            Said::Yes(answer) => Ok(changes::changed(&answer)),
+            Said::No(refusal) => Err(changes::unchanged(&refusal, request.order.as_ref(), &self.profile)),
+            Said::Unclear(message) => Err(Unplaced::in_doubt(cause::VENDOR_SERVICE_DOWN, message).into()),
+        }
+    }
+
+    async fn list_pos_orders(
+        &self,
+        connection: &Connection,
+        request: ListPosOrdersRequest,
+    ) -> Result<PosOrders, PosError> {
+        let query = orders::list_query(&request, self.profile.list_orders)?;
+        let pos = Pos::new(&self.http, connection)?;
+        orders::page(&pos.read(pos.get(&["api", "orders"]).query(&query)).await?, &request)
+    }
+
+    async fn poll_events(&self, connection: &Connection, request: PollEventsRequest) -> Result<PosEvents, PosError> {
+        if !self.profile.poll_events {
+            return Err(PosError::not_supported("be polled for events"));
+        }
+        let query = orders::events_query(&request)?;
+        let pos = Pos::new(&self.http, connection)?;
+        Ok(orders::events(&pos.read(pos.get(&["api", "events"]).query(&query)).await?))
+    }
+
+    async fn split_check(
+        &self,
+        connection: &Connection,
+        request: SplitCheckRequest,
+        deadline: Instant,
+    ) -> Result<Vec<PosCheck>, Unchanged> {
+        if !self.profile.split_check {
+            return Err(Unchanged::not_supported("split a check"));
+        }
+        let pos = Pos::new(&self.http, connection)?;
+        let split = checks::to_wire(&request, order::not_after_ms(deadline, &self.profile))?;
+        let path = ["api", "checks", &request.pos_check_reference, "split"];
+        let call = self.in_time(pos.post(&path), deadline).json(&split);
+        match pos.ask::<wire::SplitAnswer>(call).await.map_err(HttpError::at_first_write)? {
+            Said::Yes(answer) => Ok(answer.checks.iter().map(checks::to_contract).collect()),
+            Said::No(refusal) => Err(changes::unchanged(&refusal, None, &self.profile)),
+            Said::Unclear(message) => Err(Unplaced::in_doubt(cause::VENDOR_SERVICE_DOWN, message).into()),
         }
     }
 

@@ -4,12 +4,21 @@ use posmesh_adapter_kit::{Submit, Unplaced};
 use posmesh_kit::{cause, time};
 use posmesh_proto::{
     adapter::v1::{
-        LineProblem, PartlyFound, Placed, PosLine, PosOrder, PosTender, find_order_response::Result as Found,
+        CancelledAtPos, LineProblem, PartlyFound, Placed, PosLine, PosOrder, PosOrderProgress, PosTender,
+        find_order_response::Result as Found,
     },
     common::v1::{Evidence, EvidenceKind, Money, Product, ServiceMode},
 };
 
-use crate::{descriptor::MAX_NOTE_CHARS, modifiers, wire};
+use prost_types::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    descriptor::MAX_NOTE_CHARS,
+    modifiers,
+    profile::{FindProfile, IdempotencyProfile, Profile},
+    wire,
+};
 
 /// All amounts of this POS are in it.
 pub(crate) const CURRENCY: &str = "JPY";
@@ -17,7 +26,11 @@ pub(crate) const CURRENCY: &str = "JPY";
 const MAX_GUEST_NAME_CHARS: usize = 60;
 
 /// The order as the POS shall record it.
-pub(crate) fn to_wire(submit: &Submit, external_tender: &str) -> Result<wire::SubmitOrder, Unplaced> {
+pub(crate) fn to_wire(
+    submit: &Submit,
+    external_tender: &str,
+    profile: &Profile,
+) -> Result<wire::SubmitOrder, Unplaced> {
     let order = &submit.order;
     let check = order.check.as_ref();
     let check_number = match check.map(|check| check.pos_check_reference.as_str()).filter(|r| !r.is_empty()) {
@@ -30,7 +43,8 @@ pub(crate) fn to_wire(submit: &Submit, external_tender: &str) -> Result<wire::Su
     let table = check.filter(|_| check_number.is_none()).and_then(|check| text(&check.table_id));
     Ok(wire::SubmitOrder {
         reference: order.reference.clone(),
-        not_after: not_after_ms(submit),
+        uniqueness: uniqueness(profile),
+        not_after: not_after_ms(submit.deadline, profile),
         product: product(order.product())?,
         check_number,
         table,
@@ -49,10 +63,22 @@ fn text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The attempt's deadline on the wall clock, rounded towards now.
-fn not_after_ms(submit: &Submit) -> i64 {
-    let left_ms = i64::try_from(submit.time_left().as_millis()).unwrap_or(i64::MAX);
-    time::now_unix_ms().saturating_add(left_ms)
+fn uniqueness(profile: &Profile) -> wire::Uniqueness {
+    match profile.idempotency {
+        IdempotencyProfile::Forever => wire::Uniqueness::Forever,
+        IdempotencyProfile::Window => {
+            let window_ms = u64::try_from(profile.idempotency_window.as_millis()).unwrap_or(u64::MAX);
+            wire::Uniqueness::Window { window_ms }
+        }
+        IdempotencyProfile::None => wire::Uniqueness::None,
+    }
+}
+
+/// Until when the POS may carry out a write: the attempt's deadline on the wall clock, rounded towards now, and what the
+/// profile promises no better.
+pub(crate) fn not_after_ms(deadline: Instant, profile: &Profile) -> i64 {
+    let left = deadline.saturating_duration_since(Instant::now()) + profile.max_apply_delay;
+    time::now_unix_ms().saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn product(product: Product) -> Result<&'static str, Unplaced> {
@@ -126,7 +152,10 @@ pub(crate) fn placed(answer: &wire::OrderAnswer) -> Placed {
         time: Some(time),
         ..Evidence::default()
     };
-    let mut evidence = vec![proof(EvidenceKind::Pos, order.order_number, time::from_unix_ms(order.recorded_at))];
+    let recorded = time::from_unix_ms(order.recorded_at);
+    let mut evidence = vec![proof(EvidenceKind::Pos, order.order_number, recorded)];
+    // It was made more than once: that must not stay unseen.
+    evidence.extend(answer.copies.iter().map(|copy| proof(EvidenceKind::Pos, *copy, recorded)));
     if answer.printed {
         // The POS tells that it is printed, not when.
         evidence.push(proof(EvidenceKind::Printed, order.ticket_number, time::now()));
@@ -135,10 +164,10 @@ pub(crate) fn placed(answer: &wire::OrderAnswer) -> Placed {
     Placed {
         evidence,
         pos_order_reference: order.order_number.to_string(),
-        pos_check_reference: order.check_number.to_string(),
+        pos_check_reference: answer.check_number.to_string(),
         display_number: if own_number { order.display_number.clone() } else { String::new() },
-        total: Some(money(order.totals.total)),
-        ..Placed::default()
+        total: Some(money(answer.total)),
+        progress: progress(answer.progress).into(),
     }
 }
 
@@ -147,6 +176,11 @@ pub(crate) fn found(answer: &wire::OrderAnswer, line_ids: &[String]) -> Found {
     let is_there = |id: &&String| answer.order.lines.iter().any(|line| line.reference == **id);
     let (found, missing): (Vec<&String>, Vec<&String>) = line_ids.iter().partition(is_there);
     let placed = placed(answer);
+    if let Some(cancelled_at) = answer.cancelled_at {
+        let placed = Placed { progress: PosOrderProgress::Cancelled.into(), ..placed };
+        let cancel_time = Some(time::from_unix_ms(cancelled_at));
+        return Found::Cancelled(CancelledAtPos { placed: Some(placed), cancel_time });
+    }
     if missing.is_empty() {
         return Found::Found(placed);
     }
@@ -155,6 +189,23 @@ pub(crate) fn found(answer: &wire::OrderAnswer, line_ids: &[String]) -> Found {
         missing_line_ids: missing.into_iter().cloned().collect(),
         placed: Some(placed),
     })
+}
+
+/// How far an order is, in the platform's words.
+pub(crate) fn progress(progress: wire::Progress) -> PosOrderProgress {
+    match progress {
+        wire::Progress::Accepted => PosOrderProgress::Accepted,
+        wire::Progress::InPreparation => PosOrderProgress::InPreparation,
+        wire::Progress::Ready => PosOrderProgress::Ready,
+        wire::Progress::Completed => PosOrderProgress::Completed,
+        wire::Progress::Other => PosOrderProgress::Unspecified,
+    }
+}
+
+/// Whether an order that the POS does not find is not there: it must not be so old that the POS may have forgotten it.
+pub(crate) fn absence_is_proof(profile: &Profile, refusal: &wire::Refusal, placed: Option<&Timestamp>) -> bool {
+    let forgotten = refusal.complete_since.is_some_and(|since| placed.is_none_or(|at| time::to_unix_ms(at) < since));
+    profile.find == FindProfile::Authoritative && !forgotten
 }
 
 pub(crate) fn money(amount: i64) -> Money {

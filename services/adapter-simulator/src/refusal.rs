@@ -9,11 +9,11 @@ use posmesh_proto::adapter::v1::{LineProblem, PosOrder};
 use crate::wire::Refusal;
 
 /// The shared cause. One that this adapter does not know is passed on: fault rules name shared ones.
-fn shared_cause(refusal: &Refusal) -> &str {
+pub(crate) fn shared_cause(refusal: &Refusal) -> &str {
     match refusal.cause.as_str() {
         "UNAUTHORIZED" => cause::CREDENTIALS_REJECTED,
         "PATH_UNKNOWN" => cause::MISCONFIGURED,
-        "CHECK_CLOSED" | "CHECK_AMBIGUOUS" => cause::CHECK_NOT_FOUND,
+        "CHECK_CLOSED" | "CHECK_AMBIGUOUS" | "CHECK_MERGED" => cause::CHECK_NOT_FOUND,
         "EXPIRED" => cause::NOT_AFTER_PASSED,
         "STOPPING" => cause::POS_APP_NOT_RUNNING,
         "ITEM_UNKNOWN"
@@ -25,9 +25,16 @@ fn shared_cause(refusal: &Refusal) -> &str {
         | "TABLE_MISMATCH"
         | "TENDER_UNKNOWN"
         | "TENDER_MISMATCH"
-        | "PRICE_CHANGED" => cause::MASTER_MISMATCH,
+        | "PRICE_CHANGED"
+        | "LINE_UNKNOWN" => cause::MASTER_MISMATCH,
         "TEXT_NOT_PRINTABLE" => cause::TEXT_NOT_REPRESENTABLE,
-        "INVALID_REQUEST" | "BODY_TOO_LARGE" | "REFERENCE_REUSED" | "ORDER_NOT_FOUND" | "TICKET_NOT_FOUND" => {
+        "INVALID_REQUEST"
+        | "BODY_TOO_LARGE"
+        | "REFERENCE_REUSED"
+        | "REFERENCE_AMBIGUOUS"
+        | "ORDER_CANCELLED"
+        | "ORDER_NOT_FOUND"
+        | "TICKET_NOT_FOUND" => {
             if is_about_text(refusal) {
                 cause::TEXT_NOT_REPRESENTABLE
             } else {
@@ -45,7 +52,7 @@ fn is_about_text(refusal: &Refusal) -> bool {
         && ["note", "display_number", "pager", "external_reference"].iter().any(|text| field.ends_with(text))
 }
 
-fn message(refusal: &Refusal) -> String {
+pub(crate) fn message(refusal: &Refusal) -> String {
     match &refusal.field {
         Some(field) => format!("{} at {field}: {}", refusal.cause, refusal.message),
         None => format!("{}: {}", refusal.cause, refusal.message),
@@ -93,6 +100,7 @@ mod tests {
             message: "words".to_owned(),
             field: field.map(str::to_owned),
             is_final: true,
+            complete_since: None,
             retry_after_ms: None,
         }
     }
@@ -124,6 +132,12 @@ mod tests {
             ("TENDER_UNKNOWN", cause::MASTER_MISMATCH),
             ("TENDER_MISMATCH", cause::MASTER_MISMATCH),
             ("PRICE_CHANGED", cause::MASTER_MISMATCH),
+            ("TOO_LATE", cause::TOO_LATE),
+            ("LINE_UNKNOWN", cause::MASTER_MISMATCH),
+            ("ORDER_CANCELLED", cause::UNKNOWN),
+            ("REFERENCE_AMBIGUOUS", cause::UNKNOWN),
+            ("CHECK_MERGED", cause::CHECK_NOT_FOUND),
+            ("CURSOR_TOO_OLD", cause::CURSOR_TOO_OLD),
             ("RATE_LIMITED", cause::RATE_LIMITED),
             ("BUSINESS_DAY_NOT_OPEN", cause::BUSINESS_DAY_NOT_OPEN),
             ("MASTER_UPDATING", cause::MASTER_UPDATING),

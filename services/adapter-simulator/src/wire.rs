@@ -17,11 +17,21 @@ pub(crate) enum ServiceMode {
     Takeaway,
 }
 
-/// Body of `POST /api/orders`. The same reference with another body is refused, `not_after` apart; so everything here
-/// must depend on the order alone.
+/// How long the POS recognizes a reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(crate) enum Uniqueness {
+    Forever,
+    Window { window_ms: u64 },
+    None,
+}
+
+/// Body of `POST /api/orders`. The same reference with another body is refused, `not_after` and `uniqueness` apart; so
+/// everything else here must depend on the order alone.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct SubmitOrder {
     pub(crate) reference: String,
+    pub(crate) uniqueness: Uniqueness,
     /// Nothing is recorded after it.
     pub(crate) not_after: i64,
     pub(crate) product: &'static str,
@@ -76,6 +86,59 @@ pub(crate) struct TenderInput {
     pub(crate) external_reference: Option<String>,
 }
 
+/// Body of `POST /api/orders/{reference}/cancel`.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct CancelOrder {
+    pub(crate) change_reference: String,
+    pub(crate) not_after: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Body of `POST /api/orders/{reference}/void`.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct VoidLines {
+    pub(crate) change_reference: String,
+    pub(crate) not_after: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) lines: Vec<LineVoid>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct LineVoid {
+    pub(crate) reference: String,
+    /// In all.
+    pub(crate) quantity_voided: u32,
+}
+
+/// Body of `POST /api/checks/{number}/split`.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct SplitCheck {
+    pub(crate) change_reference: String,
+    pub(crate) not_after: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parts: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) by_item: Vec<SplitPart>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct SplitPart {
+    pub(crate) lines: Vec<LineShare>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct LineShare {
+    pub(crate) line_id: u32,
+    pub(crate) quantity: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SplitAnswer {
+    pub(crate) checks: Vec<Check>,
+}
+
 /// Body of every answer that is not 200.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RefusalBody {
@@ -90,30 +153,99 @@ pub(crate) struct Refusal {
     pub(crate) field: Option<String>,
     #[serde(rename = "final")]
     pub(crate) is_final: bool,
+    /// Of an order that was not found: those recorded before are forgotten.
+    pub(crate) complete_since: Option<i64>,
     pub(crate) retry_after_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct OrderAnswer {
     pub(crate) printed: bool,
+    pub(crate) progress: Progress,
+    pub(crate) cancelled_at: Option<i64>,
+    /// That it is on now.
+    pub(crate) check_number: u32,
+    /// Units by line reference.
+    pub(crate) voided: BTreeMap<String, u32>,
+    /// Of what is left.
+    pub(crate) total: i64,
+    /// Other orders under the same reference.
+    pub(crate) copies: Vec<u32>,
     pub(crate) order: Order,
+}
+
+impl OrderAnswer {
+    pub(crate) fn voided(&self, line_reference: &str) -> u32 {
+        self.voided.get(line_reference).copied().unwrap_or(0)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Progress {
+    Accepted,
+    InPreparation,
+    Ready,
+    Completed,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrderList {
+    pub(crate) orders: Vec<OrderAnswer>,
+    pub(crate) more: bool,
+    /// Orders recorded before are forgotten.
+    pub(crate) complete_since: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct EventList {
+    pub(crate) events: Vec<OrderEvent>,
+    pub(crate) cursor: u64,
+    pub(crate) more: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrderEvent {
+    pub(crate) number: u64,
+    pub(crate) at: i64,
+    pub(crate) reference: String,
+    pub(crate) order_number: u32,
+    #[serde(flatten)]
+    pub(crate) kind: EventKind,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum EventKind {
+    Recorded,
+    Printed {
+        ticket_number: u32,
+    },
+    Progressed {
+        to: Progress,
+    },
+    LinesVoided,
+    Cancelled,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Order {
     pub(crate) order_number: u32,
     pub(crate) display_number: String,
-    pub(crate) check_number: u32,
     pub(crate) ticket_number: u32,
     pub(crate) recorded_at: i64,
     pub(crate) lines: Vec<Line>,
-    pub(crate) totals: Totals,
     pub(crate) request: Recorded,
 }
 
 /// What the order was submitted with.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Recorded {
+    pub(crate) reference: String,
     pub(crate) display_number: Option<String>,
 }
 
@@ -123,6 +255,7 @@ pub(crate) struct Line {
     pub(crate) item_id: String,
     pub(crate) name: String,
     pub(crate) quantity: u32,
+    pub(crate) voided: u32,
     pub(crate) total: i64,
     pub(crate) note: Option<String>,
 }
@@ -151,6 +284,7 @@ pub(crate) struct Check {
     pub(crate) party_size: Option<u32>,
     pub(crate) state: CheckState,
     pub(crate) opened_at: i64,
+    pub(crate) merged_into: Option<u32>,
     pub(crate) lines: Vec<CheckLine>,
     pub(crate) totals: Totals,
 }
@@ -160,11 +294,14 @@ pub(crate) struct Check {
 pub(crate) enum CheckState {
     Open,
     BillRequested,
-    Closed,
+    /// Closed, merged, cancelled.
+    #[serde(other)]
+    Ended,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct CheckLine {
+    pub(crate) line_id: u32,
     /// None for what staff entered.
     pub(crate) order_reference: Option<String>,
     #[serde(flatten)]

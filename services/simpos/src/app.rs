@@ -1,12 +1,13 @@
 //! What every request handler shares.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{RwLock, mpsc, watch};
+use tokio::sync::{Notify, RwLock, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Refusal, Ticket};
+use crate::clock::now_ms;
 use crate::faults::Faults;
 use crate::rules;
 use crate::state::State;
@@ -14,6 +15,9 @@ use crate::writer::Writer;
 
 /// Slips fetched at a time for a follower, and how many may wait for it.
 const FOLLOW_PAGE: usize = 64;
+
+/// How long an order may be overdue to move on by itself.
+const KITCHEN_TICK_MS: i64 = 20;
 
 /// Handle on the running POS.
 #[derive(Clone)]
@@ -29,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) crash: CancellationToken,
     /// Cancelled to stop in good order.
     pub(crate) shutdown: CancellationToken,
+    /// Told when orders may have to move on by themselves otherwise than before.
+    pub(crate) settings_changed: Notify,
     faults: Mutex<Faults>,
 }
 
@@ -48,7 +54,8 @@ impl App {
         crash: CancellationToken,
         shutdown: CancellationToken,
     ) -> Self {
-        App(Arc::new(Inner { api_key, state, writer, printed, crash, shutdown, faults: Mutex::default() }))
+        let (settings_changed, faults) = (Notify::new(), Mutex::default());
+        App(Arc::new(Inner { api_key, state, writer, printed, crash, shutdown, settings_changed, faults }))
     }
 
     /// The fault rules. No code panics while it holds them, so that a poisoned lock would still be sound.
@@ -60,7 +67,30 @@ impl App {
     pub(crate) async fn apply_conditions(&self, received: Instant) -> Result<(), Refusal> {
         let app = self.clone();
         // Read at the moment of recording, so that of two changes at once the later rules win.
-        self.writer.write(received, move |state, _| rules::set_conditions(state, app.faults().conditions())).await
+        self.writer
+            .write(received, move |state, now| rules::set_conditions(state, app.faults().conditions(), now))
+            .await
+    }
+
+    /// Moves orders on as the settings say, until the POS stops.
+    pub(crate) async fn keep_kitchen_going(&self) {
+        loop {
+            let (automatic, due) = {
+                let state = self.state.read().await;
+                (state.settings.progress_after_ms.is_some(), state.next_due())
+            };
+            if !automatic {
+                self.settings_changed.notified().await;
+                continue;
+            }
+            // An order that is recorded meanwhile may be due before the one that is waited for.
+            let wait_ms = due.map_or(KITCHEN_TICK_MS, |due| due.saturating_sub(now_ms()).clamp(0, KITCHEN_TICK_MS));
+            tokio::time::sleep(Duration::from_millis(wait_ms.unsigned_abs())).await;
+            let is_due = due.is_some_and(|due| due <= now_ms());
+            if is_due && self.writer.write(Instant::now(), rules::progress_due).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Slips after a number, as they are printed; ends with the receiver or the POS.

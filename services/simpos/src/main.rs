@@ -32,6 +32,12 @@ struct Args {
     /// Show each slip as it is printed.
     #[arg(long)]
     print_tickets: bool,
+    /// What nothing has changed within so many entries of the journal is forgotten.
+    #[arg(long, default_value_t = 100_000)]
+    keep_entries: u64,
+    /// The journal's file begins anew beyond this length; the one before is kept beside it.
+    #[arg(long, default_value_t = 512 << 20)]
+    max_journal_bytes: u64,
 }
 
 #[tokio::main]
@@ -42,7 +48,13 @@ async fn main() -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let shutdown = CancellationToken::new();
-    let config = Config { api_key: args.api_key, journal: args.journal, menu: None, print_tickets: args.print_tickets };
+    let config = Config {
+        journal: args.journal,
+        print_tickets: args.print_tickets,
+        keep_entries: args.keep_entries,
+        max_journal_bytes: args.max_journal_bytes,
+        ..Config::new(args.api_key)
+    };
     let simpos = Simpos::open(config, shutdown.clone()).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("simpos ready on http://{}", listener.local_addr()?);

@@ -37,6 +37,7 @@ pub(crate) fn price_line(menu: &Menu, input: &LineInput, at: &str) -> Result<Lin
         item_id: item.id.clone(),
         name,
         quantity: input.quantity,
+        voided: 0,
         service_mode: input.service_mode,
         tax_rate_percent: match input.service_mode {
             ServiceMode::DineIn => tax_class.dine_in_rate_percent,

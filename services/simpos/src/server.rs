@@ -30,6 +30,10 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, which mostly means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Some hundred MiB of memory if all of them are orders.
+const DEFAULT_KEEP_ENTRIES: u64 = 100_000;
+const DEFAULT_MAX_JOURNAL_BYTES: u64 = 512 << 20;
+
 /// How to run a POS.
 #[derive(Clone)]
 pub struct Config {
@@ -41,6 +45,24 @@ pub struct Config {
     pub menu: Option<Menu>,
     /// Shows each slip on standard output as it is printed.
     pub print_tickets: bool,
+    /// What nothing has changed within so many entries of the journal is forgotten; at least 1.
+    pub keep_entries: u64,
+    /// The journal's file begins anew beyond this length. The one before is kept beside it.
+    pub max_journal_bytes: u64,
+}
+
+impl Config {
+    /// In memory, with the built-in menu.
+    pub fn new(api_key: impl Into<String>) -> Self {
+        Config {
+            api_key: api_key.into(),
+            journal: None,
+            menu: None,
+            print_tickets: false,
+            keep_entries: DEFAULT_KEEP_ENTRIES,
+            max_journal_bytes: DEFAULT_MAX_JOURNAL_BYTES,
+        }
+    }
 }
 
 impl fmt::Debug for Config {
@@ -50,6 +72,8 @@ impl fmt::Debug for Config {
             .field("journal", &self.journal)
             .field("menu", &self.menu.as_ref().map(|menu| menu.revision))
             .field("print_tickets", &self.print_tickets)
+            .field("keep_entries", &self.keep_entries)
+            .field("max_journal_bytes", &self.max_journal_bytes)
             .finish()
     }
 }
@@ -96,13 +120,15 @@ impl Simpos {
         if config.api_key.is_empty() {
             return Err(RunError::Config("the API key is empty: give one"));
         }
-        let (journal, entries) = match &config.journal {
-            Some(path) => Journal::open(path)?,
-            None => (Journal::in_memory(), Vec::new()),
+        if config.keep_entries == 0 {
+            return Err(RunError::Config("keep_entries is 0: what was recorded would be forgotten at once"));
+        }
+        let state = State::new(config.menu.unwrap_or_else(crate::builtin_menu), config.keep_entries);
+        let (journal, state) = match &config.journal {
+            Some(path) => Journal::open(path, config.max_journal_bytes, state)?,
+            None => (Journal::in_memory(), state),
         };
-        let mut state = State::new(config.menu.unwrap_or_else(crate::builtin_menu));
-        entries.into_iter().for_each(|entry| state.apply(entry));
-        tracing::info!(entries = state.entries.len(), journal = ?config.journal, "journal read");
+        tracing::info!(entries = state.next_seq() - 1, journal = ?config.journal, "journal read");
 
         let print_after = config.print_tickets.then(|| state.last_printed());
         let (printed_tx, printed) = watch::channel(state.last_printed());
@@ -111,7 +137,7 @@ impl Simpos {
             .map_err(|error| RunError::Writer(error.to_string()))?;
         let app = App::new(config.api_key, state, writer, printed, crash, shutdown);
         if let Err(refusal) = app.apply_conditions(Instant::now()).await {
-            return Err(ended(thread).await.err().unwrap_or(RunError::Writer(refusal.message)));
+            return Err(ended(thread).await.err().unwrap_or(RunError::Writer(refusal.message.into())));
         }
         Ok(Simpos { app, writer: thread, print_after })
     }
@@ -135,6 +161,7 @@ impl Simpos {
             () = app.shutdown.cancelled() => {}
             () = app.crash.cancelled() => {}
             () = accept(&app, listener, &connections) => {}
+            () = app.keep_kitchen_going() => {}
         }
         connections.close();
         connections.wait().await;

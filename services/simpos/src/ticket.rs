@@ -9,6 +9,11 @@ const RULE: &str = "--------------------------------\n";
 /// What marks a slip that repeats another; kitchens must not cook from it.
 const REPRINT: &str = "***** 再発行 REPRINT *****\n";
 
+/// What marks a slip that came out too late to be sure.
+const LATE: &str = "***** 遅延 LATE *****\n";
+/// What marks a slip that takes back.
+const VOID: &str = "***** 取消 VOID *****\n";
+
 /// What stands above the lines of every slip.
 pub(crate) struct Head<'a> {
     pub(crate) ticket_number: u32,
@@ -48,9 +53,9 @@ pub(crate) fn bill_slip<'a>(
 ) -> String {
     let mut text = format!("お会計 BILL #{:04}\n", head.ticket_number);
     push_place(&mut text, head);
-    for line in lines {
+    for line in lines.into_iter().filter(|line| line.voided < line.quantity) {
         let reduced = if line.tax_rate_percent < 10 { "※" } else { "" };
-        push(&mut text, format_args!("{}{reduced} x{}  ¥{}\n", line.name, line.quantity, line.total));
+        push(&mut text, format_args!("{}{reduced} x{}  ¥{}\n", line.name, line.quantity - line.voided, line.total));
     }
     text.push_str(RULE);
     push(&mut text, format_args!("合計 TOTAL ¥{}\n", totals.total));
@@ -61,6 +66,27 @@ pub(crate) fn bill_slip<'a>(
         push(&mut text, format_args!("{} ¥{}\n", tender.tender_id, tender.amount));
     }
     text
+}
+
+/// The void slip of an order: lines with the units that are not to be cooked any more.
+pub(crate) fn void_slip(
+    head: &Head<'_>,
+    display_number: &str,
+    by: &str,
+    lines: &[Line],
+    reason: Option<&str>,
+) -> String {
+    let mut text = format!("{VOID}{}", kitchen_head(head, &format!("No. {display_number}  {by}")));
+    push_lines(&mut text, lines);
+    if let Some(reason) = reason {
+        push(&mut text, format_args!("理由 {reason}\n"));
+    }
+    text
+}
+
+/// The text of a slip that comes out late.
+pub(crate) fn late(text: &str) -> String {
+    format!("{LATE}{text}")
 }
 
 /// The text of a slip printed again.

@@ -83,13 +83,13 @@ impl Writer {
 fn write_all(
     mut queue: mpsc::Receiver<Job>,
     mut journal: Journal,
-    state: &RwLock<State>,
+    shared: &RwLock<State>,
     printed: &watch::Sender<u32>,
     ended: &CancellationToken,
 ) -> Result<(), JournalError> {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 && !ended.is_cancelled() {
-        let mut state = state.blocking_write();
+        let mut state = shared.blocking_write();
         let (mut releases, mut recorded, mut stop) = (Vec::with_capacity(batch.len()), Vec::new(), false);
         for job in batch.drain(..) {
             let Job::Decide { received, decide } = job else {
@@ -102,20 +102,24 @@ fn write_all(
             if let Some(event) = event {
                 let entry = Entry { seq: state.next_seq(), at, event };
                 journal.append(&entry)?;
-                recorded.push((state.entries.len(), received));
+                recorded.push((entry.seq, received));
                 state.apply(entry);
             }
         }
         // On failure memory and file may no longer agree: the thread ends, the server with it, and callers are told
         // that nobody knows.
         journal.sync()?;
-        for (index, received) in recorded {
-            state.entries[index].handling_us = Some(received.elapsed().as_micros() as u64);
+        for (seq, received) in recorded {
+            state.set_handling(seq, received.elapsed().as_micros() as u64);
         }
         let last_printed = state.last_printed();
         drop(state);
         printed.send_if_modified(|last| std::mem::replace(last, last_printed) != last_printed);
         releases.into_iter().for_each(|release| release());
+        // Answers need not wait for it, the next requests do.
+        if journal.has_grown() {
+            journal.renew(&shared.blocking_read())?;
+        }
         if stop {
             break;
         }

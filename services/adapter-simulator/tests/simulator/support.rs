@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_adapter_kit::{http::HttpConfig, mount};
-use posmesh_adapter_simulator::Simulator;
+use posmesh_adapter_simulator::{Profile, Simulator};
 use posmesh_kit::{
     Channel,
     server::{ServerConfig, serve},
@@ -38,7 +38,11 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     pub(crate) async fn before(pos_url: &str) -> Self {
-        let adapter = Arc::new(Simulator::new(&HttpConfig::default()).unwrap());
+        Self::with_profile(pos_url, Profile::default()).await
+    }
+
+    async fn with_profile(pos_url: &str, profile: Profile) -> Self {
+        let adapter = Arc::new(Simulator::with_profile(&HttpConfig::default(), profile).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
@@ -110,12 +114,25 @@ impl std::ops::Deref for Pair {
 
 impl Pair {
     pub(crate) async fn start() -> Self {
+        Self::new(Config::new(KEY), Profile::default()).await
+    }
+
+    /// With a poorer adapter.
+    pub(crate) async fn with_profile(profile: Profile) -> Self {
+        Self::new(Config::new(KEY), profile).await
+    }
+
+    /// With a POS that forgets sooner.
+    pub(crate) async fn remembering(keep_entries: u64) -> Self {
+        Self::new(Config { keep_entries, ..Config::new(KEY) }, Profile::default()).await
+    }
+
+    async fn new(config: Config, profile: Profile) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let config = Config { api_key: KEY.to_owned(), journal: None, menu: None, print_tickets: false };
         let ended = tokio::spawn(posmesh_simpos::run(config, listener, stop.clone()));
-        let adapter = Adapter::before(&url).await;
+        let adapter = Adapter::with_profile(&url, profile).await;
         Self { adapter, ended, url, control: reqwest::Client::new(), _stop: stop.drop_guard() }
     }
 
@@ -142,7 +159,8 @@ impl Pair {
         let orders = orders.filter(|entry| entry["event"]["order"]["request"]["reference"] == reference).count();
         let tickets = self.pos(Method::GET, "/api/tickets", Value::Null).await;
         let tickets = tickets["tickets"].as_array().unwrap().iter();
-        (orders, tickets.filter(|ticket| ticket["order_reference"] == reference).count())
+        let to_be_cooked = tickets.filter(|t| t["order_reference"] == reference && t["mark"] == "normal");
+        (orders, to_be_cooked.count())
     }
 }
 

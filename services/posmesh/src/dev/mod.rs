@@ -192,12 +192,9 @@ impl DevMesh {
 
 /// Starts the simulated POS on a free port; returns its URL.
 async fn start_pos(folder: &DataFolder, print_tickets: bool, stop: CancellationToken) -> anyhow::Result<(String, Pos)> {
-    let config = posmesh_simpos::Config {
-        api_key: folder.secrets.pos_api_key.clone(),
-        journal: Some(folder.journal()),
-        menu: None,
-        print_tickets,
-    };
+    let key = folder.secrets.pos_api_key.clone();
+    let config =
+        posmesh_simpos::Config { journal: Some(folder.journal()), print_tickets, ..posmesh_simpos::Config::new(key) };
     let pos = Simpos::open(config, stop).await.context("the simulated POS cannot start")?;
     let listener = bind(LOCAL_FREE).await?;
     let url = format!("http://{}", listener.local_addr()?);

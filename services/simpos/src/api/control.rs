@@ -1,7 +1,8 @@
-//! The types of `/control`, which no vendor would have: fault rules and the journal.
+//! The types of `/control`, which no vendor would have: fault rules, settings and the journal.
 
 use serde::{Deserialize, Serialize};
 
+use super::Progress;
 use crate::journal::Entry;
 
 /// Which requests a rule is for.
@@ -15,6 +16,12 @@ pub enum Endpoint {
     Find,
     /// `GET /api/orders`.
     ListOrders,
+    /// `POST /api/orders/{reference}/cancel`.
+    Cancel,
+    /// `POST /api/orders/{reference}/void`.
+    Void,
+    /// `GET /api/events`.
+    Events,
     /// `GET /api/checks`, `GET /api/checks/{number}`.
     GetChecks,
     /// `POST /api/checks`.
@@ -23,6 +30,8 @@ pub enum Endpoint {
     Bill,
     /// `POST /api/checks/{number}/close`.
     Close,
+    /// `POST /api/checks/{number}/split`.
+    Split,
     /// `POST /api/staff/checks/{number}/lines`.
     StaffLines,
     /// `GET /api/menu`.
@@ -90,7 +99,7 @@ pub enum Fault {
     RecordLate {
         /// How much later.
         delay_ms: u64,
-        /// True records even past the order's `not_after`: a POS that breaks its promise.
+        /// True records even past the request's `not_after`: a POS that breaks its promise.
         #[serde(default)]
         ignore_not_after: bool,
     },
@@ -146,7 +155,8 @@ pub struct FaultList {
     pub faults: Vec<ActiveFault>,
 }
 
-/// Answer of `GET /control/journal`.
+/// Answer of `GET /control/journal`. An `after` whose followers are not kept any more is refused with
+/// [`super::cause::CURSOR_TOO_OLD`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalPage {
     /// By `seq`.
@@ -164,4 +174,30 @@ pub struct RecordedEntry {
     /// From the arrival of the request until the entry was durable, injected delays included. Not kept over a
     /// restart.
     pub handling_us: Option<u64>,
+}
+
+/// Body of `PUT /control/settings`, answer of `GET /control/settings`: how the restaurant works. Kept in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The last progress at which orders are cancelled and lines made void by API; `null`: never.
+    pub cancellable_until: Option<Progress>,
+    /// How long an order stays accepted, then in preparation, then ready, until it moves on by itself; `null`: the staff
+    /// move it on.
+    pub progress_after_ms: Option<[u64; 3]>,
+    /// A kitchen slip that comes out of the printer so long after it was made is marked LATE.
+    pub late_after_ms: u64,
+    /// Events kept for `GET /api/events`.
+    pub keep_events: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            cancellable_until: Some(Progress::Accepted),
+            progress_after_ms: None,
+            late_after_ms: 60_000,
+            keep_events: 10_000,
+        }
+    }
 }

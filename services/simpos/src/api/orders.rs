@@ -1,8 +1,11 @@
 //! Orders, checks, tickets and the state of the POS.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::Progress;
 
 /// Most lines of one order, or of one entry by staff.
 pub const MAX_LINES: usize = 200;
@@ -34,6 +37,9 @@ pub enum ServiceMode {
 pub struct SubmitOrder {
     /// The caller's own id, unique for ever: the same order sent again answers the recorded one.
     pub reference: String,
+    /// How far `reference` is unique; for ever if not given. Not part of what makes two orders under one reference equal.
+    #[serde(default, skip_serializing_if = "Uniqueness::is_default")]
+    pub uniqueness: Uniqueness,
     /// Refused with `EXPIRED` once this moment has passed when the POS records. Not part of what makes two orders
     /// under one reference equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +75,28 @@ pub struct SubmitOrder {
     /// Pager handed to the guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pager: Option<String>,
+}
+
+/// How long the POS remembers a reference, for callers that play a poorer one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Uniqueness {
+    /// The same order sent again answers the recorded one.
+    #[default]
+    Forever,
+    /// So it does until this long after it was recorded; later it makes a second order.
+    Window {
+        /// How long.
+        window_ms: u64,
+    },
+    /// It makes a second order each time.
+    None,
+}
+
+impl Uniqueness {
+    fn is_default(&self) -> bool {
+        *self == Self::Forever
+    }
 }
 
 /// One line to order.
@@ -125,19 +153,22 @@ pub struct Tender {
 pub struct Line {
     /// The caller's id of the line, or one the till made.
     pub reference: String,
-    /// Item of the menu.
+    /// Item of the menu; empty for a discount, a charge, or a share of a split check.
     pub item_id: String,
     /// Its name as printed.
     pub name: String,
-    /// Units.
+    /// Units, those included that are void.
     pub quantity: u32,
+    /// Units that are void.
+    #[serde(default)]
+    pub voided: u32,
     /// Eaten here or taken away.
     pub service_mode: ServiceMode,
     /// Tax rate at which it is sold.
     pub tax_rate_percent: u32,
     /// Yen per unit, modifiers and tax included.
     pub unit_price: i64,
-    /// `unit_price` × `quantity`.
+    /// `unit_price` × what is left of `quantity`.
     pub total: i64,
     /// Chosen modifiers.
     #[serde(default)]
@@ -209,14 +240,26 @@ pub struct Order {
     pub request: SubmitOrder,
 }
 
-/// Answer of `POST /api/orders` and `GET /api/orders/{reference}`.
+/// Answer of every call about one order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderAnswer {
-    /// True when the reference was recorded before this call; nothing was done again.
+    /// True when it was recorded, or changed so, before this call; nothing was done again.
     pub duplicate: bool,
     /// Whether the kitchen ticket has been printed by now.
     pub printed: bool,
-    /// The recorded order.
+    /// How far it is.
+    pub progress: Progress,
+    /// When it was cancelled; none if it was not.
+    pub cancelled_at: Option<i64>,
+    /// Check that it is on now: checks are merged.
+    pub check_number: u32,
+    /// Units of each line that are void, by line reference; lines of which nothing is are left out.
+    pub voided: BTreeMap<String, u32>,
+    /// Yen of what is left of it, tax included.
+    pub total: i64,
+    /// Other orders under the same reference, by number. None, unless `uniqueness` allowed them.
+    pub copies: Vec<u32>,
+    /// The order as it was recorded.
     pub order: Arc<Order>,
 }
 
@@ -227,6 +270,8 @@ pub struct OrderList {
     pub orders: Vec<OrderAnswer>,
     /// True when there are more: ask again with `after` set to the last order number.
     pub more: bool,
+    /// Orders recorded before this moment may be missing: they are forgotten. None: none is.
+    pub complete_since: Option<i64>,
 }
 
 /// State of a check.
@@ -239,6 +284,10 @@ pub enum CheckState {
     BillRequested,
     /// Paid or settled at the till.
     Closed,
+    /// Joined into another check.
+    Merged,
+    /// All of it is void: the one order for which it was made was cancelled.
+    Cancelled,
 }
 
 /// Body of `POST /api/checks`.
@@ -282,8 +331,14 @@ pub struct Check {
     pub opened_by: String,
     /// When it was opened.
     pub opened_at: i64,
-    /// When it was closed.
+    /// When it was closed, merged or cancelled.
     pub closed_at: Option<i64>,
+    /// The check that it was joined into.
+    #[serde(default)]
+    pub merged_into: Option<u32>,
+    /// The check that it was split from.
+    #[serde(default)]
+    pub split_from: Option<u32>,
     /// All lines in order of entry.
     pub lines: Vec<CheckLine>,
     /// Totals of the receipt.
@@ -297,6 +352,10 @@ pub struct Check {
 /// A line on a check and where it came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckLine {
+    /// Number given by the POS, unique among all lines of all checks.
+    pub line_id: u32,
+    /// Number of the order that brought it; none for lines entered by staff.
+    pub order_number: Option<u32>,
     /// Reference of the order that brought it; none for lines entered by staff.
     pub order_reference: Option<String>,
     /// `api`, or `staff:` and a name.
@@ -346,6 +405,21 @@ pub enum TicketKind {
     Bill,
 }
 
+/// What a kitchen slip is to the kitchen; printed on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketMark {
+    /// To be cooked.
+    #[default]
+    Normal,
+    /// Repeats another slip: nothing to cook.
+    Reprint,
+    /// Came out long after it was made: look whether it was cooked already.
+    Late,
+    /// What is on it is not to be cooked any more.
+    Void,
+}
+
 /// A slip of paper.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ticket {
@@ -353,13 +427,16 @@ pub struct Ticket {
     pub number: u32,
     /// Kitchen or bill.
     pub kind: TicketKind,
-    /// The slip that this one repeats; its text is marked REPRINT.
+    /// What it is to the kitchen.
+    #[serde(default)]
+    pub mark: TicketMark,
+    /// The slip that this one repeats.
     pub reprint_of: Option<u32>,
     /// Check that it belongs to.
     pub check_number: u32,
     /// Table of that check.
     pub table: Option<String>,
-    /// Order that it belongs to; none for bills and for what staff entered.
+    /// Order that it is about; none for bills and for what staff entered.
     pub order_reference: Option<String>,
     /// The order's display number.
     pub display_number: Option<String>,
@@ -426,6 +503,8 @@ pub struct Status {
     pub menu_revision: u64,
     /// The POS's clock.
     pub clock: i64,
+    /// Orders recorded before this moment are forgotten, unless they are on a check that still changes. None: none is.
+    pub complete_since: Option<i64>,
     /// Promise: how long after a request has ended the POS may still record it. 0, except while
     /// `record_late` or `delay` rules stand: then their delays together.
     pub max_apply_delay_ms: u64,

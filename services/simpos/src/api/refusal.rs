@@ -18,16 +18,19 @@ pub struct Refusal {
     /// One of [`cause`], or what a fault rule was given.
     pub cause: String,
     /// For people.
-    pub message: String,
+    pub message: Box<str>,
     /// Path of the field at fault, such as `lines[2].item_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// The item at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub item_id: Option<String>,
+    pub item_id: Option<Box<str>>,
     /// True when the same request will be refused again; false when it may be taken later.
     #[serde(rename = "final")]
     pub is_final: bool,
+    /// `ORDER_NOT_FOUND`: orders recorded before this moment are forgotten. None: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_since: Option<i64>,
     /// When to try again; in the `Retry-After` header too, in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -39,17 +42,19 @@ pub mod cause {
     pub const UNAUTHORIZED: &str = "UNAUTHORIZED";
     /// 404: no such path.
     pub const PATH_UNKNOWN: &str = "PATH_UNKNOWN";
-    /// 404: no order was ever recorded under this reference. Authoritative.
+    /// 404: no order is recorded under this reference. Authoritative for orders since `complete_since`.
     pub const ORDER_NOT_FOUND: &str = "ORDER_NOT_FOUND";
     /// 404: no such check.
     pub const CHECK_NOT_FOUND: &str = "CHECK_NOT_FOUND";
+    /// 410: what happened after this cursor is not kept any more, or it is none of ours: begin anew.
+    pub const CURSOR_TOO_OLD: &str = "CURSOR_TOO_OLD";
     /// 404: no such ticket.
     pub const TICKET_NOT_FOUND: &str = "TICKET_NOT_FOUND";
     /// 400: malformed JSON, a missing, unknown or out-of-range field.
     pub const INVALID_REQUEST: &str = "INVALID_REQUEST";
     /// 400: text with control characters or characters that the printer cannot print.
     pub const TEXT_NOT_PRINTABLE: &str = "TEXT_NOT_PRINTABLE";
-    /// 409: the reference is recorded with another order.
+    /// 409: the reference is recorded with another order, or change.
     pub const REFERENCE_REUSED: &str = "REFERENCE_REUSED";
     /// 413: the body is larger than 2 MiB.
     pub const BODY_TOO_LARGE: &str = "BODY_TOO_LARGE";
@@ -73,6 +78,16 @@ pub mod cause {
     pub const TABLE_MISMATCH: &str = "TABLE_MISMATCH";
     /// 422: the table has several open checks: name one.
     pub const CHECK_AMBIGUOUS: &str = "CHECK_AMBIGUOUS";
+    /// 409: several orders are recorded under this reference.
+    pub const REFERENCE_AMBIGUOUS: &str = "REFERENCE_AMBIGUOUS";
+    /// 422: the order is cancelled.
+    pub const ORDER_CANCELLED: &str = "ORDER_CANCELLED";
+    /// 422: the order is too far to be changed by API: ask the staff.
+    pub const TOO_LATE: &str = "TOO_LATE";
+    /// 422: the order or check has no such line, or not so much of it.
+    pub const LINE_UNKNOWN: &str = "LINE_UNKNOWN";
+    /// 422: the check was joined into another one.
+    pub const CHECK_MERGED: &str = "CHECK_MERGED";
     /// 422: the check is closed.
     pub const CHECK_CLOSED: &str = "CHECK_CLOSED";
     /// 422: the bill of the check has been printed.
@@ -99,10 +114,11 @@ impl Refusal {
         Refusal {
             status,
             cause: cause.to_owned(),
-            message: message.into(),
+            message: message.into().into(),
             field: None,
             item_id: None,
             is_final: true,
+            complete_since: None,
             retry_after_ms: None,
         }
     }
@@ -119,6 +135,6 @@ impl Refusal {
 
     /// Names the item at fault.
     pub fn item(self, item_id: &str) -> Self {
-        Refusal { item_id: Some(item_id.to_owned()), ..self }
+        Refusal { item_id: Some(item_id.into()), ..self }
     }
 }

@@ -5,10 +5,14 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
+use super::inject::IgnoreNotAfter;
 use super::{Answer, Asked, Received, asked, page, parse};
-use crate::api::{Check, CheckList, CheckState, CloseCheck, OpenCheck, OpenCheckAnswer, Refusal, StaffLines, cause};
+use crate::api::{
+    Check, CheckList, CheckState, CloseCheck, OpenCheck, OpenCheckAnswer, Refusal, SplitAnswer, SplitCheck, StaffLines,
+    cause,
+};
 use crate::app::App;
-use crate::rules;
+use crate::rules::{self, By};
 use crate::state::CheckRecord;
 
 pub(super) async fn open(
@@ -68,6 +72,25 @@ pub(super) async fn close(
     let request: CloseCheck = parse(&body)?;
     app.writer.write(received, move |state, _| rules::close(state, number, request)).await?;
     Ok(Json(view(&app, number).await?))
+}
+
+pub(super) async fn split(
+    State(app): State<App>,
+    Extension(Received(received)): Extension<Received>,
+    ignore_not_after: Option<Extension<IgnoreNotAfter>>,
+    Path(number): Path<String>,
+    body: Bytes,
+) -> Answer<SplitAnswer> {
+    let number = check_number(&number)?;
+    let mut request: SplitCheck = parse(&body)?;
+    if ignore_not_after.is_some() {
+        request.not_after = None;
+    }
+    let parts =
+        app.writer.write(received, move |state, now| rules::split(state, number, &request, &By::Api, now)).await?;
+    let state = app.state.read().await;
+    let checks = parts.into_iter().filter_map(|number| state.check(number));
+    Ok(Json(SplitAnswer { checks: checks.map(CheckRecord::view).collect() }))
 }
 
 pub(super) async fn enter_by_staff(

@@ -7,9 +7,13 @@ use serde::Deserialize;
 
 use super::inject::IgnoreNotAfter;
 use super::{Answer, Asked, Received, asked, page, parse};
-use crate::api::{AvailabilityAnswer, Menu, OrderAnswer, OrderList, Refusal, SetAvailability, SubmitOrder, cause};
+use crate::api::{
+    AvailabilityAnswer, CancelOrder, EventList, Menu, OrderAnswer, OrderList, Refusal, SetAvailability, SubmitOrder,
+    VoidLines, cause,
+};
 use crate::app::App;
-use crate::rules;
+use crate::clock::business_date;
+use crate::rules::{self, By};
 
 pub(super) async fn submit(
     State(app): State<App>,
@@ -22,14 +26,52 @@ pub(super) async fn submit(
         request.not_after = None;
     }
     let decide = move |state: &_, now| rules::submit(state, request, now);
-    let (order, duplicate) = app.writer.write(received, decide).await?;
-    Ok(Json(app.state.read().await.answer(&order, duplicate)))
+    let (number, duplicate) = app.writer.write(received, decide).await?;
+    answer(&app, number, duplicate).await
+}
+
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Extension(Received(received)): Extension<Received>,
+    ignore_not_after: Option<Extension<IgnoreNotAfter>>,
+    Path(reference): Path<String>,
+    body: Bytes,
+) -> Answer<OrderAnswer> {
+    let mut request: CancelOrder = parse(&body)?;
+    if ignore_not_after.is_some() {
+        request.not_after = None;
+    }
+    let decide = move |state: &_, now| rules::cancel(state, &reference, &request, &By::Api, now);
+    let (number, duplicate) = app.writer.write(received, decide).await?;
+    answer(&app, number, duplicate).await
+}
+
+pub(super) async fn void(
+    State(app): State<App>,
+    Extension(Received(received)): Extension<Received>,
+    ignore_not_after: Option<Extension<IgnoreNotAfter>>,
+    Path(reference): Path<String>,
+    body: Bytes,
+) -> Answer<OrderAnswer> {
+    let mut request: VoidLines = parse(&body)?;
+    if ignore_not_after.is_some() {
+        request.not_after = None;
+    }
+    let decide = move |state: &_, now| rules::void(state, &reference, &request, &By::Api, now);
+    let (number, duplicate) = app.writer.write(received, decide).await?;
+    answer(&app, number, duplicate).await
+}
+
+/// The order as it is now. One that was recorded is not forgotten before it is answered.
+async fn answer(app: &App, number: u32, duplicate: bool) -> Answer<OrderAnswer> {
+    let state = app.state.read().await;
+    let gone = || Refusal::new(404, cause::ORDER_NOT_FOUND, format!("order {number} is forgotten"));
+    Ok(Json(state.answer(state.order(number).ok_or_else(gone)?, duplicate)))
 }
 
 pub(super) async fn find(State(app): State<App>, Path(reference): Path<String>) -> Answer<OrderAnswer> {
     let state = app.state.read().await;
-    let unknown = || Refusal::new(404, cause::ORDER_NOT_FOUND, format!("no order {reference:?} was ever recorded"));
-    let order = state.order(&reference).ok_or_else(unknown)?;
+    let order = state.orders(&reference).next_back().ok_or_else(|| rules::unknown_order(&state, &reference))?;
     Ok(Json(state.answer(order, true)))
 }
 
@@ -37,6 +79,8 @@ pub(super) async fn find(State(app): State<App>, Path(reference): Path<String>) 
 #[serde(deny_unknown_fields)]
 pub(super) struct ListOrders {
     since: Option<i64>,
+    before: Option<i64>,
+    business_date: Option<String>,
     after: Option<u32>,
     limit: Option<usize>,
 }
@@ -44,9 +88,38 @@ pub(super) struct ListOrders {
 pub(super) async fn list(State(app): State<App>, query: Asked<ListOrders>) -> Answer<OrderList> {
     let query = asked(query)?;
     let state = app.state.read().await;
-    let orders = state.orders_after(query.after.unwrap_or(0), query.since.unwrap_or(i64::MIN));
-    let (orders, more) = page(orders.map(|order| state.answer(order, true)), query.limit);
-    Ok(Json(OrderList { orders, more }))
+    let (since, before) = (query.since.unwrap_or(i64::MIN), query.before.unwrap_or(i64::MAX));
+    let orders = state.orders_after(query.after.unwrap_or(0)).filter(|record| {
+        let at = record.order.recorded_at;
+        let day_fits = query.business_date.as_ref().is_none_or(|date| business_date(at) == *date);
+        (since..before).contains(&at) && day_fits
+    });
+    let (orders, more) = page(orders.map(|record| state.answer(record, true)), query.limit);
+    Ok(Json(OrderList { orders, more, complete_since: state.complete_since }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Events {
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// Without `after` it tells where to begin.
+pub(super) async fn events(State(app): State<App>, query: Asked<Events>) -> Answer<EventList> {
+    let query = asked(query)?;
+    let state = app.state.read().await;
+    let Some(after) = query.after else {
+        return Ok(Json(EventList { events: Vec::new(), cursor: state.last_event(), more: false }));
+    };
+    let kept = state.events_after(after).ok_or_else(|| cursor_too_old(after))?;
+    let (events, more) = page(kept.cloned(), query.limit);
+    Ok(Json(EventList { cursor: events.last().map_or(after, |event| event.number), events, more }))
+}
+
+pub(super) fn cursor_too_old(after: u64) -> Refusal {
+    let message = format!("what came after {after} is not kept, or was never there: begin anew");
+    Refusal::new(410, cause::CURSOR_TOO_OLD, message)
 }
 
 pub(super) async fn menu(State(app): State<App>) -> Json<Menu> {

@@ -73,6 +73,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
         open_checks: state.open_checks().count() as u32,
         menu_revision: state.menu.revision,
         clock,
+        complete_since: state.complete_since,
         max_apply_delay_ms,
     })
 }

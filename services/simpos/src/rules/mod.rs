@@ -1,13 +1,19 @@
 //! What the POS decides: from its state, a request and the time to an event or a refusal. No I/O.
 
+mod changes;
 mod checks;
 mod order;
+mod split;
 mod text;
 
-pub(crate) use checks::{bill, close, enter_by_staff, open_check, reprint};
+pub(crate) use changes::{By, cancel, lose, progress, progress_due, set_settings, unknown_order, void};
+pub(crate) use checks::{adjust, bill, close, enter_by_staff, merge, move_table, open_check, reprint};
 pub(crate) use order::submit;
+pub(crate) use split::split;
 
-use crate::api::{Item, Line, LineInput, MAX_LINES, MAX_TENDERS, Menu, PrinterState, Refusal, Tender, cause};
+use crate::api::{
+    Item, Line, LineInput, MAX_LINES, MAX_TENDERS, Menu, PrinterState, Refusal, Tender, TicketKind, TicketMark, cause,
+};
 use crate::journal::{Conditions, Event};
 use crate::pricing::price_line;
 use crate::state::{CheckRecord, State};
@@ -37,11 +43,19 @@ pub(crate) fn replace_master(menu: Menu) -> Decided<()> {
 }
 
 /// Changes printer and till; a printer that is ready prints what waits.
-pub(crate) fn set_conditions(state: &State, conditions: Conditions) -> Decided<()> {
+pub(crate) fn set_conditions(state: &State, conditions: Conditions, now: i64) -> Decided<()> {
     let ready = conditions.printer == PrinterState::Ready;
     let printed_tickets: Vec<u32> = if ready { state.waiting_tickets().iter().copied().collect() } else { Vec::new() };
     let changed = conditions != state.conditions || !printed_tickets.is_empty();
-    Ok((changed.then_some(Event::ConditionsChanged { conditions, printed_tickets }), ()))
+    let late_tickets = printed_tickets.iter().copied().filter(|number| is_late(state, *number, now)).collect();
+    Ok((changed.then_some(Event::ConditionsChanged { conditions, printed_tickets, late_tickets }), ()))
+}
+
+/// Whether the kitchen must be told that the slip is an old one.
+fn is_late(state: &State, ticket_number: u32, now: i64) -> bool {
+    let Some(ticket) = state.ticket(ticket_number) else { return false };
+    let to_be_cooked = ticket.kind == TicketKind::Kitchen && ticket.mark == TicketMark::Normal;
+    to_be_cooked && now > ticket.created_at.saturating_add_unsigned(state.settings.late_after_ms)
 }
 
 fn known_item<'a>(state: &'a State, item_id: &str) -> Result<&'a Item, Refusal> {
@@ -59,6 +73,19 @@ fn till_is_ready(state: &State) -> Result<(), Refusal> {
         return not_now(cause::MASTER_UPDATING, "the till is loading master data: wait until it has");
     }
     Ok(())
+}
+
+/// A check that guests still sit at.
+fn open_check_of(state: &State, number: u32) -> Result<&CheckRecord, Refusal> {
+    let check = known_check(state, number)?;
+    if check.is_open() {
+        return Ok(check);
+    }
+    let (cause, message) = match check.merged_into {
+        Some(into) => (cause::CHECK_MERGED, format!("check {number} was joined into {into}")),
+        None => (cause::CHECK_CLOSED, format!("check {number} is closed")),
+    };
+    Err(Refusal::new(422, cause, message))
 }
 
 fn known_check(state: &State, number: u32) -> Result<&CheckRecord, Refusal> {
@@ -112,12 +139,24 @@ fn check_tenders(state: &State, tenders: &[Tender], due: i64) -> Result<(), Refu
     Ok(())
 }
 
+/// Refuses what came too late.
+fn not_expired(not_after: Option<i64>, now: i64) -> Result<(), Refusal> {
+    match not_after {
+        Some(not_after) if now > not_after => {
+            let message = format!("not_after passed {} ms ago: nothing was recorded", now.saturating_sub(not_after));
+            Err(Refusal::new(422, cause::EXPIRED, message).at("not_after"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A slip is printed as it is made, if the printer can.
 fn printed_at(state: &State, now: i64) -> Option<i64> {
     (state.conditions.printer == PrinterState::Ready).then_some(now)
 }
 
-fn staff(name: &str) -> Result<String, Refusal> {
+/// What the journal calls a member of the staff.
+pub(crate) fn staff(name: &str) -> Result<String, Refusal> {
     text::reference(name, "staff")?;
     Ok(format!("staff:{name}"))
 }

@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{Decided, check_tenders, known_check, price_lines, printed_at, text, till_is_ready};
-use crate::api::{CheckState, MAX_QUANTITY, Order, Refusal, SubmitOrder, Ticket, TicketKind, Totals, cause};
+use super::{Decided, check_tenders, known_check, not_expired, price_lines, printed_at, text, till_is_ready};
+use crate::api::{
+    CheckState, MAX_QUANTITY, Order, Refusal, SubmitOrder, Ticket, TicketKind, TicketMark, Totals, Uniqueness, cause,
+};
 use crate::journal::{CheckHead, Event};
 use crate::pricing::totals;
 use crate::state::{CheckRecord, State};
 use crate::ticket::{Head, order_slip};
 
-/// Takes an order, or answers the one that its reference already has (`true`).
-pub(crate) fn submit(state: &State, request: SubmitOrder, now: i64) -> Decided<(Arc<Order>, bool)> {
-    if let Some(recorded) = state.order(&request.reference) {
-        return replayed(recorded, request).map(|order| (None, (order, true)));
+/// Takes an order, or answers the one that its reference already has (`true`). Answers the order's number.
+pub(crate) fn submit(state: &State, request: SubmitOrder, now: i64) -> Decided<(u32, bool)> {
+    if let Some(recorded) = state.orders(&request.reference).last()
+        && is_replay(&recorded.order, request.uniqueness, now)
+    {
+        return replayed(&recorded.order, request).map(|number| (None, (number, true)));
     }
     check_header(&request, now)?;
     till_is_ready(state)?;
@@ -36,16 +40,24 @@ pub(crate) fn submit(state: &State, request: SubmitOrder, now: i64) -> Decided<(
     };
     let ticket = Arc::new(kitchen_ticket(&order, printed_at(state, now)));
     let closes_check = order.table.is_none() && opened_check.is_some() && !order.request.tenders.is_empty();
-    let order = Arc::new(order);
-    let event = Event::OrderRecorded { order: order.clone(), opened_check, closes_check, ticket };
-    Ok((Some(event), (order, false)))
+    let event = Event::OrderRecorded { order: Arc::new(order), opened_check, closes_check, ticket };
+    Ok((Some(event), (order_number, false)))
 }
 
-/// A replay must be the same order; only its deadline may differ.
-fn replayed(recorded: &Arc<Order>, request: SubmitOrder) -> Result<Arc<Order>, Refusal> {
-    let request = SubmitOrder { not_after: recorded.request.not_after, ..request };
+fn is_replay(recorded: &Order, uniqueness: Uniqueness, now: i64) -> bool {
+    match uniqueness {
+        Uniqueness::Forever => true,
+        Uniqueness::Window { window_ms } => now <= recorded.recorded_at.saturating_add_unsigned(window_ms),
+        Uniqueness::None => false,
+    }
+}
+
+/// A replay must be the same order; only how it is sent may differ.
+fn replayed(recorded: &Order, request: SubmitOrder) -> Result<u32, Refusal> {
+    let SubmitOrder { not_after, uniqueness, .. } = recorded.request;
+    let request = SubmitOrder { not_after, uniqueness, ..request };
     if request == recorded.request {
-        return Ok(recorded.clone());
+        return Ok(recorded.order_number);
     }
     let message = format!("reference {:?} is order {}, which is another", request.reference, recorded.order_number);
     Err(Refusal::new(409, cause::REFERENCE_REUSED, message).at("reference"))
@@ -61,13 +73,7 @@ fn check_header(request: &SubmitOrder, now: i64) -> Result<(), Refusal> {
         let message = format!("a party is 1 to {MAX_QUANTITY} guests");
         return Err(Refusal::new(400, cause::INVALID_REQUEST, message).at("party_size"));
     }
-    match request.not_after {
-        Some(not_after) if now > not_after => {
-            let message = format!("not_after passed {} ms ago: nothing was recorded", now.saturating_sub(not_after));
-            Err(Refusal::new(422, cause::EXPIRED, message).at("not_after"))
-        }
-        _ => Ok(()),
-    }
+    not_expired(request.not_after, now)
 }
 
 /// The check that the order goes to, and whether it has to be opened.
@@ -110,7 +116,8 @@ fn takes_rounds(check: &CheckRecord) -> Result<(), Refusal> {
     let (cause, message) = match check.state {
         CheckState::Open => return Ok(()),
         CheckState::BillRequested => (cause::CHECK_AWAITING_PAYMENT, format!("the bill of check {number} is printed")),
-        CheckState::Closed => (cause::CHECK_CLOSED, format!("check {number} is closed")),
+        CheckState::Closed | CheckState::Cancelled => (cause::CHECK_CLOSED, format!("check {number} is closed")),
+        CheckState::Merged => (cause::CHECK_MERGED, format!("check {number} was joined into {:?}", check.merged_into)),
     };
     Err(Refusal::new(422, cause, message).at("check_number"))
 }
@@ -135,6 +142,7 @@ fn kitchen_ticket(order: &Order, printed_at: Option<i64>) -> Ticket {
     Ticket {
         number: order.ticket_number,
         kind: TicketKind::Kitchen,
+        mark: TicketMark::Normal,
         reprint_of: None,
         check_number: order.check_number,
         table: order.table.clone(),

@@ -43,10 +43,14 @@ pub(crate) async fn in_memory() -> Linked {
 
 /// Starts a POS in this process.
 pub(crate) async fn linked(journal: Option<&Path>) -> Linked {
+    configured(Config { journal: journal.map(Path::to_owned), ..Config::new(KEY) }).await
+}
+
+/// Starts a POS in this process.
+pub(crate) async fn configured(config: Config) -> Linked {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let pos = Pos::at(format!("http://{}", listener.local_addr().unwrap()));
     let shutdown = CancellationToken::new();
-    let config = Config { api_key: KEY.into(), journal: journal.map(Path::to_owned), menu: None, print_tickets: false };
     let ended = tokio::spawn(run(config, listener, shutdown.clone()));
     Linked { pos, ended, shutdown }
 }
@@ -114,6 +118,27 @@ impl Pos {
         self.post("/control/faults", rule).await
     }
 
+    /// Something that the staff do at the till.
+    pub(crate) async fn staff(&self, action: &str, mut what: Value) {
+        what["staff"] = json!("sato");
+        what["action"] = json!(action);
+        let (status, body) = self.ask(Method::POST, "/control/staff", what).await;
+        assert_eq!(status, 204, "{action}: {body}");
+    }
+
+    /// How the restaurant works.
+    pub(crate) async fn set(&self, settings: Value) {
+        let (status, body) = self.ask(Method::PUT, "/control/settings", settings).await;
+        assert_eq!(status, 200, "{body}");
+    }
+
+    /// Kitchen slips of an order, by their marks.
+    pub(crate) async fn marks(&self, reference: &str) -> Vec<String> {
+        let tickets = self.get("/api/tickets").await;
+        let own = tickets["tickets"].as_array().unwrap().iter().filter(|t| t["order_reference"] == reference);
+        own.map(|ticket| ticket["mark"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// True when the order is recorded.
     pub(crate) async fn has(&self, reference: &str) -> bool {
         let (status, body) = self.ask(Method::GET, &format!("/api/orders/{reference}"), Value::Null).await;
@@ -149,4 +174,14 @@ pub(crate) fn round(reference: &str, table: &str) -> Value {
 
 pub(crate) fn line(reference: &str, item: &str, quantity: u32) -> Value {
     json!({"reference": reference, "item_id": item, "quantity": quantity, "service_mode": "dine_in"})
+}
+
+/// A whole order is taken back.
+pub(crate) fn cancel(change: &str) -> Value {
+    json!({"change_reference": change, "reason": "changed their mind"})
+}
+
+/// So much of a line is void, in all.
+pub(crate) fn void(change: &str, line: &str, quantity: u32) -> Value {
+    json!({"change_reference": change, "lines": [{"reference": line, "quantity_voided": quantity}]})
 }
