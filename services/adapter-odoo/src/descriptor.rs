@@ -6,7 +6,7 @@ use posmesh_kit::time;
 use posmesh_proto::{
     adapter::v1::{
         AdapterDescriptor, Capability, CapabilitySupport, CheckOpening, Find, FindKind, Idempotency, IdempotencyKind,
-        Limits, PaymentAtSubmit,
+        Limits, ListOrders, PaymentAtSubmit,
     },
     common::v1::{EvidenceKind, Product},
 };
@@ -54,12 +54,13 @@ pub(crate) fn descriptor() -> AdapterDescriptor {
         credential_names: vec![API_KEY.to_owned()],
         products: vec![Product::Table.into(), Product::ToGo.into(), Product::Kiosk.into()],
         min_probe_interval: Some(time::to_proto_duration(MIN_PROBE_INTERVAL)),
+        list_orders: ListOrders::None.into(),
         ..AdapterDescriptor::default()
     }
 }
 
 fn capabilities() -> Vec<Capability> {
-    use CapabilitySupport::{Emulated, Manual, Native};
+    use CapabilitySupport::{Emulated, Manual, Native, Unsupported};
     let capability = |name: &str, support: CapabilitySupport, note: &str| Capability {
         name: name.to_owned(),
         support: support.into(),
@@ -105,6 +106,16 @@ fn capabilities() -> Vec<Capability> {
             "Tickets are printed by the till's browser alone: an order shows at the till at once, and a person presses \
              Order there to print it",
         ),
+        capability(
+            "CANCEL_ORDER",
+            Manual,
+            "the staff open the order at the till and press Actions, Cancel Order; the platform notices by itself",
+        ),
+        capability("VOID_LINES", Manual, "the staff open the order at the till and take the lines off"),
+        capability("LIST_ORDERS", Unsupported, "each order is looked for by itself"),
+        capability("POLL_EVENTS", Unsupported, "an order's end is seen when it is looked for"),
+        capability("SPLIT_CHECK_BY_ITEM", Manual, "the staff open the table at the till and press Actions, Split"),
+        capability("SPLIT_CHECK_EVENLY", Manual, "the staff take several payments for one order at the till"),
     ]
 }
 

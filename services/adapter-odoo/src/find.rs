@@ -2,7 +2,9 @@
 
 use posmesh_adapter_kit::PosError;
 use posmesh_kit::{Failure, cause};
-use posmesh_proto::adapter::v1::{FindOrderRequest, NotFound, PartlyFound, find_order_response::Result as Found};
+use posmesh_proto::adapter::v1::{
+    CancelledAtPos, FindOrderRequest, NotFound, PartlyFound, find_order_response::Result as Found,
+};
 
 use crate::{api::Api, orders, settings::Settings, till::Till};
 
@@ -16,13 +18,21 @@ pub(crate) async fn find(api: &Api<'_>, settings: &Settings, request: &FindOrder
     let till = Till::read(api, &settings.pos_config).await?;
     let uuids: Vec<&str> = request.line_ids.iter().map(String::as_str).collect();
     let held = orders::held(api, &till, &uuids).await?;
+    let placed = held.placed(api, &till).await?;
+    let (there, missing) = held.split(&uuids);
+    let Some(placed) = placed else {
+        if there.is_empty() {
+            return Ok(Found::NotFound(NotFound { authoritative: true }));
+        }
+        let message = "the order's lines are there and the order is not: it changes just now, ask again";
+        return Err(PosError::failed(cause::UNKNOWN, message));
+    };
+    if missing.is_empty() && held.all_cancelled() {
+        return Ok(Found::Cancelled(CancelledAtPos { placed: Some(placed), cancel_time: None }));
+    }
     if let Some(cancelled) = held.cancelled() {
         return Err(PosError::failed(cause::UNKNOWN, cancelled));
     }
-    let Some(placed) = held.placed(api, &till).await? else {
-        return Ok(Found::NotFound(NotFound { authoritative: true }));
-    };
-    let (there, missing) = held.split(&uuids);
     if missing.is_empty() {
         return Ok(Found::Found(placed));
     }

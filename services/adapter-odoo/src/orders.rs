@@ -188,8 +188,13 @@ impl Held {
         uuids.iter().partition(|uuid| self.lines.iter().any(|line| line.uuid == **uuid))
     }
 
-    /// What to tell the staff where an order that the lines are on was cancelled. Such an order is neither placed nor
-    /// absent: the kitchen may have its ticket, so only a person knows what became of it.
+    /// Whether each order that the lines are on was cancelled.
+    pub(crate) fn all_cancelled(&self) -> bool {
+        !self.orders.is_empty() && self.orders.iter().all(OrderRecord::is_cancelled)
+    }
+
+    /// What to tell the staff where an order that the lines are on was cancelled. Such an order takes no more lines, and
+    /// where the lines are on others as well, only a person knows what became of them.
     pub(crate) fn cancelled(&self) -> Option<String> {
         let order = self.orders.iter().find(|order| order.is_cancelled())?;
         let reference = &order.pos_reference;
@@ -294,6 +299,8 @@ mod tests {
             assert!(message.contains("Order 7 was cancelled at the till"), "{message}");
         }
         assert_eq!(held_in(&["draft", "paid", "done"]).cancelled(), None);
+        assert!(held_in(&["cancel", "cancel"]).all_cancelled());
+        assert!(!held_in(&["draft", "cancel"]).all_cancelled() && !Held::default().all_cancelled());
         assert_eq!(Held::default().cancelled(), None);
     }
 }
