@@ -14,6 +14,10 @@ use sqlx::{
 /// A connection that idled for longer is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// A replica that freezes, or is cut off, between two statements of a transaction holds its locks for no longer: the server
+/// would take hours to notice. Far longer than a living one pauses there, and shorter than others wait for a write.
+const IDLE_IN_TRANSACTION: &str = "5s";
+
 /// Where the services keep their data.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +109,7 @@ impl Database {
             ("search_path", schema.as_str()),
             // A cached generic plan of a batched statement scans the whole growing table.
             ("plan_cache_mode", "force_custom_plan"),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
@@ -170,9 +175,10 @@ fn migrator(scripts: &[Script], sql: impl Fn(&Script) -> &'static str) -> Migrat
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-        // PostgreSQL: connection exceptions, insufficient resources, operator intervention.
+        // PostgreSQL: connection exceptions, insufficient resources, operator intervention, and a transaction that the
+        // server has undone because it was left idle.
         sqlx::Error::Database(e) => {
-            e.code().is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)))
+            e.code().is_some_and(|code| ["08", "53", "57P", "25P03"].iter().any(|class| code.starts_with(class)))
         }
         other => is_ambiguous(other),
     }
