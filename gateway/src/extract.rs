@@ -182,7 +182,7 @@ impl FromRequestParts<Arc<App>> for Seat {
     }
 }
 
-/// A guest whose check is still open.
+/// A guest whose visit is not over: the check is open, or was joined into one that takes its place.
 pub(crate) struct Guest {
     pub(crate) store_id: String,
     pub(crate) check: Check,
@@ -196,14 +196,16 @@ impl FromRequestParts<Arc<App>> for Guest {
         let request = GetCheckRequest { check_id: claims.check_id, include_bill: false };
         let check = app.orders.clone().get_check(request).await?.into_inner().check.unwrap_or_default();
         if check.state() == CheckState::Closed {
-            return Err(Problem::new(
-                StatusCode::GONE,
-                "CHECK_CLOSED",
-                "this visit is over; scan the code at the table to begin a new one",
-            ));
+            return Err(check_closed());
         }
         Ok(Self { store_id: claims.store_id, check })
     }
+}
+
+/// The guest's visit is over.
+pub(crate) fn check_closed() -> Problem {
+    let detail = "this visit is over; scan the code at the table to begin a new one";
+    Problem::new(StatusCode::GONE, "CHECK_CLOSED", detail)
 }
 
 /// The `Idempotency-Key` of a request that places something.

@@ -143,6 +143,53 @@ pub(crate) struct OpenCheckInput {
     pub(crate) party_size: i32,
 }
 
+/// How to split a check: into equal parts, or by the lines of its bill.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"by_item": [{"lines": [{"pos_line_reference": "412", "quantity_milli": 1000}]}]}))]
+pub(crate) struct SplitInput {
+    /// Into so many equal parts, 2 to 99. Not together with `by_item`.
+    #[schema(minimum = 2, maximum = 99)]
+    parts: Option<i32>,
+    /// What leaves the check, one entry for each new one.
+    by_item: Option<Vec<PartInput>>,
+}
+
+/// The lines of one new check.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartInput {
+    lines: Vec<ShareInput>,
+}
+
+/// A line of the bill, or a part of its quantity.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShareInput {
+    /// From the bill.
+    #[schema(value_type = String)]
+    pos_line_reference: Text,
+    /// In thousandths.
+    #[schema(minimum = 1)]
+    quantity_milli: i64,
+}
+
+impl SplitInput {
+    /// By item where both are given: the order service says what is missing where neither is.
+    pub(crate) fn how(self) -> Option<order::split_check_request::How> {
+        use order::split_check_request::How;
+        let share = |line: ShareInput| order::BillLineShare {
+            pos_line_reference: line.pos_line_reference.into_inner(),
+            quantity_milli: line.quantity_milli,
+        };
+        let part = |part: PartInput| order::BillPart { lines: part.lines.into_iter().map(share).collect() };
+        match (self.parts, self.by_item) {
+            (parts, None) => parts.map(How::Parts),
+            (_, Some(parts)) => Some(How::ByItem(order::BillSplit { parts: parts.into_iter().map(part).collect() })),
+        }
+    }
+}
+
 /// A round of a table.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

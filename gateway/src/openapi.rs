@@ -124,14 +124,15 @@ problems! {
         400 => "INVALID_BODY", "MALFORMED_JSON";
         403 => "TABLE_CODE_INVALID", "TABLE_CODE_EXPIRED";
         404 => "STORE_NOT_FOUND", "TABLE_NOT_FOUND";
-        409 => "SEVERAL_CHECKS_OPEN", "CHECK_NOT_OPENED_AT_POS";
+        409 => "SEVERAL_CHECKS_OPEN", "CHECK_NOT_OPENED_AT_POS", "TABLE_NOT_FREE";
+        503 => "POS_UNREACHABLE";
     }
     /// Of every route that needs a guest token.
     GuestProblems {
         400 => "INVALID_PARAMETER", "INVALID_BODY", "MALFORMED_JSON";
         401 => "TOKEN_INVALID", "TOKEN_EXPIRED", "TOKEN_REQUIRED";
         404 => "ORDER_NOT_FOUND", "CHECK_NOT_FOUND";
-        409 => "NOTHING_ORDERED", "BILL_NOT_SUPPORTED", "ITEM_UNAVAILABLE";
+        409 => "NOTHING_ORDERED", "BILL_NOT_SUPPORTED", "ITEM_UNAVAILABLE", "CHECK_MERGED";
         410 => "CHECK_CLOSED";
     }
     /// Of placing.
@@ -149,6 +150,17 @@ problems! {
     }
     CancelProblems {
         409 => "CANCEL_TOO_LATE";
+    }
+    /// Of splitting a check.
+    SplitProblems {
+        400 => "IDEMPOTENCY_KEY_REQUIRED", "INVALID_IDEMPOTENCY_KEY", "INVALID_BODY", "LINE_NOT_FOUND", "OUT_OF_RANGE";
+        409 => "SPLIT_NOT_SUPPORTED", "NOTHING_ORDERED", "ROUND_UNDER_WAY", "CHECK_MERGED", "REQUEST_ID_REUSED";
+        503 => "OUTCOME_UNKNOWN", "POS_UNREACHABLE";
+    }
+    ReleaseProblems {
+        401 => "TOKEN_INVALID", "TOKEN_REQUIRED";
+        404 => "STORE_NOT_FOUND", "TABLE_NOT_FOUND";
+        409 => "ROUND_UNDER_WAY";
     }
     OpsProblems {
         401 => "TOKEN_INVALID", "TOKEN_REQUIRED";

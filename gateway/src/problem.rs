@@ -240,6 +240,7 @@ fn field_error(grpc_path: &str, description: &str) -> FieldError {
         "store_id" | "order_id" => (Place::Path, grpc_path.to_owned()),
         "locale" | "page_size" | "page_token" => (Place::Query, grpc_path.to_owned()),
         "table_id" => (Place::Body, "/table_code".to_owned()),
+        "how" => (Place::Body, String::new()),
         "expected_total.currency_code" => (Place::Body, "/expected_total/currency".to_owned()),
         path => (Place::Body, json_pointer(path)),
     };
@@ -249,6 +250,8 @@ fn field_error(grpc_path: &str, description: &str) -> FieldError {
 /// `lines[2].quantity` becomes `/lines/2/quantity`.
 fn json_pointer(path: &str) -> String {
     let mut pointer = String::with_capacity(path.len() + 1);
+    // The parts of a split stand in the body without a message of their own.
+    let path = path.replace("by_item.parts", "by_item");
     for segment in path.split(['.', '[']).map(|s| s.trim_end_matches(']')).filter(|s| !s.is_empty()) {
         pointer.push('/');
         pointer.push_str(if segment == "currency_code" { "currency" } else { segment });

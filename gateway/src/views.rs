@@ -384,6 +384,8 @@ pub(crate) enum CheckState {
     Open,
     BillRequested,
     Closed,
+    /// The staff joined it into another one.
+    Merged,
     /// A state that this gateway does not know.
     Unknown,
 }
@@ -403,6 +405,15 @@ pub(crate) struct Check {
     rounds: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     open_time: Option<String>,
+    /// Where the guests sat before the staff moved them, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    former_table_ids: Vec<String>,
+    /// The check that it was joined into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_into: Option<String>,
+    /// The check that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split_from: Option<String>,
 }
 
 impl From<order::Check> for Check {
@@ -411,7 +422,8 @@ impl From<order::Check> for Check {
             order::CheckState::Unspecified => CheckState::Unknown,
             order::CheckState::Open => CheckState::Open,
             order::CheckState::BillRequested => CheckState::BillRequested,
-            order::CheckState::Closed | order::CheckState::Merged => CheckState::Closed,
+            order::CheckState::Closed => CheckState::Closed,
+            order::CheckState::Merged => CheckState::Merged,
         };
         Self {
             state,
@@ -422,6 +434,9 @@ impl From<order::Check> for Check {
             business_date: check.business_date,
             rounds: check.rounds,
             open_time: check.open_time.map(|t| t.to_string()),
+            former_table_ids: check.former_table_ids,
+            merged_into: given(check.merged_into),
+            split_from: given(check.split_from),
         }
     }
 }
@@ -436,10 +451,38 @@ pub(crate) struct OpenedCheck {
     pub(crate) joined: bool,
 }
 
+/// A check, and the token for everything on it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HeldCheck {
+    pub(crate) check: Check,
+    /// Bearer token. It dies with the check.
+    pub(crate) guest_token: String,
+}
+
+/// What came of splitting a check.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SplitCheck {
+    /// The check that was split first, then the new ones. One alone: the POS splits its bill.
+    pub(crate) checks: Vec<HeldCheck>,
+    /// One for each part.
+    pub(crate) bills: Vec<Bill>,
+}
+
+/// A table that was released.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReleasedTable {
+    /// The check that was ended; absent where none was open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check: Option<Check>,
+}
+
 /// A check with what stands on it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CheckAndBill {
     pub(crate) check: Check,
+    /// MERGED only: the check that the guests are on now. Show it to them, and go on with its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) continued_by: Option<HeldCheck>,
     /// Where it was asked for and the POS told it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bill: Option<Bill>,
@@ -461,6 +504,9 @@ pub(crate) struct Bill {
 /// A line on the bill.
 #[derive(Debug, Serialize, ToSchema)]
 struct BillLine {
+    /// Names the line when the check is split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pos_line_reference: Option<String>,
     /// Present where it came from a round of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     line_id: Option<String>,
@@ -474,6 +520,7 @@ struct BillLine {
 impl From<order::CheckBill> for Bill {
     fn from(bill: order::CheckBill) -> Self {
         let lines = bill.lines.into_iter().map(|line| BillLine {
+            pos_line_reference: given(line.pos_line_reference),
             line_id: given(line.line_id),
             name: line.name,
             quantity_milli: line.quantity_milli,

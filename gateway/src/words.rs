@@ -86,6 +86,8 @@ fn refused(cause: &str) -> Words {
         cause::CHECK_AWAITING_PAYMENT | cause::CHECK_NOT_FOUND | cause::CHECK_LIMIT_REACHED | cause::TABLE_LOCKED => {
             CHECK_TAKES_NO_ORDERS
         }
+        // The check ended before the round was sent.
+        "CHECK_CLOSED" | "CHECK_MERGED" => CHECK_TAKES_NO_ORDERS,
         cause::BUSINESS_DAY_NOT_OPEN => STORE_NOT_OPEN,
         _ => NOT_TAKEN,
     }
@@ -315,6 +317,7 @@ mod tests {
         let told = |cause| message(&order(Product::Table, OrderState::Rejected, cause)).code;
         assert_eq!(told(cause::ITEM_SOLD_OUT), "SOLD_OUT");
         assert_eq!(told(cause::CHECK_AWAITING_PAYMENT), "CHECK_TAKES_NO_ORDERS");
+        assert_eq!(told("CHECK_MERGED"), "CHECK_TAKES_NO_ORDERS");
         assert_eq!(told(cause::BUSINESS_DAY_NOT_OPEN), "STORE_NOT_OPEN");
         assert_eq!(told(cause::CREDENTIALS_REJECTED), "NOT_TAKEN");
     }

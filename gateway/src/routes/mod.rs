@@ -27,6 +27,7 @@ pub(crate) fn all(app: &App) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(table::get_round))
         .routes(routes!(table::round_events))
         .routes(routes!(table::request_bill))
+        .routes(routes!(table::split_check))
         .routes(routes!(togo::quote))
         .routes(routes!(togo::place_order))
         .routes(routes!(togo::get_order))
@@ -37,5 +38,9 @@ pub(crate) fn all(app: &App) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(kiosk::get_order))
         .routes(routes!(kiosk::order_events))
         .routes(routes!(kiosk::cancel_order));
-    if app.ops_token.is_some() { router.routes(routes!(ops::table_codes)) } else { router }
+    if app.ops_token.is_some() {
+        router.routes(routes!(ops::table_codes)).routes(routes!(ops::release_table))
+    } else {
+        router
+    }
 }

@@ -1,19 +1,20 @@
-//! For the store's own tools: the codes to show at its tables.
+//! For the store's own tools: the codes to show at its tables, and releasing them.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use http::StatusCode;
 use posmesh_kit::time;
-use posmesh_proto::catalog::v1::GetCatalogRequest;
+use posmesh_proto::{catalog::v1::GetCatalogRequest, order::v1::ReleaseTableRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     app::{self, App},
     extract::{Bearer, Path},
-    openapi::OpsProblems,
+    openapi::{OpsProblems, ReleaseProblems},
     problem::Problem,
+    views::ReleasedTable,
 };
 
 /// The codes of a store's tables.
@@ -46,9 +47,7 @@ pub(crate) async fn table_codes(
     Path(store_id): Path<String>,
     token: Bearer,
 ) -> Result<Json<TableCodeList>, Problem> {
-    if !app.ops_token.as_deref().is_some_and(|secret| token.equals(secret)) {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "TOKEN_INVALID", "this token is not valid here"));
-    }
+    check_token(&app, &token)?;
     let request = GetCatalogRequest { store_id: store_id.clone(), ..Default::default() };
     let catalog = app.catalog.clone().get_catalog(request).await?.into_inner().catalog.unwrap_or_default();
     let now = app::now_unix_s();
@@ -64,6 +63,29 @@ pub(crate) async fn table_codes(
         }
     });
     Ok(Json(TableCodeList { table_codes: table_codes.collect() }))
+}
+
+/// Ends whatever check is open on a table: the guests have left.
+///
+/// A free table is no error. Guests who come next are seated once the POS has closed the check as well.
+#[utoipa::path(post, path = "/ops/v1/stores/{store_id}/tables/{table_id}/release", tag = "ops",
+    params(("store_id" = String, Path), ("table_id" = String, Path)), security(("ops_token" = [])),
+    responses((status = OK, body = ReleasedTable), ReleaseProblems))]
+pub(crate) async fn release_table(
+    State(app): State<Arc<App>>,
+    Path((store_id, table_id)): Path<(String, String)>,
+    token: Bearer,
+) -> Result<Json<ReleasedTable>, Problem> {
+    check_token(&app, &token)?;
+    let released = app.orders.clone().release_table(ReleaseTableRequest { store_id, table_id }).await?.into_inner();
+    Ok(Json(ReleasedTable { check: released.check.map(Into::into) }))
+}
+
+fn check_token(app: &App, token: &Bearer) -> Result<(), Problem> {
+    if app.ops_token.as_deref().is_some_and(|secret| token.equals(secret)) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "TOKEN_INVALID", "this token is not valid here"))
 }
 
 fn rfc3339(unix_s: i64) -> String {

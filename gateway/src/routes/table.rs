@@ -7,8 +7,8 @@ use http::{HeaderMap, StatusCode};
 use posmesh_proto::{
     common::v1::Product,
     order::v1::{
-        GetCheckRequest, ListOrdersRequest, OpenCheckRequest, Order as ContractOrder, PlaceOrderRequest,
-        RequestBillRequest,
+        Check, CheckState, GetCheckRequest, ListOrdersRequest, OpenCheckRequest, Order as ContractOrder,
+        PlaceOrderRequest, RequestBillRequest, SplitCheckRequest,
     },
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -18,14 +18,17 @@ use crate::{
     app::{self, App},
     events,
     extract::{self, Guest, IdempotencyKey, Path, Query, Seat},
-    inputs::{self, OpenCheckInput, QuoteInput, RoundInput, Text},
-    openapi::{GuestProblems, OpenCheckProblems, PlaceProblems},
+    inputs::{self, OpenCheckInput, QuoteInput, RoundInput, SplitInput, Text},
+    openapi::{GuestProblems, OpenCheckProblems, PlaceProblems, SplitProblems},
     orders,
     problem::{Place, Problem},
     table_code::CodeError,
     token::GuestClaims,
-    views::{CheckAndBill, OpenedCheck, Order, Placed, ProductName, Quote, Rounds, given},
+    views::{CheckAndBill, HeldCheck, OpenedCheck, Order, Placed, ProductName, Quote, Rounds, SplitCheck, given},
 };
+
+/// How many checks a check may have been joined into, one after the other.
+const MAX_MERGES: usize = 8;
 
 /// Opens the check of a table, or joins the one that is open there.
 #[utoipa::path(post, path = "/table/v1/stores/{store_id}/checks", tag = "table",
@@ -41,9 +44,8 @@ pub(crate) async fn open_check(
     let request = OpenCheckRequest { store_id: store_id.clone(), table_id, party_size: input.party_size };
     let answer = app.orders.clone().open_check(request).await?.into_inner();
     let check = answer.check.unwrap_or_default();
-    let claims = GuestClaims { store_id, check_id: check.check_id.clone() };
-    let guest_token = app.signer.seal(claims, app::expiry_unix_s(app.guest_token_ttl));
-    Ok(Json(OpenedCheck { check: check.into(), guest_token, joined: answer.joined }))
+    let HeldCheck { check, guest_token } = held(&app, &store_id, check);
+    Ok(Json(OpenedCheck { check, guest_token, joined: answer.joined }))
 }
 
 fn refused_code(error: CodeError) -> Problem {
@@ -69,6 +71,9 @@ pub(crate) struct CheckQuery {
 }
 
 /// The guest's check.
+///
+/// The staff may have moved its guests to another table, or joined it into another check: then `continued_by` is the one
+/// to show, and brings the token for it.
 #[utoipa::path(get, path = "/table/v1/check", tag = "table", params(CheckQuery), security(("guest_token" = [])),
     responses((status = OK, body = CheckAndBill), GuestProblems))]
 pub(crate) async fn get_check(
@@ -76,13 +81,39 @@ pub(crate) async fn get_check(
     guest: Guest,
     Query(query): Query<CheckQuery>,
 ) -> Result<Json<CheckAndBill>, Problem> {
+    if guest.check.state() == CheckState::Merged {
+        let continued_by = Some(continued_by(&app, &guest).await?);
+        return Ok(Json(CheckAndBill { check: guest.check.into(), continued_by, bill: None }));
+    }
     if !query.include_bill {
-        return Ok(Json(CheckAndBill { check: guest.check.into(), bill: None }));
+        return Ok(Json(CheckAndBill { check: guest.check.into(), continued_by: None, bill: None }));
     }
     let request = GetCheckRequest { check_id: guest.check.check_id, include_bill: true };
     let answer = app.orders.clone().get_check(request).await?.into_inner();
     let check = answer.check.unwrap_or_default().into();
-    Ok(Json(CheckAndBill { check, bill: answer.bill.map(Into::into) }))
+    Ok(Json(CheckAndBill { check, continued_by: None, bill: answer.bill.map(Into::into) }))
+}
+
+/// The check that takes the place of one that the staff joined into another, and that perhaps into a third.
+async fn continued_by(app: &App, guest: &Guest) -> Result<HeldCheck, Problem> {
+    let mut check = guest.check.clone();
+    for _ in 0..MAX_MERGES {
+        if check.state() != CheckState::Merged {
+            break;
+        }
+        let request = GetCheckRequest { check_id: check.merged_into, include_bill: false };
+        check = app.orders.clone().get_check(request).await?.into_inner().check.unwrap_or_default();
+    }
+    if !matches!(check.state(), CheckState::Open | CheckState::BillRequested) {
+        return Err(extract::check_closed());
+    }
+    Ok(held(app, &guest.store_id, check))
+}
+
+fn held(app: &App, store_id: &str, check: Check) -> HeldCheck {
+    let claims = GuestClaims { store_id: store_id.to_owned(), check_id: check.check_id.clone() };
+    let guest_token = app.signer.seal(claims, app::expiry_unix_s(app.guest_token_ttl));
+    HeldCheck { check: check.into(), guest_token }
 }
 
 /// What a round would cost now.
@@ -215,7 +246,29 @@ pub(crate) async fn request_bill(State(app): State<Arc<App>>, guest: Guest) -> R
     let request = RequestBillRequest { check_id: guest.check.check_id };
     let answer = app.orders.clone().request_bill(request).await?.into_inner();
     let check = answer.check.unwrap_or_default().into();
-    Ok(Json(CheckAndBill { check, bill: answer.bill.map(Into::into) }))
+    Ok(Json(CheckAndBill { check, continued_by: None, bill: answer.bill.map(Into::into) }))
+}
+
+/// Splits the check at the POS, where the POS can.
+///
+/// Evenly (`parts`), or by the lines of the bill (`by_item`): each part but what remains becomes a check of its own, with a
+/// token of its own. Repeated with the same key, it splits nothing more.
+#[utoipa::path(post, path = "/table/v1/check/split", tag = "table", security(("guest_token" = [])),
+    params(("Idempotency-Key" = String, Header, description = "A new UUID per split, the same one when repeating it",
+        min_length = 16, max_length = 255, pattern = "^[!-~]+$")),
+    request_body = SplitInput,
+    responses((status = OK, body = SplitCheck), GuestProblems, SplitProblems))]
+pub(crate) async fn split_check(
+    State(app): State<Arc<App>>,
+    Seat(GuestClaims { store_id, check_id }): Seat,
+    key: IdempotencyKey,
+    extract::Json(input): extract::Json<SplitInput>,
+) -> Result<Json<SplitCheck>, Problem> {
+    let request_id = key.request_id(&format!("split:{check_id}"));
+    let request = SplitCheckRequest { request_id, check_id, how: input.how() };
+    let answer = app.orders.clone().split_check(request).await?.into_inner();
+    let checks = answer.checks.into_iter().map(|check| held(&app, &store_id, check)).collect();
+    Ok(Json(SplitCheck { checks, bills: answer.bills.into_iter().map(Into::into).collect() }))
 }
 
 /// A round, if it is one of the guest's check.

@@ -37,6 +37,7 @@ async fn the_document_is_openapi_3_1_and_lists_every_route() {
         "get /table/v1/check/rounds/{order_id}",
         "get /table/v1/check/rounds/{order_id}/events",
         "post /table/v1/check/bill",
+        "post /table/v1/check/split",
         "post /togo/v1/stores/{store_id}/quote",
         "post /togo/v1/stores/{store_id}/orders",
         "get /togo/v1/stores/{store_id}/orders/{order_id}",
@@ -48,6 +49,7 @@ async fn the_document_is_openapi_3_1_and_lists_every_route() {
         "get /kiosk/v1/stores/{store_id}/orders/{order_id}/events",
         "post /kiosk/v1/stores/{store_id}/orders/{order_id}/cancel",
         "get /ops/v1/stores/{store_id}/table-codes",
+        "post /ops/v1/stores/{store_id}/tables/{table_id}/release",
     ];
     assert_eq!(listed, expected.map(str::to_owned).into());
 }

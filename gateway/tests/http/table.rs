@@ -2,7 +2,7 @@ use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::OrderState,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
@@ -254,4 +254,61 @@ async fn without_an_ops_token_in_the_configuration_there_is_no_ops() {
     problem(answer, 404, "NO_SUCH_ROUTE").await;
     let document = body(gateway.get("/openapi.json").send().await.unwrap(), 200).await;
     assert!(!document["paths"].as_object().unwrap().keys().any(|path| path.starts_with("/ops")));
+}
+
+#[tokio::test]
+async fn guests_whose_check_was_joined_into_another_are_shown_that_one_before_they_order_on_it() {
+    let gateway = gateway().await;
+    let (token, check_id) = gateway.sit_down(0).await;
+    let round_id = gateway.order_round(&token, KEY).await;
+    let (_, other_id) = gateway.sit_down(1).await;
+    gateway.fakes.orders.merge_check(&check_id, &other_id);
+    let refused = gateway.post("/table/v1/check/rounds").bearer_auth(&token).header("Idempotency-Key", OTHER_KEY);
+    problem(refused.json(&round()).send().await.unwrap(), 409, "CHECK_MERGED").await;
+    let shown = body(gateway.get("/table/v1/check").bearer_auth(&token).send().await.unwrap(), 200).await;
+    assert_eq!((&shown["check"]["state"], &shown["check"]["merged_into"]), (&json!("MERGED"), &json!(other_id)));
+    assert_eq!(shown["continued_by"]["check"]["check_id"], other_id);
+    let own = gateway.get(&format!("/table/v1/check/rounds/{round_id}")).bearer_auth(&token).send().await.unwrap();
+    body(own, 200).await;
+    let next_token = text(&shown["continued_by"]["guest_token"]);
+    gateway.order_round(&next_token, OTHER_KEY).await;
+    assert_eq!(gateway.fakes.orders.placed()[1].check_id, other_id);
+    gateway.fakes.orders.close_check(&other_id);
+    problem(gateway.get("/table/v1/check").bearer_auth(&token).send().await.unwrap(), 410, "CHECK_CLOSED").await;
+}
+
+#[tokio::test]
+async fn a_split_gives_each_part_its_token_and_names_what_cannot_be_split() {
+    let gateway = gateway().await;
+    let (token, check_id) = gateway.sit_down(0).await;
+    gateway.order_round(&token, KEY).await;
+    let split = |how: Value| {
+        let request = gateway.post("/table/v1/check/split").bearer_auth(&token).header("Idempotency-Key", KEY);
+        request.json(&how).send()
+    };
+    let done = body(split(json!({"parts": 2})).await.unwrap(), 200).await;
+    assert_eq!(done["bills"].as_array().unwrap().len(), 2);
+    assert_eq!(done["checks"][1]["check"]["split_from"], check_id);
+    let part = text(&done["checks"][1]["guest_token"]);
+    let read = body(gateway.get("/table/v1/check").bearer_auth(&part).send().await.unwrap(), 200).await;
+    assert_eq!(read["check"]["check_id"], done["checks"][1]["check"]["check_id"]);
+    let ghost = json!({"by_item": [{"lines": [{"pos_line_reference": "ghost", "quantity_milli": 1000}]}]});
+    let refused = problem(split(ghost).await.unwrap(), 400, "LINE_NOT_FOUND").await;
+    assert_eq!(refused["errors"][0]["field"], "/by_item/0/lines/0/pos_line_reference", "{refused:#}");
+    problem(split(json!({})).await.unwrap(), 400, "REQUIRED").await;
+}
+
+#[tokio::test]
+async fn a_table_is_released_by_holders_of_the_ops_token_alone() {
+    let gateway = gateway().await;
+    let (token, check_id) = gateway.sit_down(0).await;
+    let check = body(gateway.get("/table/v1/check").bearer_auth(&token).send().await.unwrap(), 200).await;
+    let path =
+        format!("/ops/v1/stores/shibuya/tables/{}/release", text(&check["check"]["table_id"]).replace('/', "%2F"));
+    problem(gateway.post(&path).bearer_auth(&token).send().await.unwrap(), 401, "TOKEN_INVALID").await;
+    let released = body(gateway.post(&path).bearer_auth(OPS_TOKEN).send().await.unwrap(), 200).await;
+    assert_eq!((&released["check"]["check_id"], &released["check"]["state"]), (&json!(check_id), &json!("CLOSED")));
+    let again = body(gateway.post(&path).bearer_auth(OPS_TOKEN).send().await.unwrap(), 200).await;
+    assert!(again.get("check").is_none());
+    problem(gateway.get("/table/v1/check").bearer_auth(&token).send().await.unwrap(), 410, "CHECK_CLOSED").await;
 }

@@ -19,6 +19,10 @@ pub struct Config {
     /// How often a replica looks for orders whose owner is gone or whose next step is due.
     #[serde(with = "humantime_serde")]
     pub sweep_interval: Duration,
+    /// How often an open check is compared with the POS when nobody asks for it; more rarely where the vendor's limits ask
+    /// for it, never where the POS cannot list its checks.
+    #[serde(with = "humantime_serde")]
+    pub check_interval: Duration,
     /// The first delay before an order that was refused for now is sent again; doubled up to `retry_cap`.
     #[serde(with = "humantime_serde")]
     pub retry_base: Duration,
@@ -54,6 +58,7 @@ impl Config {
         within("attempt_timeout", self.attempt_timeout, ms(100), hour)?;
         within("lease_margin", self.lease_margin, ms(10), hour)?;
         within("sweep_interval", self.sweep_interval, ms(10), hour)?;
+        within("check_interval", self.check_interval, ms(10), hour)?;
         within("retry_base", self.retry_base, ms(1), hour)?;
         within("retry_cap", self.retry_cap, self.retry_base, hour)?;
         within("watcher_max_lag", self.watcher_max_lag, ms(10), hour)?;

@@ -63,7 +63,8 @@ impl From<Error> for Status {
     }
 }
 
-fn outcome_unknown() -> Failure {
+/// It may have taken effect, or not.
+pub(crate) fn outcome_unknown() -> Failure {
     let words = "nobody knows whether this took effect: repeat the call with the same request_id";
     Failure::new(Code::Unavailable, "OUTCOME_UNKNOWN", words).retry_after(Duration::from_secs(1))
 }

@@ -52,18 +52,21 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
     let reader = Reader::new(peers, stores, config.cache_age);
     let ledger = Ledger::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop);
+    let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, tasks.clone());
+    tasks.spawn(checks.clone().sweep(config.sweep_interval, stop.clone()));
     let dispatcher = Dispatcher::start(
         ledger.clone(),
         reader.clone(),
+        checks.clone(),
         Arc::new(config.clone()),
         replica,
         tasks.clone(),
         stop.clone(),
     );
     let service = Service {
-        orders: Orders { ledger, reader: reader.clone(), dispatcher },
-        attention: Attention::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop),
-        checks: Checks::new(storage, reader),
+        orders: Orders { ledger, reader, dispatcher },
+        attention: Attention::start(storage, config.watcher_max_lag, &tasks, &stop),
+        checks,
         watchers: Arc::new(Semaphore::new(config.max_watchers)),
         stop,
     };

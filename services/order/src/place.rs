@@ -15,6 +15,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tonic::Code;
 
 use crate::{
+    checks,
     dispatch::{Begun, Dispatcher, table_mode},
     domain::{
         accept::{self, Facts},
@@ -142,8 +143,8 @@ impl Orders {
                 Ok((*order, subscription))
             }
             Placement::Known { order, same_request: false } => Err(request_id_reused(&order).into()),
-            Placement::CheckNotFound => Err(check_not_found().into()),
-            Placement::CheckClosed(check) => Err(check_closed(&check.check_id).into()),
+            Placement::CheckNotFound => Err(checks::not_found().into()),
+            Placement::CheckClosed(check) => Err(checks::has_ended(&check).into()),
         }
     }
 
@@ -263,7 +264,7 @@ impl Orders {
             Placement::Taken { order, .. } => Ok(*order),
             // It arrived at the same moment.
             Placement::Known { order, .. } => self.cancel(who, *order).await,
-            Placement::CheckNotFound | Placement::CheckClosed(_) => Err(check_not_found().into()),
+            Placement::CheckNotFound | Placement::CheckClosed(_) => Err(checks::not_found().into()),
         }
     }
 }
@@ -302,14 +303,4 @@ fn request_id_reused(order: &Order) -> Failure {
     Failure::new(Code::AlreadyExists, "REQUEST_ID_REUSED", message)
         .meta("order_id", &order.order_id)
         .violation("request_id", "was used with another body")
-}
-
-pub(crate) fn check_not_found() -> Failure {
-    Failure::new(Code::NotFound, "CHECK_NOT_FOUND", "there is no such check; open one on the table first")
-        .violation("check_id", "names no check")
-}
-
-pub(crate) fn check_closed(check_id: &str) -> Failure {
-    let message = "the check is closed and takes no more rounds; open a new one on the table";
-    Failure::new(Code::FailedPrecondition, "CHECK_CLOSED", message).meta("check_id", check_id)
 }

@@ -8,8 +8,9 @@ use posmesh_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
     GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
     OpenCheckRequest, OpenCheckResponse, OrderPurpose, PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest,
-    QuoteOrderResponse, RequestBillRequest, RequestBillResponse, WatchAttentionRequest, WatchAttentionResponse,
-    WatchOrderRequest, WatchOrderResponse, cancel_order_request, get_order_request, order_service_server::OrderService,
+    QuoteOrderResponse, ReleaseTableRequest, ReleaseTableResponse, RequestBillRequest, RequestBillResponse,
+    SplitCheckRequest, SplitCheckResponse, WatchAttentionRequest, WatchAttentionResponse, WatchOrderRequest,
+    WatchOrderResponse, cancel_order_request, get_order_request, order_service_server::OrderService,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -133,17 +134,17 @@ impl OrderService for Service {
         let store = self.orders.reader.stores.get(&request.store_id).await?;
         accept::policy(&store, posmesh_proto::common::v1::Product::Table, OrderPurpose::Test)?;
         let (check, joined) =
-            self.checks.open(&call::identity(), &store, &request.table_id, request.party_size).await?;
+            self.checks.open(&call::identity().tenant_id, &store, &request.table_id, request.party_size).await?;
         Ok(Response::new(OpenCheckResponse { check: Some(check), joined }))
     }
 
     async fn get_check(&self, request: Request<GetCheckRequest>) -> Result<Response<GetCheckResponse>, Status> {
         let request = request.into_inner();
-        let who = call::identity();
+        let tenant_id = call::identity().tenant_id;
         let (check, bill) = if request.include_bill {
-            self.checks.get_with_bill(&who, &request.check_id).await?
+            self.checks.get_with_bill(&tenant_id, &request.check_id).await?
         } else {
-            (self.checks.get(&who, &request.check_id).await?, None)
+            (self.checks.get(&tenant_id, &request.check_id).await?, None)
         };
         Ok(Response::new(GetCheckResponse { check: Some(check), bill }))
     }
@@ -160,12 +161,12 @@ impl OrderService for Service {
         &self,
         request: Request<RequestBillRequest>,
     ) -> Result<Response<RequestBillResponse>, Status> {
-        let (check, bill) = self.checks.request_bill(&call::identity(), &request.get_ref().check_id).await?;
+        let (check, bill) = self.checks.request_bill(&call::identity().tenant_id, &request.get_ref().check_id).await?;
         Ok(Response::new(RequestBillResponse { check: Some(check), bill }))
     }
 
     async fn close_check(&self, request: Request<CloseCheckRequest>) -> Result<Response<CloseCheckResponse>, Status> {
-        let check = self.checks.close_by_caller(&call::identity(), &request.get_ref().check_id).await?;
+        let check = self.checks.close(&call::identity().tenant_id, &request.get_ref().check_id).await?;
         Ok(Response::new(CloseCheckResponse { check: Some(check) }))
     }
 
@@ -206,15 +207,15 @@ impl OrderService for Service {
 
     async fn release_table(
         &self,
-        _: Request<posmesh_proto::order::v1::ReleaseTableRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ReleaseTableResponse>, Status> {
-        Err(Status::unimplemented("release_table"))
+        request: Request<ReleaseTableRequest>,
+    ) -> Result<Response<ReleaseTableResponse>, Status> {
+        let request = request.into_inner();
+        let store = self.orders.reader.stores.get(&request.store_id).await?;
+        let check = self.checks.release(&call::identity().tenant_id, &store, &request.table_id).await?;
+        Ok(Response::new(ReleaseTableResponse { check }))
     }
 
-    async fn split_check(
-        &self,
-        _: Request<posmesh_proto::order::v1::SplitCheckRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::SplitCheckResponse>, Status> {
-        Err(Status::unimplemented("split_check"))
+    async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
+        Ok(Response::new(self.checks.split(&call::identity(), request.into_inner()).await?))
     }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use fakes::{Act, BEER_PRICE, Pos, STORE, beer, beer_to_go, config, replica, yen};
 use posmesh_kit::{Failure, cause, failure};
-use posmesh_order::storage::{MemoryStorage, Storage as _};
+use posmesh_order::storage::{CheckStorage as _, MemoryStorage};
 use posmesh_proto::{
     adapter::v1::{PosCheck, RefusedForNow, Rejected, submit_outcome::Outcome},
     common::v1::Product,
@@ -291,7 +291,7 @@ async fn guests_do_not_join_a_check_on_which_earlier_ones_never_ordered() {
         open_time: Some(an_hour_ago),
         ..Check::default()
     };
-    storage.open_check("default", &left).await.unwrap();
+    storage.open_check("default", &left, Duration::from_secs(60)).await.unwrap();
     let table = OpenCheckRequest { store_id: STORE.into(), table_id: "t1".into(), party_size: 2 };
     let opened = replica.client.clone().open_check(table.clone()).await.unwrap().into_inner();
     let check = opened.check.unwrap();

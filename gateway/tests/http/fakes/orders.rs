@@ -82,6 +82,14 @@ impl FakeOrders {
         self.state.lock().unwrap().checks.get_mut(check_id).unwrap().set_state(CheckState::Closed);
     }
 
+    /// As the staff do at the POS.
+    pub fn merge_check(&self, check_id: &str, into: &str) {
+        let mut state = self.state.lock().unwrap();
+        let check = state.checks.get_mut(check_id).unwrap();
+        check.set_state(CheckState::Merged);
+        check.merged_into = into.to_owned();
+    }
+
     /// Breaks every watch that is open.
     pub fn cut_watches(&self) {
         self.cuts.send_modify(|count| *count += 1);
@@ -353,16 +361,33 @@ impl OrderService for FakeOrders {
 
     async fn release_table(
         &self,
-        _: Request<posmesh_proto::order::v1::ReleaseTableRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ReleaseTableResponse>, Status> {
-        Err(Status::unimplemented("release_table"))
+        request: Request<ReleaseTableRequest>,
+    ) -> Result<Response<ReleaseTableResponse>, Status> {
+        let mut state = self.state.lock().unwrap();
+        let table_id = request.into_inner().table_id;
+        let check = state.checks.values_mut().find(|c| c.table_id == table_id && c.state() == CheckState::Open);
+        let check = check.map(|check| {
+            check.set_state(CheckState::Closed);
+            check.clone()
+        });
+        Ok(Response::new(ReleaseTableResponse { check }))
     }
 
-    async fn split_check(
-        &self,
-        _: Request<posmesh_proto::order::v1::SplitCheckRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::SplitCheckResponse>, Status> {
-        Err(Status::unimplemented("split_check"))
+    /// Whatever is asked for, one more check comes of it.
+    async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.state.lock().unwrap();
+        let Some(how) = request.how.clone() else { return Err(Failure::field("REQUIRED", "how", "say how").into()) };
+        if let split_check_request::How::ByItem(_) = how {
+            let field = "by_item.parts[0].lines[0].pos_line_reference";
+            return Err(Failure::field("LINE_NOT_FOUND", field, "names no line of the bill").into());
+        }
+        let check = state.checks[&request.check_id].clone();
+        let part =
+            Check { check_id: format!("{}-part", check.check_id), split_from: check.check_id.clone(), ..check.clone() };
+        state.checks.insert(part.check_id.clone(), part.clone());
+        let bills = vec![bill(&state, &check.check_id), CheckBill::default()];
+        Ok(Response::new(SplitCheckResponse { checks: vec![check, part], bills }))
     }
 
     type WatchAttentionStream =
@@ -377,6 +402,9 @@ impl OrderService for FakeOrders {
 }
 
 fn accept(state: &mut State, request: PlaceOrderRequest) -> Result<String, Status> {
+    if state.checks.get(&request.check_id).is_some_and(|check| check.state() == CheckState::Merged) {
+        return Err(failure(Code::FailedPrecondition, "CHECK_MERGED"));
+    }
     if state.checks.get(&request.check_id).is_some_and(|check| check.state() == CheckState::Closed) {
         return Err(failure(Code::FailedPrecondition, "CHECK_CLOSED"));
     }

@@ -19,8 +19,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    checks::Checks,
     config::Config,
-    domain::lifecycle::{Event, Outcome},
+    domain::lifecycle::{Event, Outcome, Why},
     error::Error,
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
@@ -46,6 +47,7 @@ pub(crate) struct Begun {
 pub(crate) struct Dispatcher {
     ledger: Ledger,
     reader: Reader,
+    checks: Checks,
     config: Arc<Config>,
     replica: Arc<str>,
     in_flight: Arc<Semaphore>,
@@ -61,6 +63,7 @@ impl Dispatcher {
     pub(crate) fn start(
         ledger: Ledger,
         reader: Reader,
+        checks: Checks,
         config: Arc<Config>,
         replica: Arc<str>,
         tasks: TaskTracker,
@@ -68,7 +71,7 @@ impl Dispatcher {
     ) -> Self {
         let in_flight = Arc::new(Semaphore::new(config.max_in_flight));
         let due = Arc::new(Semaphore::new(MAX_DUE));
-        let dispatcher = Self { ledger, reader, config, replica, in_flight, due, tasks: tasks.clone() };
+        let dispatcher = Self { ledger, reader, checks, config, replica, in_flight, due, tasks: tasks.clone() };
         let sweeper = dispatcher.clone();
         tasks.spawn(async move { sweeper.sweep(stop).await });
         dispatcher
@@ -158,6 +161,10 @@ impl Dispatcher {
     async fn record(&self, tenant_id: &Arc<str>, order: Order, number: i32, outcome: Outcome, connection_id: String) {
         let begun = Instant::now();
         let mut failures = 0;
+        if is_check_gone(&order, &outcome) {
+            // Before the turn passes on: the staff may have joined the check into another one.
+            self.checks.is_gone(tenant_id, &order.check_id).await;
+        }
         loop {
             let since = Instant::now();
             let check = self.check_change(&order, &outcome, &connection_id);
@@ -217,7 +224,7 @@ impl Dispatcher {
             CheckChange { connection_id: connection_id.to_owned(), next_attempt, ..CheckChange::default() };
         match outcome {
             Outcome::Placed(placed) => change.pos_check_reference.clone_from(&placed.pos_check_reference),
-            Outcome::Rejected(why) => change.closed_at_pos = why.cause == posmesh_kit::cause::CHECK_NOT_FOUND,
+            Outcome::Rejected(_) => change.closed_at_pos = is_check_gone(order, outcome),
             _ => {}
         }
         change
@@ -264,6 +271,12 @@ impl Dispatcher {
         let half = Duration::from_millis(age_ms / 2).max(self.config.retry_base);
         backoff::delay_after(half, self.config.retry_cap, 0)
     }
+}
+
+/// Whether the POS refused a round because its check is not there any more.
+fn is_check_gone(order: &Order, outcome: &Outcome) -> bool {
+    let is_gone = |why: &Why| why.cause == posmesh_kit::cause::CHECK_NOT_FOUND;
+    !order.check_id.is_empty() && matches!(outcome, Outcome::Rejected(why) if is_gone(why))
 }
 
 /// The mode that selects the connection: that of the table, else of the first line.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Begun, Dispatcher};
 use crate::{
-    domain::lifecycle::Event,
+    domain::{lifecycle::Event, visit::is_open},
     ledger::Applied,
     storage::{CheckChange, Claimed},
 };
@@ -86,6 +86,13 @@ impl Dispatcher {
             OrderState::Pending | OrderState::Held if late => {
                 if let Err(error) = self.end_unsent(&tenant_id, order, Event::DeadlinePassed).await {
                     tracing::warn!(%error, "an order that is too late could not be expired yet");
+                }
+            }
+            // Its check ended meanwhile: the guests have left, or are on another one.
+            OrderState::Pending | OrderState::Held if check.as_ref().is_some_and(|check| !is_open(check)) => {
+                self.put_off(&tenant_id, &order).await;
+                if let Some(check) = check {
+                    self.checks.finish(&tenant_id, &check).await;
                 }
             }
             OrderState::Pending => self.try_again(&tenant_id, order, check).await,

@@ -45,6 +45,10 @@ pub(crate) enum Event {
     CancelAsked,
     /// `deliver_by` has passed.
     DeadlinePassed,
+    /// Its check takes no more rounds, and it was not sent.
+    CheckEnded(Why),
+    /// The POS has it, and its guests are done.
+    Over(Why),
     /// The platform has given up finding out by itself.
     PersonNeeded(&'static str),
 }
@@ -111,6 +115,10 @@ pub(crate) enum Kind {
     Cancel,
     /// [`Event::DeadlinePassed`]
     Deadline,
+    /// [`Event::CheckEnded`]
+    CheckEnded,
+    /// [`Event::Over`]
+    Over,
     /// [`Event::PersonNeeded`]
     Person,
 }
@@ -141,6 +149,8 @@ pub(crate) fn next(state: OrderState, kind: Kind) -> Next {
             Kind::PlacedWithout | Kind::Partly => To(S::InDoubt),
             Kind::Cancel => To(S::Cancelled),
             Kind::Deadline => To(S::Expired),
+            Kind::CheckEnded => To(S::Rejected),
+            Kind::Over => Refuse,
             Kind::Rejected | Kind::RefusedForNow | Kind::NotHandedOver | Kind::InDoubt => Stay,
             Kind::Absent | Kind::Stale | Kind::Person => Stay,
         },
@@ -150,23 +160,24 @@ pub(crate) fn next(state: OrderState, kind: Kind) -> Next {
             Kind::Rejected => To(S::Rejected),
             Kind::RefusedForNow | Kind::NotHandedOver | Kind::Absent => To(S::Pending),
             Kind::InDoubt | Kind::Partly | Kind::Person => To(S::InDoubt),
-            Kind::Begin | Kind::Cancel | Kind::Deadline => Refuse,
+            Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
         },
         S::InDoubt => match kind {
             Kind::Placed => To(S::Placed),
             Kind::PlacedWithout | Kind::InDoubt | Kind::Partly | Kind::Stale | Kind::Person => Stay,
             Kind::Rejected => To(S::Rejected),
             Kind::RefusedForNow | Kind::NotHandedOver | Kind::Absent => To(S::Pending),
-            Kind::Begin | Kind::Cancel | Kind::Deadline => Refuse,
+            Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
         },
         S::Placed | S::InPreparation | S::Ready | S::Completed => match kind {
-            Kind::Begin | Kind::Cancel | Kind::Deadline => Refuse,
+            Kind::Over if state != S::Completed => To(S::Completed),
+            Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
             _ => Stay,
         },
         S::Rejected | S::Expired | S::Cancelled => match kind {
             Kind::Placed | Kind::PlacedWithout | Kind::Partly => StayAndFlag(attention::CONTRADICTED_END),
             Kind::Cancel if state == S::Cancelled => Stay,
-            Kind::Begin | Kind::Cancel | Kind::Deadline => Refuse,
+            Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
             _ => Stay,
         },
     }
@@ -248,6 +259,14 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
                 because(order, &Why::new("DEADLINE_PASSED", "the POS could not be reached in time"));
             }
             Kind::Deadline
+        }
+        Event::CheckEnded(why) => {
+            because(order, &why);
+            Kind::CheckEnded
+        }
+        Event::Over(why) => {
+            because(order, &why);
+            Kind::Over
         }
         Event::PersonNeeded(flag) => {
             if is_in_flight(order.state()) {

@@ -4,3 +4,5 @@ pub(crate) mod accept;
 pub(crate) mod business_day;
 pub(crate) mod lifecycle;
 pub(crate) mod pos;
+pub(crate) mod splitting;
+pub(crate) mod visit;

@@ -76,7 +76,7 @@ contract! {
         a_turn_that_nobody_begins_falls_due_at_once_and_is_kept,
         a_repeated_round_uses_up_no_place,
         a_check_that_is_unknown_or_closed_takes_no_round,
-        a_check_closed_at_the_pos_is_closed_here,
+        a_check_closed_at_the_pos_is_closed_here_and_its_next_round_is_not_let_go,
         a_check_of_another_store_takes_no_round,
         orders_and_rounds_share_a_batch,;
     claims:
@@ -100,7 +100,18 @@ contract! {
         of_many_that_open_a_table_at_once_one_does,
         a_check_changes_from_the_version_that_was_read,
         a_round_that_came_in_between_is_a_conflict,
-        checks_are_listed_newest_first_filtered_and_paged,;
+        checks_are_listed_newest_first_filtered_and_paged,
+        several_checks_are_open_on_a_table_only_where_the_pos_tells_them_apart,
+        a_check_that_moved_leaves_its_table_free_and_is_joined_on_the_new_one,
+        a_check_is_found_by_its_reference_at_its_own_connection,
+        a_reference_that_a_round_brought_is_found,
+        a_check_falls_due_is_claimed_once_and_again_when_the_lease_ends,
+        a_check_that_changed_since_it_was_looked_at_is_not_put_off,
+        a_check_that_a_round_found_closed_falls_due_at_once,
+        of_many_that_claim_checks_at_once_each_is_claimed_by_one,
+        a_check_of_which_nothing_is_at_the_pos_is_not_closed_by_a_refusal,
+        a_split_is_begun_once_and_makes_its_check_fall_due,
+        a_split_ends_once_with_its_checks_or_is_forgotten,;
     concurrency:
         rounds_placed_at_once_get_different_places_and_one_is_in_flight,
         a_request_repeated_at_once_makes_one_order,
@@ -220,6 +231,6 @@ fn check_on(table_id: &str) -> Check {
 /// Opens a check on a free table.
 async fn open(storage: &Subject, table_id: &str) -> Check {
     let check = check_on(table_id);
-    assert_eq!(storage.open_check(TENANT, &check).await.unwrap(), None);
+    assert_eq!(storage.open_check(TENANT, &check, LEASE).await.unwrap(), None);
     check
 }

@@ -1,5 +1,7 @@
 //! In memory: for simulations and tests. Keeps nothing beyond the process.
 
+mod checks;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,15 +9,16 @@ use std::{
 };
 
 use posmesh_kit_db::Clock;
-use posmesh_proto::order::v1::{Check, CheckState, GuestContact, Order, OrderState};
+use posmesh_proto::order::v1::{Check, GuestContact, Order, OrderState};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement,
-    Requested, Storage, StorageError,
-    rounds::{self, CheckRow, Checks, Plan},
+    Changed, Claimed, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Split, Storage,
+    StorageError,
+    rounds::{self, Checks, Plan},
     rows,
 };
+use crate::domain::visit::is_open;
 
 /// Tenant and id.
 type Key = (String, String);
@@ -33,6 +36,10 @@ struct State {
     /// Tenant, caller and request_id, to the order's id.
     requests: BTreeMap<(String, String, String), String>,
     checks: Checks,
+    /// When checks fall due, by tenant and id.
+    due_checks: BTreeMap<Key, Duration>,
+    /// With the time of their beginning, by tenant, caller and request_id.
+    splits: BTreeMap<(String, String, String), (Split, Duration)>,
     /// Tenant, store and business date.
     display_numbers: BTreeMap<(String, String, String), i64>,
     /// With the time of its creation.
@@ -117,8 +124,12 @@ impl State {
         let waiting = self.orders.iter_mut().filter(|(id, row)| {
             id.0 == **tenant_id && row.order.check_id == *check_id && row.order.state() == OrderState::Held
         });
-        let next = waiting.map(|(_, row)| row).min_by_key(|row| row.order.round);
+        let goes_on = check.goes_on(&change.check);
+        let next = waiting.map(|(_, row)| row).min_by_key(|row| row.order.round).filter(|_| goes_on);
         check.hand_on(&change.check, change.order.update_time, next.as_ref().map(|row| &row.order));
+        if !is_open(&check.check) {
+            self.due_checks.insert(key(tenant_id, check_id), now);
+        }
         let Some(row) = next else { return Ok(None) };
         let next_attempt = change.check.next_attempt.as_ref();
         let (order, due_in) = rounds::begin(row.order.clone(), next_attempt)?;
@@ -155,25 +166,8 @@ impl OrderFilter {
     }
 }
 
-impl CheckFilter {
-    fn takes(&self, check: &Check) -> bool {
-        check.store_id == self.store_id
-            && (self.table_id.is_empty() || check.table_id == self.table_id)
-            && (self.states.is_empty() || self.states.contains(&check.state()))
-            && self.after.as_ref().is_none_or(|after| (opened_ms(check), &check.check_id) < (after.0, &after.1))
-    }
-}
-
 fn created_ms(order: &Order) -> i64 {
     rows::unix_ms(order.create_time.as_ref())
-}
-
-fn opened_ms(check: &Check) -> i64 {
-    rows::unix_ms(check.open_time.as_ref())
-}
-
-fn is_open(check: &Check) -> bool {
-    matches!(check.state(), CheckState::Open | CheckState::BillRequested)
 }
 
 #[tonic::async_trait]
@@ -257,50 +251,6 @@ impl Storage for MemoryStorage {
         let before = state.contacts.len();
         state.contacts.retain(|_, (created, _)| self.clock.now().saturating_sub(*created) < age);
         Ok((before - state.contacts.len()) as u64)
-    }
-
-    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError> {
-        let mut state = self.state();
-        let on_table = |(id, row): &(&(Arc<str>, String), &CheckRow)| {
-            *id.0 == *tenant_id
-                && is_open(&row.check)
-                && (&row.check.store_id, &row.check.table_id) == (&check.store_id, &check.table_id)
-        };
-        if let Some((_, row)) = state.checks.iter().find(on_table) {
-            return Ok(Some(row.check.clone()));
-        }
-        let row = CheckRow { check: check.clone(), in_flight: None };
-        state.checks.insert(check_key(tenant_id, &check.check_id), row);
-        Ok(None)
-    }
-
-    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError> {
-        Ok(self.state().checks.get(&check_key(tenant_id, check_id)).map(|row| row.check.clone()))
-    }
-
-    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError> {
-        let state = self.state();
-        let of_tenant = state.checks.iter().filter(|(id, _)| *id.0 == *tenant_id).map(|(_, row)| &row.check);
-        let mut checks: Vec<Check> = of_tenant.filter(|check| filter.takes(check)).cloned().collect();
-        checks.sort_by(|a, b| (opened_ms(b), &b.check_id).cmp(&(opened_ms(a), &a.check_id)));
-        checks.truncate(filter.limit);
-        Ok(checks)
-    }
-
-    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError> {
-        let mut state = self.state();
-        let Some(row) = state.checks.get_mut(&check_key(tenant_id, &check.check_id)) else {
-            return Ok(CheckChanged::Missing);
-        };
-        if row.check.version != check.version - 1 {
-            return Ok(CheckChanged::Conflict(Box::new(row.check.clone())));
-        }
-        row.check = Check { rounds: row.check.rounds, ..check.clone() };
-        Ok(CheckChanged::Done)
-    }
-
-    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError> {
-        Ok(self.state().checks.get(&check_key(tenant_id, check_id)).is_some_and(|row| row.in_flight.is_some()))
     }
 
     async fn announce(&self, _order_ids: &[String]) -> Result<(), StorageError> {

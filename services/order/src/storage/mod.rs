@@ -8,6 +8,7 @@
 //! otherwise the time of its next step. It runs on the storage's own clock.
 
 mod batch;
+mod checks;
 #[cfg(test)]
 mod contract;
 mod memory;
@@ -20,8 +21,9 @@ mod sqlite;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
-use posmesh_proto::order::v1::{Attempt, Check, CheckState, GuestContact, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, Check, GuestContact, Order, OrderState};
 
+pub use checks::{CheckChanged, CheckFilter, CheckStorage, DueCheck, Split};
 pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
@@ -40,12 +42,16 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0002_postgres.sql"),
         sqlite: include_str!("migrations/0002_sqlite.sql"),
     },
+    Script {
+        version: 3,
+        name: "checks at the POS",
+        postgres: include_str!("migrations/0003_postgres.sql"),
+        sqlite: include_str!("migrations/0003_sqlite.sql"),
+    },
 ];
 
 /// Contacts that one call erases.
 const ERASE_LIMIT: i64 = 1000;
-/// How often a check is opened that finds the table taken and then free again.
-const OPEN_TRIES: u32 = 5;
 
 /// An order to be taken.
 #[derive(Debug, Clone)]
@@ -207,32 +213,6 @@ pub struct OrderFilter {
     pub limit: usize,
 }
 
-/// Which checks to list; all conditions together.
-#[derive(Debug, Clone, Default)]
-pub struct CheckFilter {
-    /// The store.
-    pub store_id: String,
-    /// Empty: all.
-    pub table_id: String,
-    /// Empty: all.
-    pub states: Vec<CheckState>,
-    /// Continue after this one: its opening time in milliseconds and its id.
-    pub after: Option<(i64, String)>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// What came of a change of a check.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CheckChanged {
-    /// It is durable.
-    Done,
-    /// It has another version by now: this one.
-    Conflict(Box<Check>),
-    /// There is no such check.
-    Missing,
-}
-
 /// Why the storage did not do it.
 #[derive(Debug, thiserror::Error, Clone)]
 pub enum StorageError {
@@ -254,7 +234,7 @@ pub enum StorageError {
 
 /// The storage of the order service.
 #[tonic::async_trait]
-pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
+pub trait Storage: CheckStorage {
     /// Takes orders: each is inserted with its event, its number, its place among the rounds of its check and its
     /// lease, in one transaction. One answer for each, in order. Two of one batch with the same request_id: the first is
     /// taken, the second is Known.
@@ -303,21 +283,6 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 
     /// Erases contacts older than `age`, of all tenants, a bounded number at once. Returns how many.
     async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError>;
-
-    /// Opens a check, unless one is open on its table already: then returns that one.
-    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError>;
-
-    /// A check.
-    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError>;
-
-    /// Newest first.
-    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError>;
-
-    /// Replaces a check by one whose version is one above; `rounds` is kept as it is stored.
-    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError>;
-
-    /// Whether a round of the check is in flight.
-    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError>;
 
     /// Tells the other replicas that orders changed, as far as the database can.
     async fn announce(&self, order_ids: &[String]) -> Result<(), StorageError>;

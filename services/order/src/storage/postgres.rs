@@ -6,21 +6,22 @@
 
 mod announce;
 mod change;
+mod checks;
 mod place;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use posmesh_proto::order::v1::{Check, GuestContact, Order};
+use posmesh_proto::order::v1::{GuestContact, Order};
 use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OPEN_TRIES, OrderChange,
-    OrderFilter, Placement, Requested, Storage, StorageError,
+    Changed, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Storage,
+    StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
-    rows::{self, CheckColumns, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
+    rows::{self, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
     sql,
 };
 
@@ -32,10 +33,14 @@ const LOCK_CHECKS: &str = "SELECT tenant_id, check_id, doc, version, rounds, in_
      WHERE (tenant_id, check_id) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
      ORDER BY tenant_id, check_id FOR UPDATE";
 
+/// One that ends thereby (states CLOSED and MERGED) falls due at once: its rounds are to be ended.
 const UPDATE_CHECKS: &str = "UPDATE checks AS c SET version = new.version, rounds = new.rounds, state = new.state, \
-         in_flight_order_id = new.in_flight_order_id, doc = new.doc \
-     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::smallint[], $6::text[], $7::bytea[]) \
-         AS new (tenant_id, check_id, version, rounds, state, in_flight_order_id, doc) \
+         in_flight_order_id = new.in_flight_order_id, doc = new.doc, connection_id = new.connection_id, \
+         pos_check_reference = new.pos_check_reference, \
+         due_ms = CASE WHEN new.state IN (3, 4) AND c.state NOT IN (3, 4) THEN 0 ELSE c.due_ms END \
+     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::smallint[], $6::text[], $7::bytea[], \
+         $8::text[], $9::text[]) AS new (tenant_id, check_id, version, rounds, state, in_flight_order_id, doc, \
+         connection_id, pos_check_reference) \
      WHERE c.tenant_id = new.tenant_id AND c.check_id = new.check_id";
 
 const NEWER: &str = "SELECT o.order_id, o.doc, o.version, o.display_number \
@@ -103,6 +108,8 @@ async fn update_checks(db: &mut PgConnection, checks: &Checks) -> Result<(), Fai
         .bind(all().map(|row| rows::small(row.check.state)).collect::<Vec<_>>())
         .bind(all().map(|row| row.in_flight.as_deref()).collect::<Vec<_>>())
         .bind(all().map(|row| row.check.encode_to_vec()).collect::<Vec<_>>())
+        .bind(all().map(|row| rows::some(&row.check.connection_id)).collect::<Vec<_>>())
+        .bind(all().map(|row| rows::some(&row.check.pos_check_reference)).collect::<Vec<_>>())
         .execute(db)
         .await?;
     Ok(())
@@ -218,75 +225,6 @@ impl Storage for PostgresStorage {
     async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError> {
         let erase = sqlx::query(ERASE_CONTACTS).bind(rows::millis(age)).bind(ERASE_LIMIT);
         Ok(erase.execute(&self.pool).await?.rows_affected())
-    }
-
-    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError> {
-        for _ in 0..OPEN_TRIES {
-            let opened = sqlx::query(sql::OPEN_CHECK)
-                .bind(tenant_id)
-                .bind(&check.check_id)
-                .bind(&check.store_id)
-                .bind(&check.table_id)
-                .bind(rows::small(check.state))
-                .bind(check.version)
-                .bind(rows::unix_ms(check.open_time.as_ref()))
-                .bind(check.rounds)
-                .bind(check.encode_to_vec())
-                .execute(&self.pool)
-                .await?;
-            if opened.rows_affected() == 1 {
-                return Ok(None);
-            }
-            let query = sqlx::query_as(sql::CHECK_ON_TABLE).bind(tenant_id).bind(&check.store_id).bind(&check.table_id);
-            let row: Option<CheckColumns> = query.fetch_optional(&self.pool).await?;
-            if let Some(row) = row {
-                return Ok(Some(rows::check(row)?.check));
-            }
-        }
-        Err(StorageError::Refused(format!("the checks on table {} change all the time", check.table_id)))
-    }
-
-    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError> {
-        let row: Option<CheckColumns> =
-            sqlx::query_as(sql::CHECK).bind(tenant_id).bind(check_id).fetch_optional(&self.pool).await?;
-        Ok(row.map(rows::check).transpose()?.map(|row| row.check))
-    }
-
-    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError> {
-        let (after_ms, after_id) = rows::after(filter.after.as_ref());
-        let found: Vec<CheckColumns> = sqlx::query_as(sql::CHECKS)
-            .bind(tenant_id)
-            .bind(&filter.store_id)
-            .bind(&filter.table_id)
-            .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))
-            .bind(after_ms)
-            .bind(after_id)
-            .bind(rows::row_limit(filter.limit))
-            .fetch_all(&self.pool)
-            .await?;
-        found.into_iter().map(|row| Ok(rows::check(row)?.check)).collect()
-    }
-
-    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError> {
-        let changed = sqlx::query(sql::CHANGE_CHECK)
-            .bind(tenant_id)
-            .bind(&check.check_id)
-            .bind(check.version)
-            .bind(&check.table_id)
-            .bind(rows::small(check.state))
-            .bind(check.encode_to_vec())
-            .execute(&self.pool)
-            .await?;
-        if changed.rows_affected() == 1 {
-            return Ok(CheckChanged::Done);
-        }
-        let current = self.check(tenant_id, &check.check_id).await?;
-        Ok(current.map_or(CheckChanged::Missing, |current| CheckChanged::Conflict(Box::new(current))))
-    }
-
-    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError> {
-        let query = sqlx::query(sql::ROUND_IN_FLIGHT).bind(tenant_id).bind(check_id);
-        Ok(query.fetch_optional(&self.pool).await?.is_some())
     }
 
     async fn announce(&self, order_ids: &[String]) -> Result<(), StorageError> {

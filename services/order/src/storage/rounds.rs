@@ -10,10 +10,10 @@ use super::{
     CheckChange, NewOrder, OrderChange, Placement, StorageError,
     rows::{self, OrderColumns},
 };
-use crate::domain::lifecycle::{self, Event};
-
-/// Why a check is closed that the POS has closed.
-const CLOSED_AT_POS: &str = "CLOSED_AT_POS";
+use crate::domain::{
+    lifecycle::{self, Event},
+    visit::{ended, is_open},
+};
 
 /// A check as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,17 @@ impl CheckRow {
         ends_round(change) && self.in_flight.as_deref() == Some(change.order.order_id.as_str())
     }
 
+    /// Whether the end of a round lets the next one go. A check that has ended lets none go: nothing of it may reach the
+    /// bill of other guests.
+    pub(super) fn goes_on(&self, change: &CheckChange) -> bool {
+        is_open(&self.check) && !self.is_closed_by(change)
+    }
+
+    /// A check of which nothing is at the POS cannot be closed there: the refusal is about something else.
+    fn is_closed_by(&self, change: &CheckChange) -> bool {
+        change.closed_at_pos && !self.check.pos_check_reference.is_empty()
+    }
+
     /// Notes what the end of a round tells of the check, and gives the turn to `next`.
     pub(super) fn hand_on(&mut self, change: &CheckChange, now: Option<Timestamp>, next: Option<&Order>) {
         let before = self.check.clone();
@@ -53,9 +64,9 @@ impl CheckRow {
             self.check.pos_check_reference.clone_from(&change.pos_check_reference);
             self.check.connection_id.clone_from(&change.connection_id);
         }
-        if change.closed_at_pos && self.check.state() != CheckState::Closed {
+        if self.is_closed_by(change) && is_open(&self.check) {
             self.check.set_state(CheckState::Closed);
-            self.check.cause = CLOSED_AT_POS.to_owned();
+            self.check.cause = ended::CLOSED_AT_POS.to_owned();
             self.check.close_time = now;
         }
         if self.check != before {
@@ -125,7 +136,7 @@ pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks) -> Plan<'a> {
     if row.check.store_id != order.store_id {
         return Plan::Answer(Placement::CheckNotFound);
     }
-    if row.check.state() == CheckState::Closed {
+    if !is_open(&row.check) {
         return Plan::Answer(Placement::CheckClosed(Box::new(row.check.clone())));
     }
     let due_in = Some(if row.add_round(&mut order) { new.hold } else { new.lease });

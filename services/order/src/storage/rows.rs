@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use posmesh_kit::time::to_unix_ms;
-use posmesh_proto::order::v1::{Check, Order};
+use posmesh_proto::order::v1::{Check, Order, SplitCheckRequest, SplitCheckResponse};
 use prost::Message as _;
 use prost_types::Timestamp;
 
 use super::{
-    Requested, StorageError,
+    DueCheck, Requested, Split, StorageError,
     rounds::{CheckRow, Checks, Known},
 };
 
@@ -26,6 +26,9 @@ pub(super) type TenantOrderColumns = (String, String, Vec<u8>, i64, i64);
 
 /// `tenant_id, check_id, doc, version, rounds, in_flight_order_id`
 pub(super) type TenantCheckColumns = (String, String, Vec<u8>, i64, i32, Option<String>);
+
+/// `split_id, request, answer`, and its age in milliseconds
+pub(super) type SplitColumns = (String, Vec<u8>, Option<Vec<u8>>, i64);
 
 /// The index in the batch, `request_hash, order_id, doc, version, display_number`
 pub(super) type KnownColumns = (i64, Vec<u8>, String, Vec<u8>, i64, i64);
@@ -66,6 +69,27 @@ pub(super) fn check((check_id, doc, version, rounds, in_flight): CheckColumns) -
     check.version = version;
     check.rounds = rounds;
     Ok(CheckRow { check, in_flight })
+}
+
+/// Checks that were claimed. One that cannot be read must not keep the others from being looked after.
+pub(super) fn due_checks(found: Vec<TenantCheckColumns>) -> Vec<DueCheck> {
+    let due = |(tenant_id, check_id, doc, version, rounds, in_flight): TenantCheckColumns| {
+        let row = check((check_id, doc, version, rounds, in_flight));
+        let row = row.inspect_err(|error| tracing::error!(%error, "a check that fell due cannot be looked after"));
+        Some(DueCheck { tenant_id: tenant_id.into(), check: row.ok()?.check })
+    };
+    found.into_iter().filter_map(due).collect()
+}
+
+/// A split from its row.
+pub(super) fn split((split_id, request, answer, age_ms): SplitColumns) -> Result<Split, StorageError> {
+    let corrupt = |e: prost::DecodeError| StorageError::Corrupt { what: split_id.clone(), message: e.to_string() };
+    Ok(Split {
+        request: SplitCheckRequest::decode(&*request).map_err(corrupt)?,
+        answer: answer.map(|answer| SplitCheckResponse::decode(&*answer)).transpose().map_err(corrupt)?,
+        age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
+        split_id,
+    })
 }
 
 /// Checks by their tenants and ids.

@@ -28,23 +28,17 @@ pub(super) const CONTACT: &str = "SELECT name, phone FROM guest_contacts WHERE t
 pub(super) const CHECK: &str = "SELECT check_id, doc, version, rounds, in_flight_order_id FROM checks \
      WHERE tenant_id = $1 AND check_id = $2";
 
-/// States OPEN and BILL_REQUESTED, as the unique index has it.
-pub(super) const OPEN_CHECK: &str = "INSERT INTO checks \
-         (tenant_id, check_id, store_id, table_id, state, version, opened_ms, rounds, doc) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-     ON CONFLICT (tenant_id, store_id, table_id) WHERE state IN (1, 2) DO NOTHING";
-
+/// States OPEN and BILL_REQUESTED. `$4`: the reference at the POS or NULL.
 pub(super) const CHECK_ON_TABLE: &str = "SELECT check_id, doc, version, rounds, in_flight_order_id FROM checks \
-     WHERE tenant_id = $1 AND store_id = $2 AND table_id = $3 AND state IN (1, 2)";
+     WHERE tenant_id = $1 AND store_id = $2 AND table_id = $3 AND state IN (1, 2) \
+         AND (CAST($4 AS TEXT) IS NULL OR pos_check_reference IS NULL OR pos_check_reference = $4) \
+     ORDER BY opened_ms DESC, check_id DESC LIMIT 1";
 
 /// `$3` and the next ones: table or empty, a bit for each state or 0 for all, after.
 pub(super) const CHECKS: &str = "SELECT check_id, doc, version, rounds, in_flight_order_id FROM checks \
      WHERE tenant_id = $1 AND store_id = $2 AND ($3 = '' OR table_id = $3) AND ($4 = 0 OR ($4 >> state) & 1 = 1) \
          AND (opened_ms, check_id) < ($5, $6) \
      ORDER BY opened_ms DESC, check_id DESC LIMIT $7";
-
-pub(super) const CHANGE_CHECK: &str = "UPDATE checks SET table_id = $4, state = $5, version = $3, doc = $6 \
-     WHERE tenant_id = $1 AND check_id = $2 AND version = $3 - 1";
 
 pub(super) const ROUND_IN_FLIGHT: &str =
     "SELECT 1 FROM checks WHERE tenant_id = $1 AND check_id = $2 AND in_flight_order_id IS NOT NULL";

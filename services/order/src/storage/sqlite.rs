@@ -1,23 +1,23 @@
 //! On SQLite: one file, one writer at a time. Whole batches go in as JSON: one statement each, whatever their size.
 
 mod change;
+mod checks;
 mod place;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use posmesh_proto::order::v1::{Check, GuestContact, Order};
-use prost::Message as _;
+use posmesh_proto::order::v1::{GuestContact, Order};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use self::write::json;
 use super::{
-    Changed, CheckChanged, CheckFilter, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OPEN_TRIES, OrderChange,
-    OrderFilter, Placement, Requested, Storage, StorageError,
+    Changed, CheckStorage as _, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement,
+    Requested, Storage, StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
-    rows::{self, CheckColumns, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
+    rows::{self, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
     sql,
 };
 
@@ -198,81 +198,6 @@ impl Storage for SqliteStorage {
         let erased = erase.execute(&mut *writing.tx).await?;
         writing.tx.commit().await?;
         Ok(erased.rows_affected())
-    }
-
-    async fn open_check(&self, tenant_id: &str, check: &Check) -> Result<Option<Check>, StorageError> {
-        for _ in 0..OPEN_TRIES {
-            let mut writing = self.write().await?;
-            let opened = sqlx::query(sql::OPEN_CHECK)
-                .bind(tenant_id)
-                .bind(&check.check_id)
-                .bind(&check.store_id)
-                .bind(&check.table_id)
-                .bind(rows::small(check.state))
-                .bind(check.version)
-                .bind(rows::unix_ms(check.open_time.as_ref()))
-                .bind(check.rounds)
-                .bind(check.encode_to_vec())
-                .execute(&mut *writing.tx)
-                .await?;
-            writing.tx.commit().await?;
-            drop(writing._turn);
-            if opened.rows_affected() == 1 {
-                return Ok(None);
-            }
-            let query = sqlx::query_as(sql::CHECK_ON_TABLE).bind(tenant_id).bind(&check.store_id).bind(&check.table_id);
-            let row: Option<CheckColumns> = query.fetch_optional(&self.pool).await?;
-            if let Some(row) = row {
-                return Ok(Some(rows::check(row)?.check));
-            }
-        }
-        Err(StorageError::Refused(format!("the checks on table {} change all the time", check.table_id)))
-    }
-
-    async fn check(&self, tenant_id: &str, check_id: &str) -> Result<Option<Check>, StorageError> {
-        let row: Option<CheckColumns> =
-            sqlx::query_as(sql::CHECK).bind(tenant_id).bind(check_id).fetch_optional(&self.pool).await?;
-        Ok(row.map(rows::check).transpose()?.map(|row| row.check))
-    }
-
-    async fn checks(&self, tenant_id: &str, filter: &CheckFilter) -> Result<Vec<Check>, StorageError> {
-        let (after_ms, after_id) = rows::after(filter.after.as_ref());
-        let found: Vec<CheckColumns> = sqlx::query_as(sql::CHECKS)
-            .bind(tenant_id)
-            .bind(&filter.store_id)
-            .bind(&filter.table_id)
-            .bind(rows::mask(filter.states.iter().map(|state| *state as i32)))
-            .bind(after_ms)
-            .bind(after_id)
-            .bind(rows::row_limit(filter.limit))
-            .fetch_all(&self.pool)
-            .await?;
-        found.into_iter().map(|row| Ok(rows::check(row)?.check)).collect()
-    }
-
-    async fn change_check(&self, tenant_id: &str, check: &Check) -> Result<CheckChanged, StorageError> {
-        let mut writing = self.write().await?;
-        let changed = sqlx::query(sql::CHANGE_CHECK)
-            .bind(tenant_id)
-            .bind(&check.check_id)
-            .bind(check.version)
-            .bind(&check.table_id)
-            .bind(rows::small(check.state))
-            .bind(check.encode_to_vec())
-            .execute(&mut *writing.tx)
-            .await?;
-        writing.tx.commit().await?;
-        drop(writing._turn);
-        if changed.rows_affected() == 1 {
-            return Ok(CheckChanged::Done);
-        }
-        let current = self.check(tenant_id, &check.check_id).await?;
-        Ok(current.map_or(CheckChanged::Missing, |current| CheckChanged::Conflict(Box::new(current))))
-    }
-
-    async fn has_round_in_flight(&self, tenant_id: &str, check_id: &str) -> Result<bool, StorageError> {
-        let query = sqlx::query(sql::ROUND_IN_FLIGHT).bind(tenant_id).bind(check_id);
-        Ok(query.fetch_optional(&self.pool).await?.is_some())
     }
 
     async fn announce(&self, _order_ids: &[String]) -> Result<(), StorageError> {

@@ -3,6 +3,7 @@
 // Each test program uses a part of them.
 #![allow(dead_code)]
 
+pub(crate) mod checks;
 mod peers;
 
 use std::{
@@ -64,6 +65,7 @@ pub(crate) struct PosState {
     pub(crate) find_proves_nothing: bool,
     pub(crate) finds: usize,
     pub(crate) open_checks: Vec<posmesh_proto::adapter::v1::PosCheck>,
+    pub(crate) till: checks::Till,
     pub(crate) price: i64,
     pub(crate) sold_out: bool,
     /// Kiosk orders go to a POS of their own.
@@ -93,11 +95,14 @@ impl Pos {
         self.state.lock().unwrap().submits.len()
     }
 
-    fn take(&self, order: PosOrder) -> Placed {
+    fn take(&self, mut order: PosOrder) -> submit_outcome::Outcome {
         let mut state = self.state.lock().unwrap();
         let number = state.orders.len() + 1;
+        if let Err(gone) = state.put_on_check(&mut order) {
+            return submit_outcome::Outcome::Rejected(gone);
+        }
         state.orders.entry(order.reference.clone()).or_insert(order.clone());
-        placed(&order, number)
+        submit_outcome::Outcome::Placed(placed(&order, number))
     }
 }
 
@@ -110,7 +115,7 @@ pub(crate) fn placed(order: &PosOrder, number: usize) -> Placed {
             ..Evidence::default()
         }],
         pos_order_reference: reference,
-        pos_check_reference: order.check.as_ref().map(|c| format!("pos-check-{}", c.table_id)).unwrap_or_default(),
+        pos_check_reference: order.check.as_ref().map(|c| c.pos_check_reference.clone()).unwrap_or_default(),
         display_number: format!("K{number}"),
         total: order.expected_total.clone(),
         ..Placed::default()
@@ -146,6 +151,7 @@ pub(crate) fn config() -> Config {
         attempt_timeout: Duration::from_millis(400),
         lease_margin: Duration::from_millis(100),
         sweep_interval: Duration::from_millis(20),
+        check_interval: Duration::from_secs(60),
         retry_base: Duration::from_millis(20),
         retry_cap: Duration::from_millis(200),
         max_in_flight: 64,

@@ -78,7 +78,7 @@ impl Pos {
                 available: !state.sold_out,
                 ..Item::default()
             }],
-            tables: vec![Table { id: "t1".into(), name: "1".into(), ..Table::default() }],
+            tables: ["t1", "t2", "t3"].map(|id| Table { id: id.into(), name: id.into(), ..Table::default() }).into(),
             ..Catalog::default()
         }
     }
@@ -154,15 +154,10 @@ impl RouterService for Pos {
         };
         let revision = 1 + state.repointed;
         let connection = Connection { connection_id: connection_id.into(), revision, ..Connection::default() };
-        let list_checks = Capability {
-            name: "LIST_CHECKS".into(),
-            support: CapabilitySupport::Native.into(),
-            ..Capability::default()
-        };
         Ok(Response::new(ResolveConnectionResponse {
             connection: Some(connection),
             descriptor: Some(AdapterDescriptor {
-                capabilities: vec![list_checks],
+                capabilities: state.till.capabilities(),
                 limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
                 ..AdapterDescriptor::default()
             }),
@@ -204,7 +199,7 @@ impl PosAdapterService for Pos {
         };
         self.submitted.notify_one();
         match act {
-            Act::Take => Ok(Response::new(outcome(submit_outcome::Outcome::Placed(self.take(order))))),
+            Act::Take => Ok(Response::new(outcome(self.take(order)))),
             Act::TakeAndLoseAnswer => {
                 self.take(order);
                 Err(Status::unavailable("connection reset"))
@@ -214,7 +209,7 @@ impl PosAdapterService for Pos {
             Act::Fail(status) => Err(status),
             Act::Hang(go) => {
                 go.notified().await;
-                Ok(Response::new(outcome(submit_outcome::Outcome::Placed(self.take(order)))))
+                Ok(Response::new(outcome(self.take(order))))
             }
         }
     }
@@ -234,24 +229,13 @@ impl PosAdapterService for Pos {
         }))
     }
 
-    async fn list_checks(&self, _: Request<ListChecksRequest>) -> Answer<ListChecksResponse> {
-        let checks = self.state.lock().unwrap().open_checks.clone();
-        Ok(Response::new(ListChecksResponse {
-            result: Some(list_checks_response::Result::Checks(PosChecks { checks })),
-        }))
+    async fn list_checks(&self, request: Request<ListChecksRequest>) -> Answer<ListChecksResponse> {
+        let result = self.state.lock().unwrap().list_checks(&request.get_ref().table_id);
+        Ok(Response::new(ListChecksResponse { result: Some(result) }))
     }
 
     async fn get_check(&self, request: Request<GetCheckRequest>) -> Answer<GetCheckResponse> {
-        let reference = request.into_inner().pos_check_reference;
-        let state = self.state.lock().unwrap();
-        let found = state.open_checks.iter().find(|c| c.pos_check_reference == reference).cloned();
-        let result = match found {
-            Some(check) => get_check_response::Result::Check(check),
-            None => get_check_response::Result::Failed(CheckFailed {
-                cause: cause::CHECK_NOT_FOUND.into(),
-                ..CheckFailed::default()
-            }),
-        };
+        let result = self.state.lock().unwrap().get_check(&request.get_ref().pos_check_reference);
         Ok(Response::new(GetCheckResponse { result: Some(result) }))
     }
 
@@ -296,10 +280,7 @@ impl PosAdapterService for Pos {
         Err(Status::unimplemented("poll_events"))
     }
 
-    async fn split_check(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::SplitCheckRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::SplitCheckResponse>, Status> {
-        Err(Status::unimplemented("split_check"))
+    async fn split_check(&self, request: Request<SplitCheckRequest>) -> Answer<SplitCheckResponse> {
+        self.state.lock().unwrap().split_check(request.get_ref()).map(Response::new)
     }
 }

@@ -19,7 +19,7 @@ const STATES: [OrderState; 11] = [
     OrderState::Cancelled,
 ];
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 15] = [
     Kind::Begin,
     Kind::Placed,
     Kind::PlacedWithout,
@@ -33,23 +33,25 @@ const KINDS: [Kind; 13] = [
     Kind::Cancel,
     Kind::Deadline,
     Kind::Person,
+    Kind::CheckEnded,
+    Kind::Over,
 ];
 
 /// The table of the design, written down a second time by hand: one row per state, one column per [`KINDS`].
 /// `.` stay, `-` refused, `!` stay and flag, else the first letters of the state to go to.
 const TABLE: &str = "
-                 Begin Placed Without Rejected Refused NotHanded InDoubt Absent Partly Stale Cancel Deadline Person
-Pending          Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .
-Held             Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .
-Sending          -     Pla    .       Rej      Pen     Pen       InD     Pen    InD    .     -      -        InD
-InDoubt          -     Pla    .       Rej      Pen     Pen       .       Pen    .      .     -      -        .
-Placed           -     .      .       .        .       .         .       .      .      .     -      -        .
-InPreparation    -     .      .       .        .       .         .       .      .      .     -      -        .
-Ready            -     .      .       .        .       .         .       .      .      .     -      -        .
-Completed        -     .      .       .        .       .         .       .      .      .     -      -        .
-Rejected         -     !      !       .        .       .         .       .      !      .     -      -        .
-Expired          -     !      !       .        .       .         .       .      !      .     -      -        .
-Cancelled        -     !      !       .        .       .         .       .      !      .     .      -        .
+                 Begin Placed Without Rejected Refused NotHanded InDoubt Absent Partly Stale Cancel Deadline Person CheckEnded Over
+Pending          Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -
+Held             Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -
+Sending          -     Pla    .       Rej      Pen     Pen       InD     Pen    InD    .     -      -        InD    -          -
+InDoubt          -     Pla    .       Rej      Pen     Pen       .       Pen    .      .     -      -        .      -          -
+Placed           -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com
+InPreparation    -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com
+Ready            -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com
+Completed        -     .      .       .        .       .         .       .      .      .     -      -        .      -          -
+Rejected         -     !      !       .        .       .         .       .      !      .     -      -        .      -          -
+Expired          -     !      !       .        .       .         .       .      !      .     -      -        .      -          -
+Cancelled        -     !      !       .        .       .         .       .      !      .     .      -        .      -          -
 ";
 
 fn shown(next: Next) -> String {
@@ -273,5 +275,22 @@ proptest! {
                 prop_assert!(told, "the POS has an order of which nobody was told: {:?}", order);
             }
         }
+    }
+}
+
+#[test]
+fn what_was_not_sent_before_its_check_ended_is_rejected_and_what_is_at_the_pos_is_completed() {
+    let why = |cause: &str| Why::new(cause, "");
+    let mut held = order(OrderState::Held, 0);
+    apply(&mut held, Event::CheckEnded(why("CHECK_CLOSED")), now()).unwrap();
+    assert_eq!((held.state(), held.cause.as_str()), (OrderState::Rejected, "CHECK_CLOSED"));
+    let mut ready = order(OrderState::Ready, 1);
+    apply(&mut ready, Event::Over(why("CHECK_CLOSED")), now()).unwrap();
+    assert_eq!((ready.state(), ready.cause.as_str()), (OrderState::Completed, "CHECK_CLOSED"));
+    let mut doubtful = order(OrderState::InDoubt, 1);
+    for event in [Event::CheckEnded(why("CHECK_CLOSED")), Event::Over(why("CHECK_CLOSED"))] {
+        let before = doubtful.clone();
+        apply(&mut doubtful, event, now()).unwrap_err();
+        assert_eq!(doubtful, before, "only the POS knows");
     }
 }

@@ -106,7 +106,7 @@ pub(super) async fn a_check_that_is_unknown_or_closed_takes_no_round(storage: Su
     let mut closed = read_check(&storage, &check.check_id).await;
     closed.version += 1;
     closed.set_state(CheckState::Closed);
-    storage.change_check(TENANT, &closed).await.unwrap();
+    storage.change_check(TENANT, &closed, LEASE).await.unwrap();
     let refused = place(&storage, new_round("c", &check.check_id)).await;
     assert_eq!(refused, Placement::CheckClosed(Box::new(closed)));
     assert_eq!(storage.order_by_request(TENANT, "kiosk", "c").await.unwrap(), None);
@@ -115,17 +115,24 @@ pub(super) async fn a_check_that_is_unknown_or_closed_takes_no_round(storage: Su
     assert_eq!(place(&storage, new_round("b", &check.check_id)).await, known);
 }
 
-pub(super) async fn a_check_closed_at_the_pos_is_closed_here(storage: Subject) {
-    let check = open(&storage, "t1").await;
+pub(super) async fn a_check_closed_at_the_pos_is_closed_here_and_its_next_round_is_not_let_go(storage: Subject) {
+    let check = Check { pos_check_reference: "7".into(), ..check_on("t1") };
+    assert_eq!(storage.open_check(TENANT, &check, LEASE).await.unwrap(), None);
     let first = take(&storage, new_round("a", &check.check_id)).await;
+    let second = take(&storage, new_round("b", &check.check_id)).await;
     let before = read_check(&storage, &check.check_id).await;
     let mut rejected = to(&first, OrderState::Rejected);
     rejected.check.closed_at_pos = true;
-    change(&storage, rejected.clone()).await;
+    assert_eq!(change(&storage, rejected.clone()).await, Changed::Done { next_round: None });
+    assert_eq!(read(&storage, &second.order_id).await, second);
+    assert!(!storage.has_round_in_flight(TENANT, &check.check_id).await.unwrap());
     let closed = read_check(&storage, &check.check_id).await;
     assert_eq!((closed.state(), closed.cause.as_str()), (CheckState::Closed, "CLOSED_AT_POS"));
     assert_eq!((closed.close_time, closed.version), (rejected.order.update_time, before.version + 1));
-    assert_eq!(storage.open_check(TENANT, &Check { check_id: "next".into(), ..check }).await.unwrap(), None);
+    assert_eq!(
+        storage.open_check(TENANT, &Check { check_id: "next".into(), ..check_on("t1") }, LEASE).await.unwrap(),
+        None
+    );
 }
 
 pub(super) async fn orders_and_rounds_share_a_batch(storage: Subject) {

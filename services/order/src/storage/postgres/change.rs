@@ -105,7 +105,7 @@ impl PostgresStorage {
         let mut next_rounds = HashMap::new();
         for (key, check) in &mut checks {
             let Some(change) = ended.get(key) else { continue };
-            let next = waiting.remove(key);
+            let next = waiting.remove(key).filter(|_| check.goes_on(&change.check));
             check.hand_on(&change.check, change.order.update_time, next.as_ref());
             let Some(next) = next else { continue };
             let next_attempt = change.check.next_attempt.as_ref();

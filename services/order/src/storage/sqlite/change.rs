@@ -125,7 +125,7 @@ async fn hand_on(
     let (tenant_id, check_id) = (&*change.tenant_id, change.order.check_id.as_str());
     let query = sqlx::query_as(NEXT_ROUND).bind(tenant_id).bind(check_id);
     let waiting: Option<OrderColumns> = query.fetch_optional(&mut *db).await?;
-    let waiting = waiting.map(rows::order).transpose()?;
+    let waiting = waiting.map(rows::order).transpose()?.filter(|_| check.goes_on(&change.check));
     check.hand_on(&change.check, change.order.update_time, waiting.as_ref());
     update_check(db, tenant_id, check_id, check).await?;
     let Some(waiting) = waiting else { return Ok(None) };

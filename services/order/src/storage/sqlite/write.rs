@@ -7,7 +7,10 @@ use sqlx::SqliteConnection;
 
 use crate::storage::{StorageError, batch::Failed, rounds::CheckRow, rows};
 
-const UPDATE_CHECK: &str = "UPDATE checks SET version = $3, rounds = $4, state = $5, in_flight_order_id = $6, doc = $7 \
+/// One that ends thereby (states CLOSED and MERGED) falls due at once: its rounds are to be ended.
+const UPDATE_CHECK: &str = "UPDATE checks SET version = $3, rounds = $4, state = $5, in_flight_order_id = $6, doc = $7, \
+         connection_id = $8, pos_check_reference = $9, \
+         due_ms = CASE WHEN $5 IN (3, 4) AND state NOT IN (3, 4) THEN 0 ELSE due_ms END \
      WHERE tenant_id = $1 AND check_id = $2";
 
 pub(super) async fn update_check(
@@ -24,6 +27,8 @@ pub(super) async fn update_check(
         .bind(row.check.state)
         .bind(&row.in_flight)
         .bind(row.check.encode_to_vec())
+        .bind(rows::some(&row.check.connection_id))
+        .bind(rows::some(&row.check.pos_check_reference))
         .execute(db)
         .await?;
     Ok(())
