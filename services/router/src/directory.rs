@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    domain,
     error::{Error, shortened},
     snapshot::{Connections, Instance, Link, Snapshot},
-    storage::Storage,
+    storage::{Storage, StoredConnection},
 };
 
 /// Connections that are read at once.
@@ -172,6 +173,30 @@ impl Directory {
     pub(crate) async fn find(&self, tenant_id: &str, target: &PosTarget) -> Result<Arc<Link>, Error> {
         let known = |directory: &Self| directory.snapshot().connections.find(tenant_id, target);
         self.known_or_read(known).await?.ok_or_else(|| Error::ConnectionNotFound(described(target)))
+    }
+
+    /// The way to the POS that a connection led to at an earlier revision than that of `link`, which is what it is now.
+    /// For what was written there: nothing new goes there.
+    pub(crate) async fn at_revision(
+        &self,
+        tenant_id: &str,
+        target: &PosTarget,
+        link: Option<Arc<Link>>,
+    ) -> Result<Option<Arc<Link>>, Error> {
+        let (id, revision) = (&target.connection_id, target.connection_revision);
+        let leads_there = |link: &Link| {
+            let connection = &link.stored.connection;
+            (domain::pos_revision(connection)..=connection.revision).contains(&revision)
+        };
+        if let Some(link) = link.filter(|link| leads_there(link)) {
+            return Ok(Some(link));
+        }
+        let former = self.storage.former_connection(tenant_id, id, revision);
+        let stored = tokio::time::timeout(MISS_TIMEOUT, former).await.map_err(|_| Error::Unread)?;
+        let fits =
+            |stored: &StoredConnection| target.store_id.is_empty() || stored.connection.store_id == target.store_id;
+        let stored = stored.map_err(|_| Error::Unread)?.filter(fits);
+        Ok(stored.map(|stored| Arc::new(Link { tenant_id: tenant_id.to_owned(), stored })))
     }
 
     /// The live instances that serve a connection, the one that it belongs to first. Never empty.

@@ -26,7 +26,7 @@ pub(crate) enum Error {
     )]
     RevisionConflict { connection_id: String, expected: i64, current: i64 },
     #[error(
-        "the connection {connection_id:?} is at revision {current}, not {expected} any more: it may lead to another POS. Nothing was handed on"
+        "the connection {connection_id:?} is at revision {current}, not {expected}, and leads to another POS now. Nothing was handed on"
     )]
     RevisionChanged { connection_id: String, expected: i64, current: i64 },
     #[error(

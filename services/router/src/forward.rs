@@ -41,6 +41,15 @@ enum Repeat {
     Never,
 }
 
+/// What a connection's revision in a target is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// An order begins its life at the POS: that must be where the connection leads now.
+    Begin,
+    /// About what is at a POS: goes to that one, wherever the connection leads now.
+    Settle,
+}
+
 pub(crate) struct Forwarder {
     directory: Arc<Directory>,
     vault: Arc<Vault>,
@@ -65,7 +74,12 @@ impl Forwarder {
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    async fn route(&self, target: Option<&PosTarget>, context: Option<&PosContext>) -> Result<Route, Error> {
+    async fn route(
+        &self,
+        purpose: Use,
+        target: Option<&PosTarget>,
+        context: Option<&PosContext>,
+    ) -> Result<Route, Error> {
         if context.is_some() {
             return Err(Error::ContextNotAllowed);
         }
@@ -73,11 +87,33 @@ impl Forwarder {
         let target = target
             .filter(named)
             .ok_or_else(|| Violation::new("REQUIRED", "target", "name the store, or the very connection"))?;
-        let link = self.directory.find(&call::identity().tenant_id, target).await?;
-        check_revision(&link, target.connection_revision)?;
+        let link = self.link(purpose, target).await?;
         let context = self.context(&link)?;
         let instances = self.directory.instances(&link).await?;
         Ok(Route { link, context, instances })
+    }
+
+    /// The connection that a target means, at the revision that it means.
+    async fn link(&self, purpose: Use, target: &PosTarget) -> Result<Arc<Link>, Error> {
+        let tenant_id = call::identity().tenant_id;
+        let expected = target.connection_revision;
+        let mut found = self.directory.find(&tenant_id, target).await;
+        if found.as_ref().is_ok_and(|link| link.stored.connection.revision < expected) {
+            // Another replica has written what this one has not read yet.
+            self.directory.refresh().await;
+            found = self.directory.find(&tenant_id, target).await;
+        }
+        if expected == 0 || found.as_ref().is_ok_and(|link| link.stored.connection.revision == expected) {
+            return found;
+        }
+        let current = found.as_ref().map_or(0, |link| link.stored.connection.revision);
+        let changed = || Error::RevisionChanged { connection_id: target.connection_id.clone(), expected, current };
+        match (purpose, target.connection_id.is_empty()) {
+            (Use::Settle, false) => {
+                self.directory.at_revision(&tenant_id, target, found.ok()).await?.ok_or_else(changed)
+            }
+            (Use::Settle, true) | (Use::Begin, _) => found.and(Err(changed())),
+        }
     }
 
     fn context(&self, link: &Link) -> Result<PosContext, Error> {
@@ -144,20 +180,11 @@ impl Forwarder {
     }
 }
 
-/// A connection that was changed since may lead to another POS.
-fn check_revision(link: &Link, expected: i64) -> Result<(), Error> {
-    let current = link.stored.connection.revision;
-    if expected == 0 || expected == current {
-        return Ok(());
-    }
-    Err(Error::RevisionChanged { connection_id: link.id().clone(), expected, current })
-}
-
 /// Routes a request, puts the context into it, and forwards it.
 macro_rules! forward {
     ($self:ident, $request:ident, $repeat:ident, $method:ident) => {{
         let mut request = $request.into_inner();
-        let route = $self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        let route = $self.route(Use::Settle, request.target.as_ref(), request.context.as_ref()).await?;
         request.context = Some(route.context.clone());
         let call = |mut client: Client, request| async move { client.$method(request).await };
         let (answer, _) = $self.call(&route, Repeat::$repeat, request, call).await?;
@@ -168,10 +195,10 @@ macro_rules! forward {
 /// The same for a write to a POS: once only, and not after its time. `$late` answers what comes too late, before it is
 /// handed on. The time is looked at before each try: the one before may have taken a while.
 macro_rules! forward_write {
-    ($self:ident, $request:ident, $method:ident, $late:expr) => {{
+    ($self:ident, $purpose:ident, $request:ident, $method:ident, $late:expr) => {{
         let mut request = $request.into_inner();
         let not_after = not_after(request.not_after)?;
-        let route = $self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        let route = $self.route(Use::$purpose, request.target.as_ref(), request.context.as_ref()).await?;
         request.context = Some(route.context.clone());
         let call = |mut client: Client, request| async move {
             if not_after.has_passed() { $late } else { client.$method(request).await }
@@ -193,7 +220,7 @@ impl PosAdapterService for Forwarder {
         request: Request<DescribeAdapterRequest>,
     ) -> Result<Response<DescribeAdapterResponse>, Status> {
         let request = request.into_inner();
-        let route = self.route(request.target.as_ref(), None).await?;
+        let route = self.route(Use::Settle, request.target.as_ref(), None).await?;
         let call = |mut client: Client, request| async move { client.describe_adapter(request).await };
         let (answer, _) = self.call(&route, Repeat::Harmless, request, call).await?;
         Ok(Response::new(answer))
@@ -208,7 +235,7 @@ impl PosAdapterService for Forwarder {
         request: Request<SubmitOrderRequest>,
     ) -> Result<Response<SubmitOrderResponse>, Status> {
         let late = || Ok(Response::new(SubmitOrderResponse { outcome: Some(submitted_late()), ..Default::default() }));
-        let (mut answer, route) = forward_write!(self, request, submit_order, late());
+        let (mut answer, route) = forward_write!(self, Begin, request, submit_order, late());
         answer.connection_id = route.context.connection_id;
         answer.connection_revision = route.context.revision;
         Ok(Response::new(answer))
@@ -227,7 +254,7 @@ impl PosAdapterService for Forwarder {
         request: Request<PullCatalogRequest>,
     ) -> Result<Response<Self::PullCatalogStream>, Status> {
         let mut request = request.into_inner();
-        let route = self.route(request.target.as_ref(), request.context.as_ref()).await?;
+        let route = self.route(Use::Settle, request.target.as_ref(), request.context.as_ref()).await?;
         request.context = Some(route.context.clone());
         let call = |mut client: Client, request| async move { client.pull_catalog(request).await };
         let (pieces, instance) = self.call(&route, Repeat::Harmless, request, call).await?;
@@ -266,13 +293,13 @@ impl PosAdapterService for Forwarder {
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
         let late = || Ok(Response::new(CancelOrderResponse { outcome: Some(changed_late()) }));
-        let (answer, _) = forward_write!(self, request, cancel_order, late());
+        let (answer, _) = forward_write!(self, Settle, request, cancel_order, late());
         Ok(Response::new(answer))
     }
 
     async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Result<Response<VoidLinesResponse>, Status> {
         let late = || Ok(Response::new(VoidLinesResponse { outcome: Some(changed_late()) }));
-        let (answer, _) = forward_write!(self, request, void_lines, late());
+        let (answer, _) = forward_write!(self, Settle, request, void_lines, late());
         Ok(Response::new(answer))
     }
 
@@ -289,7 +316,7 @@ impl PosAdapterService for Forwarder {
 
     async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
         let late = || Err(Failure::not_handed_over(cause::NOT_AFTER_PASSED, LATE).into());
-        let (answer, _) = forward_write!(self, request, split_check, late());
+        let (answer, _) = forward_write!(self, Settle, request, split_check, late());
         Ok(Response::new(answer))
     }
 }

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     config::Config,
     directory::Directory,
-    domain::{check_connection, check_credentials, check_registration, check_settings},
+    domain::{check_connection, check_credentials, check_registration, check_settings, is_same_pos},
     error::{Error, shortened},
     sealing::{Sealed, Vault},
     storage::{LiveInstance, Put, Storage, StoredConnection},
@@ -125,11 +125,6 @@ impl Service {
         };
         Ok((names, sealed))
     }
-}
-
-fn is_same_pos(a: &Connection, b: &Connection) -> bool {
-    let settings = |c: &Connection| serde_json::from_str::<serde_json::Value>(&c.settings_json).ok();
-    a.vendor == b.vendor && settings(a) == settings(b)
 }
 
 #[tonic::async_trait]

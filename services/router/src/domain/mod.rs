@@ -1,11 +1,13 @@
 //! The rules: which connection serves what, which instance serves a connection, and what may be registered. Pure.
 
 mod check;
+mod pos;
 mod rendezvous;
 mod schema;
 mod selection;
 
 pub(crate) use check::{check_connection, check_credentials, check_registration};
+pub(crate) use pos::{is_same_pos, pos_revision};
 pub(crate) use rendezvous::rank;
 pub(crate) use schema::check_settings;
 pub(crate) use selection::{overlaps, select};

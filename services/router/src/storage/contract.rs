@@ -55,6 +55,7 @@ contract! {
     of_many_writers_of_one_revision_one_wins,
     of_many_overlapping_connections_one_is_taken,
     a_deleted_connection_is_gone_and_its_revisions_go_on,
+    a_connection_that_leads_elsewhere_is_still_known_as_it_was,
     connections_are_listed_by_id_and_paged,
     a_reader_that_follows_the_changes_misses_none_of_many_writers,
     tenants_do_not_see_each_other,
@@ -141,7 +142,7 @@ async fn the_last_descriptor_of_a_vendor_is_remembered(storage: Subject) {
 async fn a_connection_is_read_back_with_its_revision_and_its_sealed_credentials(storage: Subject) {
     let credentials = Some(Sealed { key_id: "k1".into(), ciphertext: vec![0, 1, 255] });
     let given = StoredConnection { connection: connection("c-1", "s", &[1]), credentials: credentials.clone() };
-    let written = Connection { revision: 1, ..given.connection.clone() };
+    let written = Connection { revision: 1, pos_revision: 1, ..given.connection.clone() };
     assert_eq!(storage.put_connection(TENANT, given).await.unwrap(), Put::Written(written.clone()));
     let stored = StoredConnection { connection: written, credentials };
     assert_eq!(storage.connection(TENANT, "c-1").await.unwrap(), Some(stored.clone()));
@@ -224,6 +225,36 @@ async fn a_deleted_connection_is_gone_and_its_revisions_go_on(storage: Subject) 
     storage.delete_connection(TENANT, "c-2").await.unwrap();
     assert_eq!(write(&storage, connection("c-1", "s", &[])).await.revision, 2);
     assert_eq!(storage.connection(TENANT, "c-1").await.unwrap().unwrap().credentials, None);
+}
+
+async fn a_connection_that_leads_elsewhere_is_still_known_as_it_was(storage: Subject) {
+    let credentials = |key: u8| Some(Sealed { key_id: "k1".into(), ciphertext: vec![key] });
+    let at = |revision: i64, settings: &str, key: u8| StoredConnection {
+        connection: Connection { revision, settings_json: settings.into(), ..connection("c-1", "s", &[]) },
+        credentials: credentials(key),
+    };
+    let put = async |stored: StoredConnection| match storage.put_connection(TENANT, stored).await.unwrap() {
+        Put::Written(written) => (written.revision, written.pos_revision),
+        refused => panic!("{refused:?}"),
+    };
+    assert_eq!(put(at(0, r#"{"url":"old","n":1}"#, 1)).await, (1, 1));
+    assert_eq!(put(at(1, r#"{"n":1,"url":"old"}"#, 2)).await, (2, 1), "the same settings, written otherwise");
+    assert_eq!(put(at(2, r#"{"url":"new"}"#, 3)).await, (3, 3));
+    let former = async |revision| {
+        let stored = storage.former_connection(TENANT, "c-1", revision).await.unwrap();
+        stored.map(|stored| (stored.connection.settings_json, stored.credentials))
+    };
+    let old = Some((r#"{"n":1,"url":"old"}"#.to_owned(), credentials(2)));
+    assert_eq!(former(1).await, old, "with the last credentials that it had");
+    assert_eq!(former(2).await, old);
+    assert_eq!(former(3).await, None, "it leads there now");
+    assert_eq!(storage.former_connection("other", "c-1", 1).await.unwrap(), None);
+
+    assert!(storage.delete_connection(TENANT, "c-1").await.unwrap());
+    assert_eq!(former(3).await, Some((r#"{"url":"new"}"#.to_owned(), credentials(3))));
+    assert_eq!(put(at(0, r#"{"url":"new"}"#, 4)).await, (4, 4), "what was deleted begins anew");
+    assert_eq!(former(3).await.unwrap().1, credentials(3));
+    assert_eq!(former(4).await, None);
 }
 
 async fn connections_are_listed_by_id_and_paged(storage: Subject) {

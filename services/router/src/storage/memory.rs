@@ -13,7 +13,12 @@ use posmesh_proto::{
     router::v1::{Connection, RegisterAdapterRequest},
 };
 
-use super::{ChangedConnection, LiveInstance, Put, Storage, StoredConnection, next_connection};
+use crate::domain;
+
+use super::{
+    ChangedConnection, KEEP_FORMER_CONNECTIONS, LiveInstance, Put, Storage, StoredConnection, becomes_former,
+    next_connection,
+};
 
 /// The storage in memory.
 #[derive(Debug, Default)]
@@ -27,7 +32,16 @@ struct State {
     instances: BTreeMap<String, Leased>,
     descriptors: BTreeMap<String, AdapterDescriptor>,
     connections: BTreeMap<(String, String), Row>,
+    /// By tenant, id and last revision.
+    former: BTreeMap<(String, String, i64), Former>,
     last_change: i64,
+}
+
+#[derive(Debug)]
+struct Former {
+    stored: StoredConnection,
+    /// On the storage's clock.
+    until: Duration,
 }
 
 #[derive(Debug)]
@@ -56,6 +70,13 @@ impl MemoryStorage {
 }
 
 impl State {
+    fn keep_former(&mut self, tenant_id: &str, former: StoredConnection, now: Duration) {
+        self.former.retain(|_, former| former.until >= now);
+        let connection = &former.connection;
+        let key = (tenant_id.to_owned(), connection.connection_id.clone(), connection.revision);
+        self.former.insert(key, Former { stored: former, until: now + KEEP_FORMER_CONNECTIONS });
+    }
+
     fn live(&self, tenant_id: &str) -> impl Iterator<Item = &StoredConnection> {
         let rows = self.connections.iter().filter(move |((tenant, _), _)| tenant == tenant_id);
         rows.filter_map(|(_, row)| row.stored.as_ref())
@@ -101,15 +122,20 @@ impl Storage for MemoryStorage {
         let StoredConnection { connection, credentials } = stored;
         let mut state = self.state();
         let key = key(tenant_id, &connection.connection_id);
-        let row = state.connections.get(&key).map(|row| (row.revision, row.stored.is_some()));
+        let row = state.connections.get(&key);
+        let last = row.map_or(0, |row| row.revision);
+        let live = row.and_then(|row| row.stored.clone());
         let others: Vec<Connection> = state
             .live(tenant_id)
             .map(|stored| &stored.connection)
             .filter(|other| other.store_id == connection.store_id)
             .cloned()
             .collect();
-        let put = next_connection(connection, row, &others);
+        let put = next_connection(connection, last, live.as_ref().map(|live| &live.connection), &others);
         let Put::Written(connection) = &put else { return Ok(put) };
+        if let Some(former) = becomes_former(live, connection) {
+            state.keep_former(tenant_id, former, self.clock.now());
+        }
         state.last_change += 1;
         let (revision, change) = (connection.revision, state.last_change);
         let stored = Some(StoredConnection { connection: connection.clone(), credentials });
@@ -121,16 +147,29 @@ impl Storage for MemoryStorage {
         let mut state = self.state();
         let change = state.last_change + 1;
         let Some(row) = state.connections.get_mut(&key(tenant_id, connection_id)) else { return Ok(false) };
-        if row.stored.take().is_none() {
-            return Ok(false);
-        }
+        let Some(former) = row.stored.take() else { return Ok(false) };
         row.change = change;
         state.last_change = change;
+        state.keep_former(tenant_id, former, self.clock.now());
         Ok(true)
     }
 
     async fn connection(&self, tenant_id: &str, connection_id: &str) -> Result<Option<StoredConnection>, StorageError> {
         Ok(self.state().connections.get(&key(tenant_id, connection_id)).and_then(|row| row.stored.clone()))
+    }
+
+    async fn former_connection(
+        &self,
+        tenant_id: &str,
+        connection_id: &str,
+        revision: i64,
+    ) -> Result<Option<StoredConnection>, StorageError> {
+        let (state, now) = (self.state(), self.clock.now());
+        let key = |revision| (tenant_id.to_owned(), connection_id.to_owned(), revision);
+        let kept = state.former.range(key(revision)..=key(i64::MAX)).map(|(_, former)| former);
+        let mut led_there =
+            kept.filter(|former| former.until >= now && domain::pos_revision(&former.stored.connection) <= revision);
+        Ok(led_there.next().map(|former| former.stored.clone()))
     }
 
     async fn connections(

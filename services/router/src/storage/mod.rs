@@ -23,15 +23,26 @@ use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
 
 /// The service's schema, step by step.
-pub const MIGRATIONS: &[Script] = &[Script {
-    version: 1,
-    name: "instances and connections",
-    postgres: include_str!("migrations/0001_postgres.sql"),
-    sqlite: include_str!("migrations/0001_sqlite.sql"),
-}];
+pub const MIGRATIONS: &[Script] = &[
+    Script {
+        version: 1,
+        name: "instances and connections",
+        postgres: include_str!("migrations/0001_postgres.sql"),
+        sqlite: include_str!("migrations/0001_sqlite.sql"),
+    },
+    Script {
+        version: 2,
+        name: "former connections",
+        postgres: include_str!("migrations/0002_postgres.sql"),
+        sqlite: include_str!("migrations/0002_sqlite.sql"),
+    },
+];
 
 /// How long an instance is kept whose lease has ended: long enough to be looked at, not to pile up.
 const KEEP_DEAD_INSTANCES: Duration = Duration::from_secs(3600);
+
+/// How long the way to a POS is kept that a connection does not lead to any more: longer than an order is unsettled.
+const KEEP_FORMER_CONNECTIONS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// An instance whose lease has not ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,15 +112,23 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     async fn descriptors(&self) -> Result<Vec<AdapterDescriptor>, StorageError>;
 
     /// Writes a connection if the one that is there has the revision in it (0: none is there) and no other of its store
-    /// overlaps it. Its revision becomes the next one, also over a deletion. Changes become visible in the order of
-    /// their numbers.
+    /// overlaps it. Its revision becomes the next one, also over a deletion; `pos_revision` follows if it leads to another
+    /// POS, and what it was is kept for a while. Changes become visible in the order of their numbers.
     async fn put_connection(&self, tenant_id: &str, stored: StoredConnection) -> Result<Put, StorageError>;
 
-    /// Deletes a connection and its credentials. `false`: there is none.
+    /// Deletes a connection; what it was is kept for a while. `false`: there is none.
     async fn delete_connection(&self, tenant_id: &str, connection_id: &str) -> Result<bool, StorageError>;
 
     /// A connection.
     async fn connection(&self, tenant_id: &str, connection_id: &str) -> Result<Option<StoredConnection>, StorageError>;
+
+    /// What a connection was at a revision, if it has led to another POS since, or to none, and not for too long.
+    async fn former_connection(
+        &self,
+        tenant_id: &str,
+        connection_id: &str,
+        revision: i64,
+    ) -> Result<Option<StoredConnection>, StorageError>;
 
     /// Connections, of one store or all (empty), whose id is greater than `after`, by id.
     async fn connections(
@@ -137,12 +156,11 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, DbError> 
     })
 }
 
-/// The rule of writing, the same on every storage: what is to be written, or why nothing is. `row` is what is stored
-/// under the id: its revision, and whether it is live; `others` are the live connections of the store, maybe with this
-/// one among them.
-fn next_connection(connection: Connection, row: Option<(i64, bool)>, others: &[Connection]) -> Put {
-    let (last, is_live) = row.unwrap_or((0, false));
-    let current = if is_live { last } else { 0 };
+/// The rule of writing, the same on every storage: what is to be written, or why nothing is. `last` is the last revision
+/// under the id, `live` what is there now; `others` are the live connections of the store, maybe with this one among
+/// them.
+fn next_connection(connection: Connection, last: i64, live: Option<&Connection>, others: &[Connection]) -> Put {
+    let current = live.map_or(0, |live| live.revision);
     if connection.revision != current {
         return Put::Conflict { current };
     }
@@ -151,8 +169,29 @@ fn next_connection(connection: Connection, row: Option<(i64, bool)>, others: &[C
         .find(|other| other.connection_id != connection.connection_id && domain::overlaps(other, &connection));
     match overlapping {
         Some(other) => Put::Overlaps { connection_id: other.connection_id.clone() },
-        None => Put::Written(Connection { revision: last + 1, ..connection }),
+        None => {
+            let revision = last + 1;
+            let same = live.filter(|live| domain::is_same_pos(live, &connection));
+            Put::Written(Connection {
+                revision,
+                pos_revision: same.map_or(revision, domain::pos_revision),
+                ..connection
+            })
+        }
     }
+}
+
+/// What is there under an id, and whether a write makes it a former one.
+fn becomes_former(live: Option<StoredConnection>, written: &Connection) -> Option<StoredConnection> {
+    live.filter(|live| domain::pos_revision(&live.connection) != domain::pos_revision(written))
+}
+
+type Row = (i64, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
+
+/// The last revision under an id, and what is live there.
+fn last_and_live(row: Option<Row>) -> Result<(i64, Option<StoredConnection>), StorageError> {
+    let Some((last, document, key, sealed)) = row else { return Ok((0, None)) };
+    Ok((last, document.map(|document| stored((document, key, sealed))).transpose()?))
 }
 
 type ConnectionRow = (Vec<u8>, Option<String>, Option<Vec<u8>>);

@@ -12,8 +12,8 @@ pub(super) const DESCRIPTORS: &str = "SELECT descriptor FROM vendors ORDER BY ve
 
 pub(super) const DEREGISTER: &str = "DELETE FROM instances WHERE instance_id = $1";
 
-pub(super) const CONNECTION_ROW: &str =
-    "SELECT revision, document IS NOT NULL FROM connections WHERE tenant_id = $1 AND connection_id = $2";
+pub(super) const CONNECTION_ROW: &str = "SELECT revision, document, sealing_key_id, sealed_credentials FROM connections \
+     WHERE tenant_id = $1 AND connection_id = $2";
 
 pub(super) const CONNECTIONS_OF_STORE: &str = "SELECT document FROM connections \
      WHERE tenant_id = $1 AND store_id = $2 AND document IS NOT NULL ORDER BY connection_id";
@@ -28,6 +28,16 @@ pub(super) const PUT_CONNECTION: &str = "INSERT INTO connections \
 pub(super) const DELETE_CONNECTION: &str = "UPDATE connections SET store_id = '', change = $3, document = NULL, \
      sealing_key_id = NULL, sealed_credentials = NULL \
      WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL";
+
+pub(super) const FORGET_FORMER: &str = "DELETE FROM former_connections WHERE expire_ms < $1";
+
+pub(super) const KEEP_FORMER: &str = "INSERT INTO former_connections \
+     (tenant_id, connection_id, first_revision, last_revision, expire_ms, document, sealing_key_id, sealed_credentials) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+pub(super) const FORMER_CONNECTION: &str = "SELECT document, sealing_key_id, sealed_credentials \
+     FROM former_connections WHERE tenant_id = $1 AND connection_id = $2 \
+     AND first_revision <= $3 AND last_revision >= $3 AND expire_ms >= $4";
 
 pub(super) const CONNECTION: &str = "SELECT document, sealing_key_id, sealed_credentials FROM connections \
      WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL";

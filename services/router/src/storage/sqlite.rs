@@ -9,11 +9,13 @@ use posmesh_proto::{
     router::v1::{Connection, RegisterAdapterRequest},
 };
 use prost::Message as _;
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use crate::domain;
 
 use super::{
-    ChangedConnection, KEEP_DEAD_INSTANCES, LiveInstance, Put, Storage, StoredConnection, changed, live,
-    next_connection, sql, stored,
+    ChangedConnection, KEEP_DEAD_INSTANCES, KEEP_FORMER_CONNECTIONS, LiveInstance, Put, Storage, StoredConnection,
+    becomes_former, changed, last_and_live, live, next_connection, sql, stored,
 };
 
 const REGISTER: &str = "INSERT INTO instances (instance_id, renewals, lease_expire_ms, document) \
@@ -26,6 +28,8 @@ const FORGET_DEAD: &str =
 
 const LIVE_INSTANCES: &str = "SELECT document, renewals, lease_expire_ms FROM instances \
      WHERE lease_expire_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY instance_id";
+
+const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 #[derive(Debug)]
 pub(super) struct SqliteStorage {
@@ -77,18 +81,19 @@ impl Storage for SqliteStorage {
         let StoredConnection { connection, credentials } = stored;
         let mut tx = self.pool.begin().await?;
         let (change,): (i64,) = sqlx::query_as(sql::NEXT_CHANGE).fetch_one(&mut *tx).await?;
-        let row: Option<(i64, bool)> = sqlx::query_as(sql::CONNECTION_ROW)
-            .bind(tenant_id)
-            .bind(&connection.connection_id)
-            .fetch_optional(&mut *tx)
-            .await?;
+        let row = sqlx::query_as(sql::CONNECTION_ROW).bind(tenant_id).bind(&connection.connection_id);
+        let (last, live) = last_and_live(row.fetch_optional(&mut *tx).await?)?;
         let others: Vec<(Vec<u8>,)> = sqlx::query_as(sql::CONNECTIONS_OF_STORE)
             .bind(tenant_id)
             .bind(&connection.store_id)
             .fetch_all(&mut *tx)
             .await?;
-        let put = next_connection(connection, row, &decode_all::<Connection>(others)?);
+        let current = live.as_ref().map(|live| &live.connection);
+        let put = next_connection(connection, last, current, &decode_all::<Connection>(others)?);
         let Put::Written(connection) = &put else { return Ok(put) };
+        if let Some(former) = becomes_former(live, connection) {
+            keep_former(&mut tx, tenant_id, former).await?;
+        }
         let (key_id, ciphertext) = credentials.map(|sealed| (sealed.key_id, sealed.ciphertext)).unzip();
         sqlx::query(sql::PUT_CONNECTION)
             .bind(tenant_id)
@@ -108,19 +113,30 @@ impl Storage for SqliteStorage {
     async fn delete_connection(&self, tenant_id: &str, connection_id: &str) -> Result<bool, StorageError> {
         let mut tx = self.pool.begin().await?;
         let (change,): (i64,) = sqlx::query_as(sql::NEXT_CHANGE).fetch_one(&mut *tx).await?;
-        let deleted = sqlx::query(sql::DELETE_CONNECTION)
-            .bind(tenant_id)
-            .bind(connection_id)
-            .bind(change)
-            .execute(&mut *tx)
-            .await?;
+        let row = sqlx::query_as(sql::CONNECTION_ROW).bind(tenant_id).bind(connection_id);
+        let (_, live) = last_and_live(row.fetch_optional(&mut *tx).await?)?;
+        let Some(former) = live else { return Ok(false) };
+        keep_former(&mut tx, tenant_id, former).await?;
+        let delete = sqlx::query(sql::DELETE_CONNECTION).bind(tenant_id).bind(connection_id).bind(change);
+        delete.execute(&mut *tx).await?;
         tx.commit().await.map_err(StorageError::of_commit)?;
-        Ok(deleted.rows_affected() == 1)
+        Ok(true)
     }
 
     async fn connection(&self, tenant_id: &str, connection_id: &str) -> Result<Option<StoredConnection>, StorageError> {
         let query = sqlx::query_as(sql::CONNECTION).bind(tenant_id).bind(connection_id);
         query.fetch_optional(&self.pool).await?.map(stored).transpose()
+    }
+
+    async fn former_connection(
+        &self,
+        tenant_id: &str,
+        connection_id: &str,
+        revision: i64,
+    ) -> Result<Option<StoredConnection>, StorageError> {
+        let (now_ms,): (i64,) = sqlx::query_as(NOW).fetch_one(&self.pool).await?;
+        let query = sqlx::query_as(sql::FORMER_CONNECTION).bind(tenant_id).bind(connection_id);
+        query.bind(revision).bind(now_ms).fetch_optional(&self.pool).await?.map(stored).transpose()
     }
 
     async fn connections(
@@ -142,4 +158,26 @@ impl Storage for SqliteStorage {
         let query = sqlx::query_as(sql::CHANGED_CONNECTIONS).bind(after).bind(row_limit(limit));
         query.fetch_all(&self.pool).await?.into_iter().map(changed).collect()
     }
+}
+
+async fn keep_former(
+    connection: &mut SqliteConnection,
+    tenant_id: &str,
+    former: StoredConnection,
+) -> Result<(), StorageError> {
+    let (now_ms,): (i64,) = sqlx::query_as(NOW).fetch_one(&mut *connection).await?;
+    sqlx::query(sql::FORGET_FORMER).bind(now_ms).execute(&mut *connection).await?;
+    let (key_id, ciphertext) = former.credentials.map(|sealed| (sealed.key_id, sealed.ciphertext)).unzip();
+    sqlx::query(sql::KEEP_FORMER)
+        .bind(tenant_id)
+        .bind(&former.connection.connection_id)
+        .bind(domain::pos_revision(&former.connection))
+        .bind(former.connection.revision)
+        .bind(now_ms.saturating_add(millis(KEEP_FORMER_CONNECTIONS)))
+        .bind(former.connection.encode_to_vec())
+        .bind(key_id)
+        .bind(ciphertext)
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
 }

@@ -1,13 +1,18 @@
 use std::time::Duration;
 
-use posmesh_kit::{cause, failure};
-use posmesh_proto::adapter::v1::{ProbeLinkRequest, PullCatalogRequest};
-use tonic::{Code, Request};
+use posmesh_kit::{Channel, cause, failure};
+use posmesh_proto::adapter::v1::{
+    CancelOrderRequest, ProbeLinkRequest, PullCatalogRequest, SplitCheckRequest, SubmitOrderRequest, VoidLinesRequest,
+    pos_adapter_service_client::PosAdapterServiceClient,
+};
+use tonic::{Code, Request, Status};
 
 use crate::{
     adapter::{Adapter, Mode},
     support::{Router, connection, connection_of, submission, target, until},
 };
+
+type Client = PosAdapterServiceClient<Channel>;
 
 #[tokio::test]
 async fn a_dead_instance_gets_no_call_after_its_first_failed_one_and_its_orders_go_to_another() {
@@ -68,24 +73,38 @@ async fn when_nobody_can_be_reached_nothing_is_handed_over() {
 }
 
 #[tokio::test]
-async fn an_order_whose_connection_breaks_is_in_doubt_and_is_not_sent_again() {
-    let router = Router::start().await;
-    let (mut dying, other) = (Adapter::start("dying"), Adapter::start("other"));
-    router.register(&dying).await;
-    router.register(&other).await;
-    let id = connection_of(&router, &dying).await;
-    dying.set(Mode::Hang);
-    let others_calls = other.calls().len();
-    let mut client = router.pos.clone();
-    let request = submission(&id);
-    let order = tokio::spawn(async move { client.submit_order(request).await });
-    until("the order is there", async || dying.calls().iter().any(|call| call.method == "submit_order")).await;
-    dying.kill();
-    let status = order.await.unwrap().unwrap_err();
-    assert_eq!(failure::reason(&status), "OUTCOME_UNKNOWN", "{status:?}");
-    assert!(!failure::is_not_handed_over(&status));
-    assert_eq!(other.calls().len(), others_calls);
-    assert_eq!(router.place(&id).await, "other", "the next one goes elsewhere");
+async fn a_write_whose_connection_breaks_is_in_doubt_and_is_not_sent_again() {
+    for method in ["submit_order", "cancel_order", "void_lines", "split_check"] {
+        let router = Router::start().await;
+        let (mut dying, other) = (Adapter::start("dying"), Adapter::start("other"));
+        router.register(&dying).await;
+        router.register(&other).await;
+        let id = connection_of(&router, &dying).await;
+        dying.set(Mode::Hang);
+        let others_calls = other.calls().len();
+        let client = router.pos.clone();
+        let request = submission(&id);
+        let write = tokio::spawn(async move { write(client, method, request).await });
+        until("the write is there", async || dying.calls().iter().any(|call| call.method == method)).await;
+        dying.kill();
+        let status = write.await.unwrap().unwrap_err();
+        assert_eq!(failure::reason(&status), "OUTCOME_UNKNOWN", "{status:?}");
+        assert!(!failure::is_not_handed_over(&status));
+        assert_eq!(other.calls().len(), others_calls);
+        assert_eq!(router.place(&id).await, "other", "the next one goes elsewhere");
+    }
+}
+
+async fn write(mut client: Client, method: &str, like: SubmitOrderRequest) -> Result<(), Status> {
+    let SubmitOrderRequest { target, not_after, .. } = like.clone();
+    match method {
+        "submit_order" => client.submit_order(like).await.map(drop),
+        "cancel_order" => {
+            client.cancel_order(CancelOrderRequest { target, not_after, ..Default::default() }).await.map(drop)
+        }
+        "void_lines" => client.void_lines(VoidLinesRequest { target, not_after, ..Default::default() }).await.map(drop),
+        _ => client.split_check(SplitCheckRequest { target, not_after, ..Default::default() }).await.map(drop),
+    }
 }
 
 #[tokio::test]

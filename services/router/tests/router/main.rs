@@ -6,4 +6,5 @@ mod connections;
 mod failures;
 mod forwarding;
 mod replicas;
+mod revisions;
 mod support;
