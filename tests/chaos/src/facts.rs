@@ -78,6 +78,13 @@ pub fn read_journal(entries: &[Value], facts: &mut Facts) {
                     voided_ms: None,
                 });
             }
+            "order_cancelled" => {
+                let numbers: Vec<u64> =
+                    event["order_numbers"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+                for order in facts.at_pos.iter_mut().filter(|order| numbers.contains(&order.number)) {
+                    order.voided_ms = Some(at_ms);
+                }
+            }
             "check_closed" => {
                 facts.closed_checks.insert(event["check_number"].to_string(), at_ms);
             }
@@ -92,7 +99,42 @@ pub fn read_journal(entries: &[Value], facts: &mut Facts) {
     }
 }
 
-/// Something to cook, that is not marked as a repetition.
+/// Something to cook: no slip that is marked as a repetition, as late, or as void.
 fn is_for_the_kitchen(ticket: &Value) -> bool {
-    ticket["kind"] == "kitchen" && ticket["reprint_of"].is_null()
+    ticket["kind"] == "kitchen" && ticket["mark"].as_str().is_none_or(|mark| mark == "normal")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_journal_tells_orders_their_cancellations_and_what_the_kitchen_cooks_from() {
+        let ticket = |mark: &str| json!({ "kind": "kitchen", "mark": mark, "order_reference": "order-1" });
+        let order = json!({ "order_number": 4, "check_number": 2, "totals": { "total": 500 },
+            "request": { "reference": "order-1", "note": "key", "tenders": [{ "external_reference": "key" }] } });
+        let entries = [
+            json!({ "at": 10, "event": { "type": "order_recorded", "order": order, "closes_check": true,
+                "ticket": ticket("normal") } }),
+            json!({ "at": 20, "event": { "type": "ticket_reprinted", "ticket": ticket("reprint") } }),
+            json!({ "at": 30, "event": { "type": "order_cancelled", "order_numbers": [4], "tickets": [ticket("void")] } }),
+        ];
+        let mut facts = Facts::default();
+        read_journal(&entries, &mut facts);
+        let expected = AtPos {
+            number: 4,
+            at_ms: 10,
+            reference: "order-1".into(),
+            note: "key".into(),
+            check: "2".into(),
+            total: Some(500),
+            kitchen_tickets: 1,
+            tenders: vec!["key".into()],
+            voided_ms: Some(30),
+        };
+        assert_eq!(facts.at_pos, [expected]);
+        assert_eq!(facts.closed_checks, HashMap::from([("2".to_owned(), 10)]));
+    }
 }

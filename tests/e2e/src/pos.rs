@@ -34,6 +34,8 @@ impl Pos {
         let (listen, journal) = (address.to_string(), folder.path().join("journal.jsonl"));
         let mut arguments = ["--listen", &listen, "--api-key", API_KEY, "--journal"].map(Into::into).to_vec();
         arguments.push(journal.into_os_string());
+        // Tests read the journal from its beginning.
+        arguments.extend(["--keep-entries", "100000000"].map(Into::into));
         let log = ("RUST_LOG".to_owned(), "info".to_owned());
         let process = Process::start(name, &binary("simpos")?, arguments, vec![log], folder.path())?;
         let http = Http::new(&format!("http://{address}"))?;

@@ -36,7 +36,9 @@ fn between(first: &Round<'_>, next: &Round<'_>, facts: &Facts) -> Option<Violati
         return wrong(format!("round {} reached the POS after round {}", next.number, first.number));
     }
     let (before, after) = (&first.at_pos.check, &next.at_pos.check);
-    let was_closed = facts.closed_checks.get(before).is_some_and(|closed_ms| *closed_ms <= next.at_pos.at_ms);
+    // A check whose only round is taken back is no more, either.
+    let ended_ms = facts.closed_checks.get(before).copied().or(first.at_pos.voided_ms);
+    let was_closed = ended_ms.is_some_and(|ended_ms| ended_ms <= next.at_pos.at_ms);
     if before != after && !was_closed {
         return wrong(format!("round {} opened check {after} beside the open check {before}", next.number));
     }
