@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::time;
-use posmesh_kit_db::GroupCommit;
 use posmesh_proto::order::v1::{Check, Order};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -11,15 +10,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     domain::lifecycle::{self, Event},
     error::Error,
-    storage::{Changed, CheckChange, Heard, NewOrder, OrderChange, Placement, Storage, StorageError},
+    storage::{Changed, CheckChange, GroupedWrites, Heard, NewOrder, OrderChange, Placement, Storage, StorageError},
     watch::Hub,
 };
 
-const LANES: usize = 2;
-const QUEUE: usize = 8192;
 /// How often one change is tried again because somebody else changed the order meanwhile.
 const MAX_CONFLICTS: usize = 16;
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 const ANNOUNCE_QUEUE: usize = 8192;
 const ANNOUNCE_BATCH: usize = 500;
 /// Announcements gather this long: a lock of the whole database is taken for each.
@@ -43,8 +39,7 @@ pub(crate) enum Applied {
 pub(crate) struct Ledger {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) hub: Hub,
-    places: GroupCommit<NewOrder, Result<Placement, StorageError>>,
-    changes: GroupCommit<OrderChange, Result<Changed, StorageError>>,
+    writes: GroupedWrites,
     announcements: mpsc::Sender<String>,
 }
 
@@ -56,26 +51,8 @@ impl Ledger {
         stop: &CancellationToken,
     ) -> Self {
         let (announcements, queue) = mpsc::channel(ANNOUNCE_QUEUE);
-        let (placer, changer) = (Arc::clone(&storage), Arc::clone(&storage));
-        let ledger = Self {
-            hub: Hub::new(watcher_max_lag),
-            places: GroupCommit::start(LANES, QUEUE, move |orders| {
-                let storage = Arc::clone(&placer);
-                async move {
-                    let count = orders.len();
-                    in_time(count, storage.place_batch(orders)).await
-                }
-            }),
-            changes: GroupCommit::start(LANES, QUEUE, move |changes| {
-                let storage = Arc::clone(&changer);
-                async move {
-                    let count = changes.len();
-                    in_time(count, storage.change_batch(changes)).await
-                }
-            }),
-            announcements,
-            storage,
-        };
+        let writes = GroupedWrites::start(&storage);
+        let ledger = Self { hub: Hub::new(watcher_max_lag), writes, announcements, storage };
         let stopped = stop.clone();
         tasks.spawn(announce(Arc::clone(&ledger.storage), queue, stopped));
         tasks.spawn(ledger.hub.clone().run(Arc::clone(&ledger.storage), stop.clone()));
@@ -91,7 +68,7 @@ impl Ledger {
 
     /// Takes an order: durable when it returns.
     pub(crate) async fn place(&self, new: NewOrder) -> Result<Placement, Error> {
-        Ok(self.places.submit(new).await??)
+        Ok(self.writes.place(new).await??)
     }
 
     /// Applies an event to an order, again and again if somebody else changes it meanwhile. `due` says when the changed
@@ -128,7 +105,7 @@ impl Ledger {
     ) -> Result<Result<Applied, Box<Order>>, Error> {
         let due_in = due(&next);
         let change = OrderChange { tenant_id: Arc::clone(tenant_id), order: next.clone(), due_in, check };
-        match self.changes.submit(change).await?? {
+        match self.writes.change(change).await?? {
             Changed::Done { next_round } => {
                 let order = Arc::new(next);
                 self.tell(&order);
@@ -166,20 +143,6 @@ impl Ledger {
                 Err(error) => tracing::warn!(%error, "cannot hear the other replicas; watchers read by themselves"),
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-}
-
-/// A batch whose answer does not come would hold its lane for ever: after a while nobody knows what became of it.
-async fn in_time<T>(
-    count: usize,
-    write: impl Future<Output = Vec<Result<T, StorageError>>>,
-) -> Vec<Result<T, StorageError>> {
-    match tokio::time::timeout(WRITE_TIMEOUT, write).await {
-        Ok(answers) => answers,
-        Err(_) => {
-            let silent = || Err(StorageError::Ambiguous(format!("no answer within {WRITE_TIMEOUT:?}")));
-            std::iter::repeat_with(silent).take(count).collect()
         }
     }
 }

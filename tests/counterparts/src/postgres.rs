@@ -99,6 +99,11 @@ impl Postgres {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The path of a program that comes with the server, say `pgbench`; it is there only if the installation has it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
     /// Runs SQL as `psql` does and returns the rows, fields parted by `|`.
     ///
     /// # Errors

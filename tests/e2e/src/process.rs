@@ -50,6 +50,11 @@ impl Process {
         &self.name
     }
 
+    /// Of the system.
+    pub fn id(&self) -> u32 {
+        self.child().id()
+    }
+
     /// Ends it as a crash of the machine would: at once.
     ///
     /// # Errors

@@ -15,7 +15,8 @@ use posmesh_proto::{
 
 use crate::{CURRENCY, Mesh, eventually, refusal};
 
-const BRAND_ID: &str = "e2e";
+/// Of every store.
+pub const BRAND_ID: &str = "e2e";
 /// Replaces whatever is there.
 pub const ANY_REVISION: i64 = -1;
 

@@ -11,6 +11,7 @@ mod batch;
 mod checks;
 #[cfg(test)]
 mod contract;
+mod grouped;
 mod memory;
 mod postgres;
 mod rounds;
@@ -24,6 +25,7 @@ use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
 use posmesh_proto::order::v1::{Attempt, Check, GuestContact, Order, OrderState};
 
 pub use checks::{CheckChanged, CheckFilter, CheckStorage, DueCheck, Split};
+pub use grouped::GroupedWrites;
 pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
 use sqlite::SqliteStorage;

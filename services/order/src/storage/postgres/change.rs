@@ -22,7 +22,7 @@ use crate::storage::{
 const UPDATE: &str = "WITH changed AS ( \
          UPDATE orders AS o SET version = new.version, state = new.state, cause = new.cause, \
              lease_owner = new.lease_owner, \
-             due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + new.due_in_ms, doc = new.doc, \
+             due_ms = (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + new.due_in_ms, doc = new.doc, \
              attention_ms = new.attention_ms \
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bytea[], \
              $8::bigint[], $9::text[], $10::text[], $11::bigint[]) \

@@ -1,6 +1,6 @@
 //! Taking a batch of orders.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prost::Message as _;
 use sqlx::PgConnection;
@@ -19,28 +19,27 @@ const KNOWN: &str = "SELECT asked.position - 1, o.request_hash, o.order_id, o.do
      JOIN orders AS o ON o.tenant_id = asked.tenant_id AND o.caller = asked.caller AND o.request_id = asked.request_id";
 
 /// Everything that belongs to a batch in one statement: one round trip, and by itself one transaction. An order whose
-/// request_id is known is left out of the answer; it may use up a display number.
-const INSERT: &str = "WITH asked AS MATERIALIZED ( \
-         SELECT t.*, count(*) OVER (PARTITION BY tenant_id, store_id, business_date) AS of_day, \
-             row_number() OVER (PARTITION BY tenant_id, store_id, business_date ORDER BY position) AS nth_of_day \
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], \
-             $8::smallint[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::int[], $14::bigint[], \
-             $15::text[], $16::bytea[], $17::text[], $18::text[], $19::text[]) WITH ORDINALITY \
-         AS t (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, cause, version, \
-             created_ms, check_id, round, due_in_ms, replica, doc, contact_id, contact_name, contact_phone, \
-             position)), \
-     numbers AS ( \
+/// request_id is known is left out of the answer; it may use up a display number. The first column of each join differs
+/// the most: rows are compared one by one.
+const INSERT: &str = "WITH numbers AS ( \
          INSERT INTO display_numbers AS n (tenant_id, store_id, business_date, last) \
-         SELECT tenant_id, store_id, business_date, count(*) FROM asked GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 \
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) \
          ON CONFLICT (tenant_id, store_id, business_date) DO UPDATE SET last = n.last + excluded.last \
          RETURNING tenant_id, store_id, business_date, last), \
      taken AS ( \
          INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, \
              created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
-         SELECT tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, created_ms, \
-             last - of_day + nth_of_day, check_id, round, \
-             (extract(epoch FROM clock_timestamp()) * 1000)::bigint + due_in_ms, replica, doc \
-         FROM asked JOIN numbers USING (tenant_id, store_id, business_date) ORDER BY tenant_id, caller, request_id \
+         SELECT new.tenant_id, order_id, caller, request_id, request_hash, new.store_id, state, cause, version, \
+             created_ms, last - later_of_day, check_id, round, \
+             (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + due_in_ms, replica, doc \
+         FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::text[], \
+             $12::smallint[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::int[], \
+             $19::bigint[], $20::text[], $21::bytea[]) \
+         AS new (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, cause, version, \
+             created_ms, later_of_day, check_id, round, due_in_ms, replica, doc) \
+         JOIN numbers AS n ON n.store_id = new.store_id AND n.business_date = new.business_date \
+             AND n.tenant_id = new.tenant_id \
+         ORDER BY new.tenant_id, caller, request_id \
          ON CONFLICT (tenant_id, caller, request_id) DO NOTHING \
          RETURNING tenant_id, order_id, version, created_ms, state, cause, lease_owner, display_number), \
      events AS ( \
@@ -48,9 +47,10 @@ const INSERT: &str = "WITH asked AS MATERIALIZED ( \
          SELECT tenant_id, order_id, version, created_ms, state, cause, lease_owner FROM taken), \
      contacts AS ( \
          INSERT INTO guest_contacts (tenant_id, contact_id, created_ms, name, phone) \
-         SELECT tenant_id, contact_id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, contact_name, \
-             contact_phone \
-         FROM asked JOIN taken USING (tenant_id, order_id) WHERE contact_id IS NOT NULL) \
+         SELECT new.tenant_id, contact_id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint), name, phone \
+         FROM unnest($22::text[], $23::text[], $24::text[], $25::text[], $26::text[]) \
+         AS new (tenant_id, order_id, contact_id, name, phone) \
+         JOIN taken ON taken.order_id = new.order_id AND taken.tenant_id = new.tenant_id) \
      SELECT tenant_id, order_id, display_number FROM taken";
 
 /// Tenant and order.
@@ -132,8 +132,13 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
     }
     let orders = || taking.iter().map(|taking| &taking.order);
     let new = || taking.iter().map(|taking| taking.new);
-    let contact_id = |new: &NewOrder| new.contact.is_some().then(|| new.order.guest_contact_id.clone());
+    let (days, later_of_day) = days(&taking);
+    let contacts = || taking.iter().filter_map(|taking| Some((taking, taking.new.contact.as_ref()?)));
     let taken: Vec<(String, String, i64)> = sqlx::query_as(INSERT)
+        .bind(days.keys().map(|(tenant_id, ..)| *tenant_id).collect::<Vec<_>>())
+        .bind(days.keys().map(|(_, store_id, _)| *store_id).collect::<Vec<_>>())
+        .bind(days.keys().map(|(.., date)| *date).collect::<Vec<_>>())
+        .bind(days.values().copied().collect::<Vec<_>>())
         .bind(new().map(|new| &*new.tenant_id).collect::<Vec<_>>())
         .bind(orders().map(|order| order.order_id.as_str()).collect::<Vec<_>>())
         .bind(new().map(|new| &*new.caller).collect::<Vec<_>>())
@@ -145,15 +150,37 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
         .bind(orders().map(|order| order.cause.as_str()).collect::<Vec<_>>())
         .bind(orders().map(|order| order.version).collect::<Vec<_>>())
         .bind(orders().map(|order| rows::unix_ms(order.create_time.as_ref())).collect::<Vec<_>>())
+        .bind(later_of_day)
         .bind(orders().map(|order| rows::some(&order.check_id)).collect::<Vec<_>>())
         .bind(orders().map(|order| order.round).collect::<Vec<_>>())
         .bind(taking.iter().map(|taking| taking.due_in.map(rows::millis)).collect::<Vec<_>>())
         .bind(orders().map(rows::replica).collect::<Vec<_>>())
         .bind(orders().map(|order| order.encode_to_vec()).collect::<Vec<_>>())
-        .bind(new().map(contact_id).collect::<Vec<_>>())
-        .bind(new().map(|new| new.contact.as_ref().map(|c| c.name.as_str())).collect::<Vec<_>>())
-        .bind(new().map(|new| new.contact.as_ref().map(|c| c.phone.as_str())).collect::<Vec<_>>())
+        .bind(contacts().map(|(taking, _)| &*taking.new.tenant_id).collect::<Vec<_>>())
+        .bind(contacts().map(|(taking, _)| taking.order.order_id.as_str()).collect::<Vec<_>>())
+        .bind(contacts().map(|(taking, _)| taking.order.guest_contact_id.as_str()).collect::<Vec<_>>())
+        .bind(contacts().map(|(_, contact)| contact.name.as_str()).collect::<Vec<_>>())
+        .bind(contacts().map(|(_, contact)| contact.phone.as_str()).collect::<Vec<_>>())
         .fetch_all(db)
         .await?;
     Ok(taken.into_iter().map(|(tenant_id, order_id, number)| ((tenant_id, order_id), number)).collect())
+}
+
+/// Tenant, store and business date.
+type Day<'a> = (&'a str, &'a str, &'a str);
+
+/// How many orders each day gets, the days sorted as they are locked; and for each order, how many of its day come after
+/// it in the batch.
+fn days<'a>(taking: &[&'a Taking<'_>]) -> (BTreeMap<Day<'a>, i64>, Vec<i64>) {
+    let mut counts = BTreeMap::new();
+    let mut later_of_day: Vec<i64> = Vec::with_capacity(taking.len());
+    for taking in taking.iter().rev() {
+        let count = counts
+            .entry((&*taking.new.tenant_id, taking.order.store_id.as_str(), taking.order.business_date.as_str()))
+            .or_default();
+        later_of_day.push(*count);
+        *count += 1;
+    }
+    later_of_day.reverse();
+    (counts, later_of_day)
 }
