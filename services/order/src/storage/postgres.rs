@@ -70,11 +70,13 @@ const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE (tenant_id, conta
 #[derive(Debug)]
 pub(super) struct PostgresStorage {
     pool: PgPool,
+    /// Tells this one's announcements from those of others.
+    id: String,
 }
 
 impl PostgresStorage {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, id: uuid::Uuid::now_v7().to_string() }
     }
 }
 
@@ -228,10 +230,10 @@ impl Storage for PostgresStorage {
     }
 
     async fn announce(&self, order_ids: &[String]) -> Result<(), StorageError> {
-        announce::announce(&self.pool, order_ids).await
+        announce::announce(&self.pool, &self.id, order_ids).await
     }
 
     async fn listen(&self) -> Result<Option<mpsc::Receiver<Heard>>, StorageError> {
-        announce::listen(&self.pool).await.map(Some)
+        announce::listen(&self.pool, &self.id).await.map(Some)
     }
 }
