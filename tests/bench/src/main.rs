@@ -15,6 +15,7 @@ mod postgres;
 mod report;
 mod sqlite;
 mod storage;
+mod sweep;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -50,6 +51,9 @@ struct Options {
     /// Stores that the orders are for.
     #[arg(long, global = true, default_value_t = 100)]
     stores: usize,
+    /// Stores that `sweep` goes up to, from 10, each step ten times as many.
+    #[arg(long, global = true, default_value_t = 10_000)]
+    most_stores: usize,
     /// Orders that one caller places in a round of `idle`.
     #[arg(long, global = true, default_value_t = 1000)]
     orders: usize,
@@ -89,6 +93,9 @@ enum What {
     Growth,
     /// The memory of one replica of the order service with many orders queued and many watchers.
     Memory,
+    /// How rates and latencies change with callers, stores and the way in, and when orders come by the clock; not part of
+    /// `all`.
+    Sweep,
     /// Runs as one process of the echo.
     #[command(hide = true)]
     Hop(echo::HopArguments),
@@ -145,7 +152,7 @@ async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     if what.includes(&What::Growth) {
         growth::measure(&server, options.table, options, report).await?;
     }
-    if [What::Mesh, What::Idle, What::Memory].iter().any(|other| what.includes(other)) {
+    if [What::Mesh, What::Idle, What::Memory, What::Sweep].iter().any(|other| what.includes(other)) {
         launch::build()?;
     }
     if what.includes(&What::Mesh) {
@@ -153,6 +160,9 @@ async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     }
     if what.includes(&What::Idle) {
         mesh::measure_idle(&server, options, report).await?;
+    }
+    if matches!(what, What::Sweep) {
+        sweep::measure(&server, options, report).await?;
     }
     if what.includes(&What::Memory) {
         memory::measure(&server, options.queued, options.watchers, options, report).await?;

@@ -192,9 +192,8 @@ pub(crate) async fn measure_idle(server: &Server, options: &Options, report: &mu
             load::one_by_one(&mut echo, options.orders / IDLE_WARM_UP, options.orders).await?.latencies(|took| *took),
         );
     }
-    let quantiles: [(&str, fn(&Latencies) -> Duration, f64); 2] =
-        [("p50", Latencies::p50, 1.15), ("p99", Latencies::p99, 2.0)];
-    for (name, of, most) in quantiles {
+    for (name, share, most) in [("p50", 0.5, 1.15), ("p99", 0.99, 2.0)] {
+        let of = |latencies: &Latencies| latencies.quantile(share);
         report.row(Row {
             what: format!("{name} of one idle order through the whole mesh, POS time taken out, against bare echo over the same hops with two commits"),
             ours: ms(median_duration(ours.iter().map(of))),
