@@ -12,8 +12,8 @@ use sqlx::{
 };
 
 /// Every hot statement looks rows up by key or walks a range of an index, for one row or for a batch: nested loops over
-/// indexes are right whatever the size of the tables. So a plan is made once per connection; planning each batch anew
-/// takes a third of PostgreSQL's time for it. Left to itself, PostgreSQL would choose by what it knew of the table, and
+/// indexes are right whatever the size of the tables. So a plan is made once per connection: planning a batch anew is a
+/// fifth of its cost. Left to itself, PostgreSQL would choose by what it knew of the table, and
 /// keep scanning a growing table that was empty when it planned.
 const PLANNING: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
