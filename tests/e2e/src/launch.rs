@@ -174,6 +174,7 @@ fn common(
         ("ORDER__ATTEMPT_TIMEOUT", ms(options.attempt_timeout_ms)),
         ("ORDER__LEASE_MARGIN", ms(500)),
         ("ORDER__SWEEP_INTERVAL", ms(200)),
+        ("ORDER__CHECK_INTERVAL", ms(1000)),
         ("ORDER__RETRY_BASE", ms(100)),
         ("ORDER__RETRY_CAP", ms(1000)),
         ("ORDER__CACHE_AGE", ms(options.cache_age_ms)),

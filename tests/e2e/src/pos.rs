@@ -134,6 +134,12 @@ impl Pos {
         self.ask(Method::POST, &format!("/api/checks/{number}/close"), Some(&body)).await;
     }
 
+    /// The staff do something at the till, in the words of `POST /control/staff`.
+    pub async fn staff(&self, mut action: Value) {
+        action["staff"] = "hanako".into();
+        self.ask(Method::POST, "/control/staff", Some(&action)).await;
+    }
+
     /// The master data, to be changed and put back by [`Pos::replace_master`].
     pub async fn master(&self) -> Value {
         self.ask(Method::GET, "/api/menu", None).await

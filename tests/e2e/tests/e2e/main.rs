@@ -13,6 +13,7 @@ mod raw;
 mod replicas;
 mod same_id;
 mod surface;
+mod table_staff;
 mod tables;
 mod tracing;
 mod watching;

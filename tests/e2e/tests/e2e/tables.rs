@@ -28,7 +28,7 @@ pub(crate) async fn round(shop: &Shop, check_id: &str, lines: &[OrderLineInput])
 }
 
 /// What a guest orders who agrees to the quote.
-async fn order_round(shop: &Shop, token: &str, lines: Value) -> Value {
+pub(crate) async fn order_round(shop: &Shop, token: &str, lines: Value) -> Value {
     let quote = shop.http.post("/table/v1/check/quote", &json!({ "lines": lines })).bearer_auth(token);
     let total = Http::send(quote).await.unwrap().ok()["price"]["total"].clone();
     let body = json!({ "lines": lines, "expected_total": total });
