@@ -31,6 +31,8 @@ pub struct Config {
     pub retry_cap: Duration,
     /// Orders that one replica brings to their POS at once; more are refused with OVERLOADED before they are taken.
     pub max_in_flight: usize,
+    /// Of these, those of one store; more are refused with STORE_BUSY.
+    pub max_in_flight_per_store: usize,
     /// Watch streams that one replica serves at once.
     pub max_watchers: usize,
     /// So long a watcher may leave news unread before its stream is ended and its place goes to another one.
@@ -64,7 +66,11 @@ impl Config {
         within("watcher_max_lag", self.watcher_max_lag, ms(10), hour)?;
         within("cache_age", self.cache_age, Duration::ZERO, hour)?;
         within("contact_retention", self.contact_retention, ms(60_000), 10 * year)?;
-        for (key, value) in [("max_in_flight", self.max_in_flight), ("max_watchers", self.max_watchers)] {
+        for (key, value) in [
+            ("max_in_flight", self.max_in_flight),
+            ("max_in_flight_per_store", self.max_in_flight_per_store),
+            ("max_watchers", self.max_watchers),
+        ] {
             if !(1..=1_000_000).contains(&value) {
                 return Err(ConfigError::invalid(&format!("order.{key}"), "must be 1 to 1000000"));
             }

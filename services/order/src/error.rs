@@ -69,6 +69,14 @@ pub(crate) fn outcome_unknown() -> Failure {
     Failure::new(Code::Unavailable, "OUTCOME_UNKNOWN", words).retry_after(Duration::from_secs(1))
 }
 
+/// More than this replica brings to one store's POS at once; nothing was taken.
+pub(crate) fn store_busy(store_id: &str) -> Failure {
+    let message = "too many orders of this store are under way; nothing was taken, try again";
+    Failure::new(Code::ResourceExhausted, "STORE_BUSY", message)
+        .meta("store_id", store_id)
+        .retry_after(Duration::from_secs(2))
+}
+
 /// More than this replica can bring to the POS; nothing was taken.
 pub(crate) fn overloaded() -> Failure {
     Failure::new(Code::ResourceExhausted, OVERLOADED, "too many orders are under way; nothing was taken, try again")

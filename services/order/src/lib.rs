@@ -12,6 +12,7 @@ mod error;
 mod ledger;
 mod list;
 mod peers;
+mod pickup;
 mod place;
 mod service;
 pub mod storage;

@@ -7,29 +7,32 @@ use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
-        GetOrderRequest, Order, OrderLineInput, OrderPurpose, OrderState, PlaceOrderRequest, Quote, get_order_request,
+        GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState, PlaceOrderRequest, Quote,
+        get_order_request,
     },
     store::v1::Store,
 };
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::{
     checks,
-    dispatch::{Begun, Dispatcher, table_mode},
+    dispatch::{Begun, Dispatcher, Place, round_wait, table_mode},
     domain::{
         accept::{self, Facts},
-        business_day::business_date,
+        business_day::{business_date, over_ms},
         lifecycle::{self, Event},
     },
-    error::{Error, overloaded},
+    error::Error,
     ledger::{Applied, Ledger},
     peers::Reader,
+    pickup::{Pickup, kitchen},
     storage::{NewOrder, Placement},
     watch::Subscription,
 };
 
 const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_secs(120);
+const DEFAULT_COMPLETE_AFTER: Duration = Duration::from_secs(3600);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Cheap to clone.
@@ -41,13 +44,28 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// What the lines cost now.
-    pub(crate) async fn quote(
+    /// What an order would cost now, and when it could be picked up.
+    pub(crate) async fn quote_order(
         &self,
+        who: &Identity,
         store: &Store,
         product: Product,
         lines: &[OrderLineInput],
-    ) -> Result<Quote, Failure> {
+    ) -> Result<Quote, Error> {
+        // A rehearsal may be quoted as well.
+        let policy = accept::policy(store, product, OrderPurpose::Test)?;
+        let mut quote = self.quote(store, product, lines).await?;
+        if product == Product::ToGo {
+            let kitchen = kitchen(store, policy, lines.iter().map(|line| line.item_id.as_str()))?;
+            let now_ms = time::now_unix_ms();
+            let next_ms = self.next_free(who, store, &kitchen, now_ms, now_ms).await?;
+            quote.earliest_pickup_time = next_ms.map(time::from_unix_ms);
+        }
+        Ok(quote)
+    }
+
+    /// What the lines cost now.
+    async fn quote(&self, store: &Store, product: Product, lines: &[OrderLineInput]) -> Result<Quote, Failure> {
         let catalog = self.reader.catalog(&store.store_id).await?;
         let terms = Terms { default_mode: default_service_mode(product), locales: &store.locales };
         price_lines(&catalog, lines, terms).map_err(|problems| accept::from_problems(&problems))
@@ -97,20 +115,37 @@ impl Orders {
             return Err(menu_of_another_pos(&link.connection.connection_id).into());
         }
         accept::check_limits(&request, link.descriptor.limits.as_ref())?;
-        let permit = self.dispatcher.admit().ok_or_else(overloaded)?;
+        let pickup = match &request.pickup_time {
+            Some(at) => {
+                let kitchen = kitchen(&store, policy, request.lines.iter().map(|line| line.item_id.as_str()))?;
+                Some(self.pickup(who, &store, kitchen, time::to_unix_ms(at), now_ms).await?)
+            }
+            None => None,
+        };
+        let fire_ms = pickup.as_ref().and_then(|pickup| pickup.fire_ms);
+        // What waits for its fire time is not under way.
+        let place = match fire_ms {
+            Some(_) => None,
+            None => Some(self.dispatcher.admit(&who.tenant_id, &store.store_id)?),
+        };
 
-        let deliver_within = policy
-            .deliver_within
-            .as_ref()
-            .and_then(time::from_proto_duration)
-            .filter(|d| !d.is_zero())
-            .unwrap_or(DEFAULT_DELIVER_WITHIN);
+        let deliver_within = positive(policy.deliver_within.as_ref()).unwrap_or(DEFAULT_DELIVER_WITHIN);
+        // An advance order belongs to the day on which it is cooked.
+        let day_ms = fire_ms.and(pickup.as_ref()).map_or(now_ms, |pickup| pickup.at_ms);
+        let business_date = business_date(&store, day_ms).ok_or_else(|| time_zone_unknown(&store))?;
+        let over_ms = match &pickup {
+            Some(pickup) => {
+                let after = positive(policy.complete_after.as_ref()).unwrap_or(DEFAULT_COMPLETE_AFTER);
+                Some(pickup.at_ms.saturating_add(millis(after)))
+            }
+            None => over_ms(&store, &business_date),
+        };
         let facts = Facts {
             quote,
             policy,
-            business_date: business_date(&store, now_ms)
-                .ok_or_else(|| Failure::internal("a store's time zone is unknown here", &store.time_zone))?,
-            deliver_by_ms: now_ms.saturating_add(i64::try_from(deliver_within.as_millis()).unwrap_or(i64::MAX)),
+            business_date,
+            fire_ms,
+            deliver_by_ms: fire_ms.unwrap_or(now_ms).saturating_add(millis(deliver_within)),
             now_ms,
             traceparent: telemetry::traceparent(),
         };
@@ -118,11 +153,16 @@ impl Orders {
         let guest_name = contact.as_ref().map(|c| c.name.clone()).unwrap_or_default();
         let request_hash = accept::request_hash(&request);
         let mut order = accept::new_order(request, facts);
-        // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
         let since = Instant::now();
-        let (attempt, lease) = self.dispatcher.next_attempt(1, Some(&link));
-        order.attempts.push(attempt);
-        order.set_state(OrderState::Sending);
+        let lease = if let Some(fire_ms) = fire_ms {
+            until(fire_ms, now_ms)
+        } else {
+            // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
+            let (attempt, lease) = self.dispatcher.next_attempt(1, Some(&link));
+            order.attempts.push(attempt);
+            order.set_state(OrderState::Sending);
+            lease
+        };
 
         let subscription = self.ledger.hub.subscribe(&who.tenant_id, &order.order_id);
         let new = NewOrder {
@@ -132,10 +172,12 @@ impl Orders {
             request_hash,
             order,
             lease,
-            hold: deliver_within,
+            hold: round_wait(policy).map_or(deliver_within, |wait| wait.min(deliver_within)),
+            complete_in: over_ms.map(|over_ms| until(over_ms, now_ms)),
+            slot: pickup.as_ref().and_then(|pickup| pickup.slot),
             contact,
         };
-        let committed = self.commit(new, guest_name, since, permit);
+        let committed = self.commit(new, guest_name, since, place);
         match self.dispatcher.see_through(committed).await?? {
             Placement::Taken { order, .. } => Ok((*order, subscription)),
             Placement::Known { order, same_request: true } => {
@@ -145,6 +187,14 @@ impl Orders {
             Placement::Known { order, same_request: false } => Err(request_id_reused(&order).into()),
             Placement::CheckNotFound => Err(checks::not_found().into()),
             Placement::CheckClosed(check) => Err(checks::has_ended(&check).into()),
+            Placement::SlotFull => Err(self.refuse_full(who, &store, pickup).await),
+        }
+    }
+
+    async fn refuse_full(&self, who: &Identity, store: &Store, pickup: Option<Pickup>) -> Error {
+        match pickup {
+            Some(pickup) => self.slot_full(who, store, &pickup).await,
+            None => Failure::internal("an order without a pickup time found its slot full", &store.store_id).into(),
         }
     }
 
@@ -154,7 +204,7 @@ impl Orders {
         new: NewOrder,
         guest_name: String,
         since: Instant,
-        permit: OwnedSemaphorePermit,
+        place: Option<Place>,
     ) -> impl Future<Output = Result<Placement, Error>> + Send + use<> {
         let this = self.clone();
         async move {
@@ -165,7 +215,7 @@ impl Orders {
                 tracing::info!(order.id = %order.order_id, store.id = %order.store_id, state = ?order.state(), "taken");
                 if order.state() == OrderState::Sending {
                     let (order, check) = (Order::clone(order), check.as_deref().cloned());
-                    this.dispatcher.begin(Begun { tenant_id, order, check, guest_name, since, permit: Some(permit) });
+                    this.dispatcher.begin(Begun { tenant_id, order, check, guest_name, since, place });
                 }
             }
             Ok(placement)
@@ -175,7 +225,7 @@ impl Orders {
     /// Waits until the POS has answered, or the time is over, and tells the order as it is then.
     async fn wait_for_pos(&self, order: Order, news: Subscription, until: Instant) -> Order {
         let mut order = order;
-        while lifecycle::is_in_flight(order.state())
+        while goes_on(&order)
             && let Ok(Ok(newer)) = tokio::time::timeout_at(until, news.next()).await
         {
             if newer.version > order.version {
@@ -258,13 +308,17 @@ impl Orders {
             order,
             lease: Duration::ZERO,
             hold: Duration::ZERO,
+            complete_in: None,
+            slot: None,
             contact: None,
         };
         match self.ledger.place(new).await? {
             Placement::Taken { order, .. } => Ok(*order),
             // It arrived at the same moment.
             Placement::Known { order, .. } => self.cancel(who, *order).await,
-            Placement::CheckNotFound | Placement::CheckClosed(_) => Err(checks::not_found().into()),
+            Placement::CheckNotFound | Placement::CheckClosed(_) | Placement::SlotFull => {
+                Err(checks::not_found().into())
+            }
         }
     }
 }
@@ -274,6 +328,27 @@ fn purpose(request: &PlaceOrderRequest) -> OrderPurpose {
         OrderPurpose::Unspecified => OrderPurpose::Live,
         known => known,
     }
+}
+
+/// Whether news of the POS may come soon: not while it waits for its fire time.
+fn goes_on(order: &Order) -> bool {
+    lifecycle::is_in_flight(order.state()) && order.hold_reason() != HoldReason::FireTime
+}
+
+fn positive(duration: Option<&prost_types::Duration>) -> Option<Duration> {
+    duration.and_then(time::from_proto_duration).filter(|duration| !duration.is_zero())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn until(unix_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(unix_ms.saturating_sub(now_ms)).unwrap_or(0))
+}
+
+pub(crate) fn time_zone_unknown(store: &Store) -> Failure {
+    Failure::internal("a store's time zone is unknown here", &store.time_zone)
 }
 
 fn wait(request: &PlaceOrderRequest) -> Result<Duration, Failure> {

@@ -7,10 +7,11 @@ use posmesh_kit::{Failure, call};
 use posmesh_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
     GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
-    OpenCheckRequest, OpenCheckResponse, OrderPurpose, PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest,
-    QuoteOrderResponse, ReleaseTableRequest, ReleaseTableResponse, RequestBillRequest, RequestBillResponse,
-    SplitCheckRequest, SplitCheckResponse, WatchAttentionRequest, WatchAttentionResponse, WatchOrderRequest,
-    WatchOrderResponse, cancel_order_request, get_order_request, order_service_server::OrderService,
+    ListPickupSlotsRequest, ListPickupSlotsResponse, OpenCheckRequest, OpenCheckResponse, OrderPurpose,
+    PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest, QuoteOrderResponse, ReleaseTableRequest,
+    ReleaseTableResponse, RequestBillRequest, RequestBillResponse, SplitCheckRequest, SplitCheckResponse,
+    WatchAttentionRequest, WatchAttentionResponse, WatchOrderRequest, WatchOrderResponse, cancel_order_request,
+    get_order_request, order_service_server::OrderService,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -58,9 +59,7 @@ impl OrderService for Service {
         let request = request.into_inner();
         let product = accept::check_product(request.product)?;
         let store = self.orders.reader.stores.get(&request.store_id).await?;
-        // A rehearsal may be quoted as well.
-        accept::policy(&store, product, OrderPurpose::Test)?;
-        let quote = self.orders.quote(&store, product, &request.lines).await?;
+        let quote = self.orders.quote_order(&call::identity(), &store, product, &request.lines).await?;
         Ok(Response::new(QuoteOrderResponse { quote: Some(quote) }))
     }
 
@@ -200,9 +199,12 @@ impl OrderService for Service {
 
     async fn list_pickup_slots(
         &self,
-        _: Request<posmesh_proto::order::v1::ListPickupSlotsRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ListPickupSlotsResponse>, Status> {
-        Err(Status::unimplemented("list_pickup_slots"))
+        request: Request<ListPickupSlotsRequest>,
+    ) -> Result<Response<ListPickupSlotsResponse>, Status> {
+        let request = request.into_inner();
+        let store = self.orders.reader.stores.get(&request.store_id).await?;
+        let slots = self.orders.pickup_slots(&call::identity(), &store, &request).await?;
+        Ok(Response::new(ListPickupSlotsResponse { slots }))
     }
 
     async fn release_table(

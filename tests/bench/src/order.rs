@@ -98,6 +98,8 @@ pub(crate) fn taken(store: usize) -> NewOrder {
         order,
         lease: LEASE,
         hold: LEASE,
+        complete_in: Some(Duration::from_secs(12 * 3600)),
+        slot: None,
         contact: None,
     }
 }

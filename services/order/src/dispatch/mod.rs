@@ -2,6 +2,9 @@
 //! apart by proof. An order whose owner is gone is settled first, never sent again blindly.
 
 mod attempt;
+mod clock;
+mod flow;
+mod held;
 mod settle;
 mod sweep;
 
@@ -12,21 +15,25 @@ use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{Attempt, AttemptOutcome, Check, Order, OrderState},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     checks::Checks,
     config::Config,
     domain::lifecycle::{Event, Outcome, Why},
-    error::Error,
+    error::{Error, overloaded, store_busy},
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
     storage::CheckChange,
 };
+
+use self::{
+    clock::Clock,
+    flow::{Flow, Full},
+};
+
+pub(crate) use self::{flow::Place, held::round_wait};
 
 /// An attempt that was committed by this replica, which now may carry it out.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ pub(crate) struct Begun {
     pub(crate) guest_name: String,
     /// Taken before the attempt was committed: the attempt's time runs from here by this replica's own clock.
     pub(crate) since: Instant,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Option<Place>,
 }
 
 /// Cheap to clone.
@@ -50,14 +57,17 @@ pub(crate) struct Dispatcher {
     checks: Checks,
     config: Arc<Config>,
     replica: Arc<str>,
-    in_flight: Arc<Semaphore>,
+    in_flight: Flow,
     /// Places for what fell due, so that new orders cannot take them all.
-    due: Arc<Semaphore>,
+    due: Flow,
+    clock: Clock,
     tasks: TaskTracker,
 }
 
 /// Orders that fell due and are taken up at once.
 const MAX_DUE: usize = 256;
+/// Of these, those of one store: a POS that hangs keeps each for a while.
+const MAX_DUE_PER_STORE: usize = 16;
 
 impl Dispatcher {
     pub(crate) fn start(
@@ -69,17 +79,22 @@ impl Dispatcher {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let in_flight = Arc::new(Semaphore::new(config.max_in_flight));
-        let due = Arc::new(Semaphore::new(MAX_DUE));
-        let dispatcher = Self { ledger, reader, checks, config, replica, in_flight, due, tasks: tasks.clone() };
+        let in_flight = Flow::new(config.max_in_flight, config.max_in_flight_per_store);
+        let due = Flow::new(MAX_DUE, MAX_DUE_PER_STORE);
+        // Whatever attempt had begun when a clock jumped is over when it is trusted again.
+        let clock = Clock::new(config.lease_margin, config.attempt_timeout + config.lease_margin);
+        let dispatcher = Self { ledger, reader, checks, config, replica, in_flight, due, clock, tasks: tasks.clone() };
         let sweeper = dispatcher.clone();
         tasks.spawn(async move { sweeper.sweep(stop).await });
         dispatcher
     }
 
-    /// A place among the orders in flight; `None` when this replica has enough to do.
-    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.in_flight).try_acquire_owned().ok()
+    /// A place among the orders in flight; refused when this replica has enough to do, in all or for the store.
+    pub(crate) fn admit(&self, tenant_id: &Arc<str>, store_id: &str) -> Result<Place, Failure> {
+        self.in_flight.enter(tenant_id, store_id).map_err(|full| match full {
+            Full::Replica => overloaded(),
+            Full::Store => store_busy(store_id),
+        })
     }
 
     /// The next attempt of an order, and the lease that it needs.
@@ -145,7 +160,7 @@ impl Dispatcher {
     }
 
     async fn carry_out(&self, begun: Begun) {
-        let Begun { tenant_id, order, check, guest_name, since, permit } = begun;
+        let Begun { tenant_id, order, check, guest_name, since, place } = begun;
         let Some(number) = order.attempts.last().map(|a| a.number) else {
             tracing::error!(order.id = %order.order_id, "an order without an attempt was to be sent");
             return;
@@ -153,7 +168,7 @@ impl Dispatcher {
         let answer = self.attempt(&order, check.as_ref(), &guest_name, since).await;
         tracing::info!(order.id = %order.order_id, attempt.number = number, outcome = ?answer.outcome, "attempt ended");
         self.record(&tenant_id, order, number, answer.outcome, answer.connection_id).await;
-        drop(permit);
+        drop(place);
     }
 
     /// Makes an attempt's outcome durable, and sends the round that it lets go. Tries until the lease is over: then
@@ -209,7 +224,9 @@ impl Dispatcher {
             let (order, check) = *round;
             let guest_name = self.guest_name(tenant_id, &order).await;
             let tenant_id = Arc::clone(tenant_id);
-            self.begin(Begun { tenant_id, order, check: Some(check), guest_name, since, permit: self.admit() });
+            // It takes the turn of one that has just ended: it goes also where nothing new is let in.
+            let place = self.admit(&tenant_id, &order.store_id).ok();
+            self.begin(Begun { tenant_id, order, check: Some(check), guest_name, since, place });
         }
     }
 
@@ -256,9 +273,11 @@ impl Dispatcher {
         match order.state() {
             OrderState::Pending if last.is_some_and(|a| a.outcome() == AttemptOutcome::Absent) => Some(Duration::ZERO),
             OrderState::Pending => {
-                Some(backoff::delay_after(self.config.retry_base, self.config.retry_cap, tries.saturating_sub(1)))
+                let delay =
+                    backoff::delay_after(self.config.retry_base, self.config.retry_cap, tries.saturating_sub(1));
+                Some(order.deliver_by.as_ref().map_or(delay, |by| delay.min(time::until(by))))
             }
-            OrderState::Held => order.deliver_by.as_ref().map(time::until),
+            OrderState::Held => order.fire_time.as_ref().or(order.deliver_by.as_ref()).map(time::until),
             OrderState::Sending | OrderState::InDoubt => Some(self.settle_delay(order)),
             _ => None,
         }

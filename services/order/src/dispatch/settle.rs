@@ -85,6 +85,10 @@ impl Dispatcher {
             Err(status) => return Settled::Unknown(Why::new(cause::NETWORK_DOWN, status.message())),
         };
         let proof_ms = self.absence_proves_from_ms(order).await;
+        if matches!(answer.result, Some(Found::NotFound(_))) && !self.clock.is_steady() {
+            // Whether the attempt's time is over is told by a clock that jumped: ask again when it is steady.
+            return Settled::TooEarly(self.lease());
+        }
         judge(answer, &attempt.connection_id, asked_ms, proof_ms)
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{ambient, time};
-use posmesh_proto::order::v1::{Attempt, Check, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, HoldReason, Order, OrderState};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,11 @@ use crate::{
 
 const CLAIM_LIMIT: usize = 64;
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(15);
+/// Orders that are completed in one transaction, and transactions of that kind between two looks for due orders.
+const COMPLETE_LIMIT: usize = 200;
+const COMPLETIONS: usize = 5;
+/// Places in pickup slots are kept so long after the pickup time.
+const PICKUPS_KEPT_MS: i64 = 2 * 24 * 3600 * 1000;
 /// Guests' contacts are looked through this rarely.
 const ERASE_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -29,11 +34,17 @@ impl Dispatcher {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            while self.claim().await == CLAIM_LIMIT {}
+            self.clock.compare(&*self.ledger.storage).await;
+            while self.claim().await > 0 {}
+            self.complete().await;
             if erased_at.is_none_or(|at| at.elapsed() > ERASE_INTERVAL) {
                 erased_at = Some(Instant::now());
                 if let Err(error) = self.ledger.storage.erase_contacts(self.config.contact_retention).await {
                     tracing::warn!(%error, "old guest contacts could not be erased");
+                }
+                let long_past_ms = time::now_unix_ms() - PICKUPS_KEPT_MS;
+                if let Err(error) = self.ledger.storage.forget_pickups(long_past_ms).await {
+                    tracing::warn!(%error, "old pickup places could not be forgotten");
                 }
             }
         }
@@ -41,11 +52,11 @@ impl Dispatcher {
 
     /// Claims as many due orders as there is room for, and returns how many it got.
     async fn claim(&self) -> usize {
-        let room = self.due.available_permits().min(CLAIM_LIMIT);
-        if room == 0 {
+        let room = self.due.room(CLAIM_LIMIT);
+        if room.orders == 0 {
             return 0;
         }
-        let claim = self.ledger.storage.claim_due(&self.replica, self.lease(), room);
+        let claim = self.ledger.storage.claim_due(&self.replica, self.lease(), &room);
         let claimed = match tokio::time::timeout(CLAIM_TIMEOUT, claim).await {
             Ok(Ok(claimed)) => claimed,
             Err(_) => {
@@ -60,7 +71,8 @@ impl Dispatcher {
         let count = claimed.len();
         for claimed in claimed {
             let dispatcher = self.clone();
-            let permit = Arc::clone(&self.due).try_acquire_owned();
+            // There was room for it.
+            let place = self.due.enter(&claimed.tenant_id, &claimed.order.store_id).ok();
             let span = tracing::info_span!(
                 parent: None,
                 "take_up",
@@ -71,19 +83,43 @@ impl Dispatcher {
             posmesh_kit::telemetry::continue_trace(&span, &claimed.order.traceparent);
             let work = async move {
                 dispatcher.take_up(claimed).await;
-                drop(permit);
+                drop(place);
             };
             self.tasks.spawn(tracing::Instrument::instrument(work, span));
         }
         count
     }
 
+    /// Completes orders of which the POS tells no end. So many at once that a whole country whose day has ended does not
+    /// take the database from the orders that are being placed.
+    async fn complete(&self) {
+        for _ in 0..COMPLETIONS {
+            if !self.clock.is_steady() {
+                return;
+            }
+            let completed = self.ledger.storage.complete_due(COMPLETE_LIMIT, time::now());
+            match tokio::time::timeout(CLAIM_TIMEOUT, completed).await {
+                Ok(Ok(completed)) => {
+                    let count = completed.len();
+                    for (_, order) in completed {
+                        self.ledger.tell(&Arc::new(order));
+                    }
+                    if count < COMPLETE_LIMIT {
+                        return;
+                    }
+                }
+                Ok(Err(error)) => return tracing::warn!(%error, "orders whose time is over could not be completed"),
+                Err(_) => return tracing::warn!("the database does not answer; orders whose time is over wait"),
+            }
+        }
+    }
+
     async fn take_up(&self, claimed: Claimed) {
         let Claimed { tenant_id, order, check } = claimed;
-        let late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero());
         match order.state() {
             OrderState::Sending | OrderState::InDoubt => self.settle(&tenant_id, order, check).await,
-            OrderState::Pending | OrderState::Held if late => {
+            OrderState::Pending | OrderState::Held if !self.clock.is_steady() => self.pause(&tenant_id, &order).await,
+            OrderState::Pending | OrderState::Held if self.is_too_late(&order).await => {
                 if let Err(error) = self.end_unsent(&tenant_id, order, Event::DeadlinePassed).await {
                     tracing::warn!(%error, "an order that is too late could not be expired yet");
                 }
@@ -95,31 +131,50 @@ impl Dispatcher {
                     self.checks.finish(&tenant_id, &check).await;
                 }
             }
-            OrderState::Pending => self.try_again(&tenant_id, order, check).await,
+            OrderState::Held if order.hold_reason() == HoldReason::FireTime => self.fire(&tenant_id, order).await,
+            OrderState::Pending | OrderState::Held if check.is_some() => {
+                self.take_turn(&tenant_id, order, check).await;
+            }
+            OrderState::Pending => self.try_again(&tenant_id, order).await,
             OrderState::Held => self.put_off(&tenant_id, &order).await,
             state => tracing::error!(order.id = %order.order_id, ?state, "an order that has ended fell due"),
         }
     }
 
+    async fn is_too_late(&self, order: &Order) -> bool {
+        let is_late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero());
+        is_late || order.state() == OrderState::Held && self.is_of_yesterday(order).await
+    }
+
     /// Begins the next attempt of an order that provably is not at the POS.
-    async fn try_again(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
-        // A round stays on its check's connection; so does any order while the router cannot tell where to send it.
-        let link = if check.is_some() { None } else { self.link_of(&order).await };
+    async fn try_again(&self, tenant_id: &Arc<str>, order: Order) {
+        let link = self.link_of(&order).await;
         let since = Instant::now();
         let (attempt, lease) = match (&link, order.attempts.last()) {
+            // While the router cannot tell where to send it, it goes where it went.
             (None, Some(before)) => self.attempt_like(before),
             (link, _) => self.next_attempt(0, link.as_deref()),
         };
+        self.send(tenant_id, order, attempt, lease, since).await;
+    }
+
+    /// Begins an attempt and carries it out. `since`: before the attempt was made.
+    pub(super) async fn send(
+        &self,
+        tenant_id: &Arc<str>,
+        order: Order,
+        attempt: Attempt,
+        lease: Duration,
+        since: Instant,
+    ) {
         let number = order.attempts.iter().map(|a| a.number).max().unwrap_or(0) + 1;
-        let attempt = Attempt { number, ..attempt };
-        let event = Event::AttemptBegun(attempt);
-        let begun = self.ledger.apply(tenant_id, order, event, CheckChange::default(), |_| Some(lease)).await;
-        match begun {
+        let event = Event::AttemptBegun(Attempt { number, ..attempt });
+        match self.ledger.apply(tenant_id, order, event, CheckChange::default(), |_| Some(lease)).await {
             Ok(Applied::Changed { order, .. }) => {
                 let guest_name = self.guest_name(tenant_id, &order).await;
                 let tenant_id = Arc::clone(tenant_id);
                 let order = Arc::unwrap_or_clone(order);
-                self.carry_out(Begun { tenant_id, order, check, guest_name, since, permit: None }).await;
+                self.carry_out(Begun { tenant_id, order, check: None, guest_name, since, place: None }).await;
             }
             Ok(Applied::Unchanged(_)) => {}
             Err(error) => tracing::warn!(%error, "the next attempt could not be begun yet"),

@@ -5,7 +5,7 @@ use posmesh_pricing::{CatalogIndex, Problem, check_text};
 use posmesh_proto::{
     adapter::v1::Limits,
     common::v1::{Money, Product},
-    order::v1::{ExternalTender, GuestContact, Order, OrderPurpose, OrderState, PlaceOrderRequest, Quote},
+    order::v1::{ExternalTender, GuestContact, HoldReason, Order, OrderPurpose, OrderState, PlaceOrderRequest, Quote},
     store::v1::{ProductPolicy, Store, StoreLifecycle},
 };
 use prost::Message as _;
@@ -19,7 +19,8 @@ const MAX_NAME_CHARS: usize = 64;
 const MAX_PAGER_CHARS: usize = 8;
 const MAX_TENDERS: usize = 10;
 const MAX_REFERENCE_CHARS: usize = 128;
-const MAX_PICKUP_AHEAD_MS: i64 = 7 * 24 * 3600 * 1000;
+/// How far ahead a pickup time may lie.
+pub(crate) const MAX_PICKUP_AHEAD_MS: i64 = 7 * 24 * 3600 * 1000;
 /// The form of the hash; another number when the normalization changes.
 const HASH_VERSION: u8 = 1;
 
@@ -276,6 +277,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) policy: &'a ProductPolicy,
     /// ISO 8601 date.
     pub(crate) business_date: String,
+    /// When it goes to the POS, if not at once.
+    pub(crate) fire_ms: Option<i64>,
     /// Until when the platform goes on trying.
     pub(crate) deliver_by_ms: i64,
     /// Now.
@@ -284,7 +287,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) traceparent: String,
 }
 
-/// The order that the request asks for, PENDING.
+/// The order that the request asks for: PENDING, or HELD until its fire time.
 pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
     let id = ambient::new_id();
     let mut lines = facts.quote.lines;
@@ -297,12 +300,18 @@ pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
         known => known,
     };
     let now = time::from_unix_ms(facts.now_ms);
+    let (state, hold_reason) = match facts.fire_ms {
+        Some(_) => (OrderState::Held, HoldReason::FireTime),
+        None => (OrderState::Pending, HoldReason::Unspecified),
+    };
     Order {
         order_id: id.to_string(),
         store_id: request.store_id,
         product: request.product,
         purpose: purpose.into(),
-        state: OrderState::Pending.into(),
+        state: state.into(),
+        hold_reason: hold_reason.into(),
+        fire_time: facts.fire_ms.map(time::from_unix_ms),
         version: 1,
         business_date: facts.business_date,
         check_id: request.check_id,

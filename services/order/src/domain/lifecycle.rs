@@ -7,7 +7,7 @@
 use posmesh_proto::{
     adapter::v1::Placed,
     common::v1::{Evidence, EvidenceKind},
-    order::v1::{Attempt, AttemptOutcome, Order, OrderState, PriceStatus},
+    order::v1::{Attempt, AttemptOutcome, HoldReason, Order, OrderState, PriceStatus},
 };
 use prost_types::Timestamp;
 
@@ -51,6 +51,10 @@ pub(crate) enum Event {
     Over(Why),
     /// The platform has given up finding out by itself.
     PersonNeeded(&'static str),
+    /// A round must wait for another one of its check.
+    MustWait,
+    /// Something speaks against it that the POS shall decide about: noted for the staff.
+    Noticed(Why),
 }
 
 /// What became of an attempt.
@@ -121,6 +125,10 @@ pub(crate) enum Kind {
     Over,
     /// [`Event::PersonNeeded`]
     Person,
+    /// [`Event::MustWait`]
+    Wait,
+    /// [`Event::Noticed`]
+    Notice,
 }
 
 /// What the table says.
@@ -152,7 +160,9 @@ pub(crate) fn next(state: OrderState, kind: Kind) -> Next {
             Kind::CheckEnded => To(S::Rejected),
             Kind::Over => Refuse,
             Kind::Rejected | Kind::RefusedForNow | Kind::NotHandedOver | Kind::InDoubt => Stay,
-            Kind::Absent | Kind::Stale | Kind::Person => Stay,
+            Kind::Absent | Kind::Stale | Kind::Person | Kind::Notice => Stay,
+            Kind::Wait if state == S::Pending => To(S::Held),
+            Kind::Wait => Stay,
         },
         S::Sending => match kind {
             Kind::Placed => To(S::Placed),
@@ -161,6 +171,7 @@ pub(crate) fn next(state: OrderState, kind: Kind) -> Next {
             Kind::RefusedForNow | Kind::NotHandedOver | Kind::Absent => To(S::Pending),
             Kind::InDoubt | Kind::Partly | Kind::Person => To(S::InDoubt),
             Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
+            Kind::Wait | Kind::Notice => Refuse,
         },
         S::InDoubt => match kind {
             Kind::Placed => To(S::Placed),
@@ -168,16 +179,19 @@ pub(crate) fn next(state: OrderState, kind: Kind) -> Next {
             Kind::Rejected => To(S::Rejected),
             Kind::RefusedForNow | Kind::NotHandedOver | Kind::Absent => To(S::Pending),
             Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
+            Kind::Wait | Kind::Notice => Refuse,
         },
         S::Placed | S::InPreparation | S::Ready | S::Completed => match kind {
             Kind::Over if state != S::Completed => To(S::Completed),
             Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
+            Kind::Wait | Kind::Notice => Refuse,
             _ => Stay,
         },
         S::Rejected | S::Expired | S::Cancelled => match kind {
             Kind::Placed | Kind::PlacedWithout | Kind::Partly => StayAndFlag(attention::CONTRADICTED_END),
             Kind::Cancel if state == S::Cancelled => Stay,
             Kind::Begin | Kind::Cancel | Kind::Deadline | Kind::CheckEnded | Kind::Over => Refuse,
+            Kind::Wait | Kind::Notice => Refuse,
             _ => Stay,
         },
     }
@@ -217,6 +231,9 @@ pub(crate) fn apply(order: &mut Order, event: Event, now: Timestamp) -> Result<b
         }
         Next::To(to) => {
             order.set_state(to);
+            if to != OrderState::Held {
+                order.set_hold_reason(HoldReason::Unspecified);
+            }
             if to == OrderState::Placed {
                 order.place_time = Some(now);
                 order.cause.clear();
@@ -273,6 +290,14 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
                 raise(order, flag);
             }
             Kind::Person
+        }
+        Event::MustWait => {
+            order.set_hold_reason(HoldReason::RoundBefore);
+            Kind::Wait
+        }
+        Event::Noticed(why) => {
+            because(order, &why);
+            Kind::Notice
         }
     }
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod accept;
 pub(crate) mod business_day;
+pub(crate) mod clock;
 pub(crate) mod lifecycle;
+pub(crate) mod pickup;
 pub(crate) mod pos;
 pub(crate) mod splitting;
 pub(crate) mod visit;

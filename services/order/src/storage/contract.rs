@@ -9,6 +9,7 @@ mod listing;
 mod orders;
 mod postgres_only;
 mod rounds;
+mod time;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use posmesh_kit::time::from_unix_ms;
 use posmesh_kit_db::DatabaseConfig;
 use posmesh_proto::order::v1::{Attempt, Check, CheckState, Order, OrderState};
 
-use super::{Changed, CheckChange, MemoryStorage, NewOrder, OrderChange, Placement, Storage, StorageError};
+use super::{Changed, CheckChange, MemoryStorage, NewOrder, OrderChange, Placement, Room, Storage, StorageError};
 
 type Subject = Arc<dyn Storage>;
 
@@ -117,6 +118,25 @@ contract! {
         a_request_repeated_at_once_makes_one_order,
         of_a_change_and_a_claim_at_once_one_wins,
         rounds_that_come_and_go_at_once_are_sent_one_by_one_in_order,;
+    time:
+        a_slot_takes_so_many_orders_as_it_has_places,
+        an_order_that_ended_without_reaching_the_pos_frees_its_place,
+        a_repeated_request_takes_no_second_place,
+        slots_of_stores_and_tenants_and_times_are_counted_apart,
+        orders_at_once_never_overbook_a_slot,
+        places_long_past_are_forgotten,
+        an_order_that_the_pos_has_is_completed_when_its_time_is_over,
+        an_order_that_the_pos_does_not_have_is_not_completed_by_time,
+        an_order_that_is_being_changed_is_not_completed_meanwhile,
+        completers_at_once_never_complete_the_same_order,
+        a_store_with_many_due_orders_leaves_room_for_others,
+        a_store_that_is_full_gets_nothing,
+        a_round_that_waits_passes_one_that_is_long_in_doubt_and_is_marked,
+        a_round_passes_nothing_that_may_still_be_sent_or_is_in_doubt_for_too_short,
+        a_round_never_passes_one_that_waits_before_it,
+        a_doubtful_round_that_was_passed_goes_again_after_the_one_in_flight,
+        a_round_whose_turn_came_and_that_nobody_began_takes_it,
+        of_two_that_pass_at_once_one_does,;
 }
 
 async fn on_database(url: String) -> Subject {
@@ -158,6 +178,8 @@ fn new_order(request_id: &str) -> NewOrder {
         order,
         lease: LEASE,
         hold: LEASE,
+        complete_in: None,
+        slot: None,
         contact: None,
     }
 }

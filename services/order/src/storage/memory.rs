@@ -1,9 +1,10 @@
 //! In memory: for simulations and tests. Keeps nothing beyond the process.
 
 mod checks;
+mod time;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use posmesh_proto::order::v1::{Check, GuestContact, Order, OrderState};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, Claimed, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Split, Storage,
+    Changed, Claimed, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Room, Split, Storage,
     StorageError,
     rounds::{self, Checks, Plan},
     rows,
@@ -51,6 +52,9 @@ struct OrderRow {
     order: Order,
     request_hash: Vec<u8>,
     due: Option<Duration>,
+    complete: Option<Duration>,
+    /// It takes a place in the slot of this time.
+    pickup_ms: Option<i64>,
 }
 
 fn key(tenant_id: &str, id: &str) -> Key {
@@ -82,7 +86,8 @@ impl State {
         if self.orders.contains_key(&id) {
             return Err(StorageError::Refused(format!("the order_id {} is in use", new.order.order_id)));
         }
-        let taking = match rounds::plan(new, &mut self.checks) {
+        let mut slots = self.count_slot(new);
+        let taking = match rounds::plan(new, &mut self.checks, &mut slots) {
             Plan::Answer(answer) => return Ok(answer),
             Plan::Take(taking) => taking,
         };
@@ -97,8 +102,10 @@ impl State {
         let placement = taking.taken(*last);
         if let Placement::Taken { order, .. } = &placement {
             self.requests.insert(request, order.order_id.clone());
-            let row = OrderRow { order: Order::clone(order), request_hash: new.request_hash.clone(), due };
-            self.orders.insert(id, row);
+            let complete = new.complete_in.map(|complete_in| now + complete_in);
+            let pickup_ms = new.slot.map(|place| place.pickup_ms);
+            let request_hash = new.request_hash.clone();
+            self.orders.insert(id, OrderRow { order: Order::clone(order), request_hash, due, complete, pickup_ms });
         }
         Ok(placement)
     }
@@ -138,10 +145,17 @@ impl State {
         Ok(next_attempt.map(|_| (row.order.clone(), check.check.clone())))
     }
 
-    fn claim(&mut self, now: Duration, lease: Duration, limit: usize) -> Vec<Claimed> {
+    fn claim(&mut self, now: Duration, lease: Duration, room: &Room) -> Vec<Claimed> {
         let mut due: Vec<_> =
             self.orders.iter_mut().filter_map(|(id, row)| Some((row.due.filter(|d| *d <= now)?, id, row))).collect();
         due.sort_by_key(|(due, ..)| *due);
+        let mut of_store: HashMap<Key, usize> = HashMap::new();
+        due.retain(|(_, (tenant_id, _), row)| {
+            let store_id = &row.order.store_id;
+            let count = of_store.entry(key(tenant_id, store_id)).or_default();
+            *count += 1;
+            *count <= room.of_store(tenant_id, store_id)
+        });
         let checks = &self.checks;
         let claim = |(_, (tenant_id, _), row): (Duration, &Key, &mut OrderRow)| {
             row.order.version += 1;
@@ -149,7 +163,7 @@ impl State {
             let check = checks.get(&check_key(tenant_id, &row.order.check_id)).map(|row| row.check.clone());
             Claimed { tenant_id: tenant_id.as_str().into(), order: row.order.clone(), check }
         };
-        due.into_iter().take(limit).map(claim).collect()
+        due.into_iter().take(room.orders).map(claim).collect()
     }
 }
 
@@ -182,8 +196,8 @@ impl Storage for MemoryStorage {
         changes.into_iter().map(|change| state.change(self.clock.now(), change)).collect()
     }
 
-    async fn claim_due(&self, _replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
-        Ok(self.state().claim(self.clock.now(), lease, limit))
+    async fn claim_due(&self, _replica: &str, lease: Duration, room: &Room) -> Result<Vec<Claimed>, StorageError> {
+        Ok(self.state().claim(self.clock.now(), lease, room))
     }
 
     async fn put_off(

@@ -18,6 +18,7 @@ mod rounds;
 mod rows;
 mod sql;
 mod sqlite;
+mod time;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ pub use grouped::GroupedWrites;
 pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
+pub use time::{SlotPlace, TimeStorage, Turn, TurnTaken};
 
 /// The service's schema, step by step.
 pub const MIGRATIONS: &[Script] = &[
@@ -50,6 +52,12 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0003_postgres.sql"),
         sqlite: include_str!("migrations/0003_sqlite.sql"),
     },
+    Script {
+        version: 4,
+        name: "pickup slots and completion by time",
+        postgres: include_str!("migrations/0004_postgres.sql"),
+        sqlite: include_str!("migrations/0004_sqlite.sql"),
+    },
 ];
 
 /// Contacts that one call erases.
@@ -66,14 +74,18 @@ pub struct NewOrder {
     pub request_id: String,
     /// Of the normalized command; the same request_id with another one is refused.
     pub request_hash: Vec<u8>,
-    /// Version 1. The storage sets `display_number`, and for a round `round`, `table_id`, `party_size`. Its state and
-    /// first attempt are set as if it could be sent at once; the storage makes it HELD, without an attempt, if the round
-    /// before it is still in flight.
+    /// Version 1. The storage sets `display_number`, and for a round `round`, `table_id`, `party_size`. A round's state
+    /// and first attempt are set as if it could be sent at once; the storage makes it HELD, without an attempt, if the
+    /// round before it is still in flight.
     pub order: Order,
-    /// When it falls due if it is sent at once: the length of the lease.
+    /// When it falls due as it is: the length of its attempt's lease, or the time until it fires.
     pub lease: Duration,
     /// When it falls due if it must wait for the round before it.
     pub hold: Duration,
+    /// When it is over if the POS has it by then and tells no end. `None`: never by itself.
+    pub complete_in: Option<Duration>,
+    /// The place that it needs in its pickup slot.
+    pub slot: Option<SlotPlace>,
     /// Kept apart from the order, under its `guest_contact_id`.
     pub contact: Option<GuestContact>,
 }
@@ -106,6 +118,8 @@ pub enum Placement {
     CheckNotFound,
     /// The check takes no more rounds.
     CheckClosed(Box<Check>),
+    /// There is no place left in its pickup slot.
+    SlotFull,
 }
 
 /// The order that has a request_id.
@@ -194,6 +208,34 @@ pub struct Known {
     pub version: i64,
 }
 
+/// How many orders a replica can take up. One store's many never take the places of another's few.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// In all.
+    pub orders: usize,
+    /// Of each store that is not among `stores`.
+    pub per_store: usize,
+    /// Tenants and stores of which some are under way, and how many more there is room for.
+    pub stores: Vec<(Arc<str>, String, usize)>,
+}
+
+impl Room {
+    /// For so many, of whichever stores.
+    pub fn of(orders: usize) -> Self {
+        Self { orders, per_store: orders, stores: Vec::new() }
+    }
+
+    /// How many are looked at, to find some of stores that have room.
+    fn look_at(&self) -> usize {
+        self.orders.saturating_mul(4)
+    }
+
+    fn of_store(&self, tenant_id: &str, store_id: &str) -> usize {
+        let known = self.stores.iter().find(|(tenant, store, _)| (&**tenant, store.as_str()) == (tenant_id, store_id));
+        known.map_or(self.per_store, |(.., room)| *room)
+    }
+}
+
 /// Which orders to list; all conditions together.
 #[derive(Debug, Clone, Default)]
 pub struct OrderFilter {
@@ -236,7 +278,7 @@ pub enum StorageError {
 
 /// The storage of the order service.
 #[tonic::async_trait]
-pub trait Storage: CheckStorage {
+pub trait Storage: CheckStorage + TimeStorage {
     /// Takes orders: each is inserted with its event, its number, its place among the rounds of its check and its
     /// lease, in one transaction. One answer for each, in order. Two of one batch with the same request_id: the first is
     /// taken, the second is Known.
@@ -246,9 +288,9 @@ pub trait Storage: CheckStorage {
     /// its check lets the next HELD one go, in the same transaction. One answer for each, in order.
     async fn change_batch(&self, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>>;
 
-    /// Claims orders of any tenant that fell due, at most `limit`, oldest first, for `lease`. Never two replicas the
-    /// same.
-    async fn claim_due(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError>;
+    /// Claims orders of any tenant that fell due, as many as there is room for, oldest first, for `lease`. Never two
+    /// replicas the same.
+    async fn claim_due(&self, replica: &str, lease: Duration, room: &Room) -> Result<Vec<Claimed>, StorageError>;
 
     /// Leaves an order as it is, gives up its lease, and lets it fall due later; only if its version is this one. Returns
     /// whether it was.

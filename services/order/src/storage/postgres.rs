@@ -8,6 +8,7 @@ mod announce;
 mod change;
 mod checks;
 mod place;
+mod time;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,8 +18,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Storage,
-    StorageError,
+    Changed, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Room,
+    Storage, StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
     rows::{self, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
@@ -47,11 +48,20 @@ const NEWER: &str = "SELECT o.order_id, o.doc, o.version, o.display_number \
      FROM unnest($1::text[], $2::text[], $3::bigint[]) AS known (tenant_id, order_id, version) \
      JOIN orders AS o ON o.tenant_id = known.tenant_id AND o.order_id = known.order_id AND o.version > known.version";
 
-/// The clock is read in a subquery: as a volatile function it would keep the index from being used.
-pub(super) const CLAIM: &str = "WITH due AS ( \
-         SELECT tenant_id, order_id FROM orders \
+/// The clock is read in a subquery: as a volatile function it would keep the index from being used. `$4` and the next
+/// ones: how many of which store, `$7`: of the others, `$8`: how many are looked at.
+pub(super) const CLAIM: &str = "WITH stores AS ( \
+         SELECT * FROM unnest($4::text[], $5::text[], $6::bigint[]) AS stores (tenant_id, store_id, room)), \
+     found AS ( \
+         SELECT tenant_id, order_id, store_id, due_ms FROM orders \
          WHERE due_ms <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
-         ORDER BY due_ms LIMIT $3 FOR UPDATE SKIP LOCKED) \
+             AND (tenant_id, store_id) NOT IN (SELECT tenant_id, store_id FROM stores WHERE room = 0) \
+         ORDER BY due_ms LIMIT $8 FOR UPDATE SKIP LOCKED), \
+     ranked AS ( \
+         SELECT found.*, row_number() OVER (PARTITION BY tenant_id, store_id ORDER BY due_ms) AS nth FROM found), \
+     due AS ( \
+         SELECT tenant_id, order_id FROM ranked LEFT JOIN stores USING (tenant_id, store_id) \
+         WHERE nth <= coalesce(room, $7) ORDER BY due_ms LIMIT $3) \
      UPDATE orders AS o SET version = o.version + 1, lease_owner = $1, \
          due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $2 \
      FROM due WHERE o.tenant_id = due.tenant_id AND o.order_id = due.order_id \
@@ -137,12 +147,17 @@ impl Storage for PostgresStorage {
         batches.into_answers()
     }
 
-    async fn claim_due(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
+    async fn claim_due(&self, replica: &str, lease: Duration, room: &Room) -> Result<Vec<Claimed>, StorageError> {
         let mut db = self.pool.acquire().await?;
         let found: Vec<TenantOrderColumns> = sqlx::query_as(CLAIM)
             .bind(replica)
             .bind(rows::millis(lease))
-            .bind(rows::row_limit(limit))
+            .bind(rows::row_limit(room.orders))
+            .bind(room.stores.iter().map(|(tenant_id, ..)| &**tenant_id).collect::<Vec<_>>())
+            .bind(room.stores.iter().map(|(_, store_id, _)| store_id.as_str()).collect::<Vec<_>>())
+            .bind(room.stores.iter().map(|(.., room)| rows::row_limit(*room)).collect::<Vec<_>>())
+            .bind(rows::row_limit(room.per_store))
+            .bind(rows::row_limit(room.look_at()))
             .fetch_all(&mut *db)
             .await?;
         let claimed: Vec<(Arc<str>, Order)> = found.into_iter().filter_map(rows::claimed).collect();

@@ -3,12 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use posmesh_proto::order::v1::{Attempt, Check, CheckState, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, Check, CheckState, HoldReason, Order, OrderState};
 use prost_types::Timestamp;
 
 use super::{
     CheckChange, NewOrder, OrderChange, Placement, StorageError,
     rows::{self, OrderColumns},
+    time::{Slots, take_place},
 };
 use crate::domain::{
     lifecycle::{self, Event},
@@ -34,6 +35,7 @@ impl CheckRow {
         let waits = self.in_flight.is_some();
         if waits {
             order.set_state(OrderState::Held);
+            order.set_hold_reason(HoldReason::RoundBefore);
             order.attempts.clear();
         } else {
             self.in_flight = Some(order.order_id.clone());
@@ -123,10 +125,13 @@ pub(super) struct Taking<'a> {
     check: Option<Box<Check>>,
 }
 
-/// Decides about an order and, for a round, gives it its place on its check.
-pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks) -> Plan<'a> {
+/// Decides about an order and gives it its place: a round on its check, another one in its pickup slot.
+pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks, slots: &mut Slots) -> Plan<'a> {
     let mut order = Order { display_number: String::new(), ..new.order.clone() };
     if order.check_id.is_empty() {
+        if !take_place(slots, new) {
+            return Plan::Answer(Placement::SlotFull);
+        }
         let due_in = lifecycle::is_in_flight(order.state()).then_some(new.lease);
         return Plan::Take(Box::new(Taking { new, order, due_in, check: None }));
     }

@@ -3,6 +3,7 @@
 mod change;
 mod checks;
 mod place;
+mod time;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc};
 use self::write::json;
 use super::{
     Changed, CheckStorage as _, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement,
-    Requested, Storage, StorageError,
+    Requested, Room, Storage, StorageError,
     batch::{Batches, Failed},
     rounds::Checks,
     rows::{self, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
@@ -32,10 +33,20 @@ const NEWER: &str = "SELECT o.order_id, o.doc, o.version, o.display_number \
      FROM json_each($1) AS known CROSS JOIN orders AS o \
      ON o.tenant_id = known.value ->> 0 AND o.order_id = known.value ->> 1 AND o.version > known.value ->> 2";
 
-const CLAIM: &str = "UPDATE orders SET version = version + 1, lease_owner = $1, \
+/// `$4`: how many of which store, `$5`: of the others, `$6`: how many are looked at.
+const CLAIM: &str = "WITH stores AS ( \
+         SELECT value ->> 0 AS tenant_id, value ->> 1 AS store_id, value ->> 2 AS room FROM json_each($4)), \
+     found AS ( \
+         SELECT rowid AS place, tenant_id, store_id, due_ms FROM orders \
+         WHERE due_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+             AND (tenant_id, store_id) NOT IN (SELECT tenant_id, store_id FROM stores WHERE room = 0) \
+         ORDER BY due_ms LIMIT $6), \
+     ranked AS ( \
+         SELECT *, row_number() OVER (PARTITION BY tenant_id, store_id ORDER BY due_ms) AS nth FROM found) \
+     UPDATE orders SET version = version + 1, lease_owner = $1, \
          due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $2 \
-     WHERE rowid IN (SELECT rowid FROM orders \
-         WHERE due_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY due_ms LIMIT $3) \
+     WHERE rowid IN (SELECT place FROM ranked LEFT JOIN stores USING (tenant_id, store_id) \
+         WHERE nth <= coalesce(room, $5) ORDER BY due_ms LIMIT $3) \
      RETURNING tenant_id, order_id, doc, version, display_number";
 
 /// `$4`: milliseconds from now.
@@ -103,12 +114,16 @@ impl Storage for SqliteStorage {
         batches.into_answers()
     }
 
-    async fn claim_due(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Claimed>, StorageError> {
+    async fn claim_due(&self, replica: &str, lease: Duration, room: &Room) -> Result<Vec<Claimed>, StorageError> {
+        let stores: Vec<_> = room.stores.iter().map(|(tenant, store, room)| (&**tenant, store, room)).collect();
         let mut writing = self.write().await?;
         let claimed: Vec<TenantOrderColumns> = sqlx::query_as(CLAIM)
             .bind(replica)
             .bind(rows::millis(lease))
-            .bind(rows::row_limit(limit))
+            .bind(rows::row_limit(room.orders))
+            .bind(json(&stores)?)
+            .bind(rows::row_limit(room.per_store))
+            .bind(rows::row_limit(room.look_at()))
             .fetch_all(&mut *writing.tx)
             .await?;
         writing.tx.commit().await?;

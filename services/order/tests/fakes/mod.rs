@@ -27,11 +27,15 @@ use posmesh_proto::{
         Order, OrderLineInput, OrderState, PlaceOrderRequest, WatchOrderRequest,
         order_service_client::OrderServiceClient,
     },
+    store::v1::ProductPolicy,
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub(crate) const STORE: &str = "izakaya";
+/// Has the same menu and the same policies.
+pub(crate) const OTHER_STORE: &str = "ramen-ya";
 pub(crate) const BEER: &str = "beer";
 pub(crate) const BEER_PRICE: i64 = 550;
 
@@ -72,6 +76,14 @@ pub(crate) struct PosState {
     pub(crate) second_pos: bool,
     /// How often the connection was changed.
     pub(crate) repointed: i64,
+    /// What the store's policy for ToGo says besides.
+    pub(crate) togo: ProductPolicy,
+    /// Likewise for Table.
+    pub(crate) table: ProductPolicy,
+    /// The POS of this store answers nothing until it is let go.
+    pub(crate) hangs: Option<(String, CancellationToken)>,
+    /// The next submit of this store fails with this.
+    pub(crate) refuses_once: Option<(String, Status)>,
     /// The beer is off the menu.
     pub(crate) gone: bool,
 }
@@ -93,6 +105,14 @@ impl Pos {
 
     pub(crate) fn submits(&self) -> usize {
         self.state.lock().unwrap().submits.len()
+    }
+
+    /// Returns at once unless the store's POS hangs.
+    async fn hang(&self, store_id: &str) {
+        let hangs = self.state.lock().unwrap().hangs.clone();
+        if let Some((_, until)) = hangs.filter(|(hanging, _)| hanging == store_id) {
+            until.cancelled().await;
+        }
     }
 
     fn take(&self, mut order: PosOrder) -> submit_outcome::Outcome {
@@ -155,6 +175,7 @@ pub(crate) fn config() -> Config {
         retry_base: Duration::from_millis(20),
         retry_cap: Duration::from_millis(200),
         max_in_flight: 64,
+        max_in_flight_per_store: 64,
         max_watchers: 16,
         watcher_max_lag: Duration::from_secs(10),
         cache_age: Duration::from_millis(50),

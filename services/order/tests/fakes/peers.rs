@@ -13,7 +13,7 @@ use posmesh_proto::{
 };
 use tonic::{Code, Request, Response, Status, service::Routes};
 
-use super::{Act, BEER, Pos, STORE, not_found, outcome, yen};
+use super::{Act, BEER, OTHER_STORE, Pos, STORE, not_found, outcome, yen};
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -34,14 +34,19 @@ fn text(en: &str) -> Option<LocalizedText> {
     Some(LocalizedText { texts: [("en".to_owned(), en.to_owned())].into() })
 }
 
-fn store() -> Store {
-    let policy = |product: Product| ProductPolicy {
-        product: product.into(),
-        deliver_within: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
-        ..ProductPolicy::default()
+fn store(pos: &Pos, store_id: &str) -> Store {
+    let state = pos.state.lock().unwrap();
+    let policy = |product: Product| {
+        let given = match product {
+            Product::ToGo => state.togo.clone(),
+            Product::Table => state.table.clone(),
+            _ => ProductPolicy::default(),
+        };
+        let deliver_within = given.deliver_within.or(Some(prost_types::Duration { seconds: 10, nanos: 0 }));
+        ProductPolicy { product: product.into(), deliver_within, ..given }
     };
     Store {
-        store_id: STORE.into(),
+        store_id: store_id.into(),
         time_zone: "Asia/Tokyo".into(),
         currency_code: "JPY".into(),
         locales: vec!["en".into()],
@@ -89,10 +94,11 @@ impl StoreService for Pos {
     type WatchStoresStream = Streamed<WatchStoresResponse>;
 
     async fn get_store(&self, request: Request<GetStoreRequest>) -> Answer<GetStoreResponse> {
-        if request.get_ref().store_id != STORE {
+        let store_id = &request.get_ref().store_id;
+        if store_id != STORE && store_id != OTHER_STORE {
             return Err(Failure::new(Code::NotFound, "STORE_NOT_FOUND", "no such store").into());
         }
-        Ok(Response::new(GetStoreResponse { store: Some(store()) }))
+        Ok(Response::new(GetStoreResponse { store: Some(store(self, store_id)) }))
     }
     async fn watch_stores(&self, _: Request<WatchStoresRequest>) -> Answer<Self::WatchStoresStream> {
         Ok(Response::new(Box::pin(stream::pending())))
@@ -191,13 +197,19 @@ impl PosAdapterService for Pos {
     type PullCatalogStream = Streamed<PullCatalogResponse>;
 
     async fn submit_order(&self, request: Request<SubmitOrderRequest>) -> Answer<SubmitOrderResponse> {
-        let order = request.into_inner().order.unwrap();
+        let request = request.into_inner();
+        let order = request.order.unwrap();
         let act = {
             let mut state = self.state.lock().unwrap();
             state.submits.push(order.clone());
-            state.script.pop_front().unwrap_or(Act::Take)
+            let store_id = request.target.as_ref().map(|target| target.store_id.as_str());
+            match state.refuses_once.take_if(|(refuses, _)| Some(refuses.as_str()) == store_id) {
+                Some((_, status)) => Act::Fail(status),
+                None => state.script.pop_front().unwrap_or(Act::Take),
+            }
         };
         self.submitted.notify_one();
+        self.hang(&request.target.unwrap_or_default().store_id).await;
         match act {
             Act::Take => Ok(Response::new(outcome(self.take(order)))),
             Act::TakeAndLoseAnswer => {
@@ -215,7 +227,9 @@ impl PosAdapterService for Pos {
     }
 
     async fn find_order(&self, request: Request<FindOrderRequest>) -> Answer<FindOrderResponse> {
-        let reference = request.into_inner().reference;
+        let request = request.into_inner();
+        self.hang(&request.target.unwrap_or_default().store_id).await;
+        let reference = request.reference;
         let mut state = self.state.lock().unwrap();
         state.finds += 1;
         if state.find_broken {

@@ -19,7 +19,7 @@ const STATES: [OrderState; 11] = [
     OrderState::Cancelled,
 ];
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 17] = [
     Kind::Begin,
     Kind::Placed,
     Kind::PlacedWithout,
@@ -35,23 +35,25 @@ const KINDS: [Kind; 15] = [
     Kind::Person,
     Kind::CheckEnded,
     Kind::Over,
+    Kind::Wait,
+    Kind::Notice,
 ];
 
 /// The table of the design, written down a second time by hand: one row per state, one column per [`KINDS`].
 /// `.` stay, `-` refused, `!` stay and flag, else the first letters of the state to go to.
 const TABLE: &str = "
-                 Begin Placed Without Rejected Refused NotHanded InDoubt Absent Partly Stale Cancel Deadline Person CheckEnded Over
-Pending          Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -
-Held             Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -
-Sending          -     Pla    .       Rej      Pen     Pen       InD     Pen    InD    .     -      -        InD    -          -
-InDoubt          -     Pla    .       Rej      Pen     Pen       .       Pen    .      .     -      -        .      -          -
-Placed           -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com
-InPreparation    -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com
-Ready            -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com
-Completed        -     .      .       .        .       .         .       .      .      .     -      -        .      -          -
-Rejected         -     !      !       .        .       .         .       .      !      .     -      -        .      -          -
-Expired          -     !      !       .        .       .         .       .      !      .     -      -        .      -          -
-Cancelled        -     !      !       .        .       .         .       .      !      .     .      -        .      -          -
+                 Begin Placed Without Rejected Refused NotHanded InDoubt Absent Partly Stale Cancel Deadline Person CheckEnded Over Wait Notice
+Pending          Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -    Hel  .
+Held             Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -    .    .
+Sending          -     Pla    .       Rej      Pen     Pen       InD     Pen    InD    .     -      -        InD    -          -    -    -
+InDoubt          -     Pla    .       Rej      Pen     Pen       .       Pen    .      .     -      -        .      -          -    -    -
+Placed           -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com  -    -
+InPreparation    -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com  -    -
+Ready            -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com  -    -
+Completed        -     .      .       .        .       .         .       .      .      .     -      -        .      -          -    -    -
+Rejected         -     !      !       .        .       .         .       .      !      .     -      -        .      -          -    -    -
+Expired          -     !      !       .        .       .         .       .      !      .     -      -        .      -          -    -    -
+Cancelled        -     !      !       .        .       .         .       .      !      .     .      -        .      -          -    -    -
 ";
 
 fn shown(next: Next) -> String {
@@ -233,6 +235,15 @@ fn an_order_that_may_be_at_the_pos_is_not_cancelled_and_does_not_expire() {
     }
 }
 
+#[test]
+fn only_an_order_that_is_held_has_a_reason_for_it() {
+    let mut round = order(OrderState::Pending, 1);
+    apply(&mut round, Event::MustWait, now()).unwrap();
+    assert_eq!((round.state(), round.hold_reason()), (OrderState::Held, HoldReason::RoundBefore));
+    apply(&mut round, Event::AttemptBegun(Attempt { number: 2, ..Attempt::default() }), now()).unwrap();
+    assert_eq!((round.state(), round.hold_reason()), (OrderState::Sending, HoldReason::Unspecified));
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let outcome = prop_oneof![
         "[1-2]".prop_map(|r| Outcome::Placed(placed(&r))),
@@ -248,6 +259,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (1..4, outcome).prop_map(|(attempt, outcome)| Event::Attempted { attempt, outcome }),
         Just(Event::CancelAsked),
         Just(Event::DeadlinePassed),
+        Just(Event::MustWait),
     ]
 }
 
@@ -267,11 +279,12 @@ proptest! {
             if order.state() == OrderState::Placed {
                 prop_assert!(has_enough_evidence(&order));
             }
-            if !is_in_flight(before.state()) {
+            if !is_in_flight(before.state()) && order.state() != OrderState::Completed {
                 prop_assert_eq!(order.state(), before.state());
             }
             if !order.pos_order_references.is_empty() && !is_in_flight(order.state()) {
-                let told = order.state() == OrderState::Placed || !order.attention.is_empty();
+                let told = matches!(order.state(), OrderState::Placed | OrderState::Completed)
+                    || !order.attention.is_empty();
                 prop_assert!(told, "the POS has an order of which nobody was told: {:?}", order);
             }
         }

@@ -19,7 +19,7 @@ pub(super) async fn only_what_is_due_is_claimed_and_oldest_first(storage: Subjec
     }
     let mut claimed = Vec::new();
     for limit in [1, 10] {
-        let some = storage.claim_due("replica-2", LEASE, limit).await.unwrap();
+        let some = storage.claim_due("replica-2", LEASE, &Room::of(limit)).await.unwrap();
         assert!(some.len() <= limit);
         let mut ids: Vec<String> = some.into_iter().map(|claimed| claimed.order.order_id).collect();
         ids.sort();
@@ -30,7 +30,7 @@ pub(super) async fn only_what_is_due_is_claimed_and_oldest_first(storage: Subjec
 
 pub(super) async fn a_claim_counts_the_version_up_and_fences_the_old_owner(storage: Subject) {
     let order = take(&storage, due("a")).await;
-    let claimed = storage.claim_due("replica-2", LEASE, 10).await.unwrap().remove(0);
+    let claimed = storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap().remove(0);
     assert_eq!((&*claimed.tenant_id, claimed.order.clone()), (TENANT, Order { version: 2, ..order.clone() }));
     assert_eq!(read(&storage, "order-of-a").await, claimed.order);
     let late = change(&storage, to(&order, OrderState::Placed)).await;
@@ -41,10 +41,10 @@ pub(super) async fn a_claim_counts_the_version_up_and_fences_the_old_owner(stora
 
 pub(super) async fn a_claimed_order_is_left_alone_until_its_lease_ends(storage: Subject) {
     take(&storage, due("a")).await;
-    assert_eq!(storage.claim_due("replica-2", Duration::ZERO, 10).await.unwrap().len(), 1);
-    let again = storage.claim_due("replica-3", LEASE, 10).await.unwrap();
+    assert_eq!(storage.claim_due("replica-2", Duration::ZERO, &Room::of(10)).await.unwrap().len(), 1);
+    let again = storage.claim_due("replica-3", LEASE, &Room::of(10)).await.unwrap();
     assert_eq!(again[0].order.version, 3);
-    assert_eq!(storage.claim_due("replica-4", LEASE, 10).await.unwrap(), []);
+    assert_eq!(storage.claim_due("replica-4", LEASE, &Room::of(10)).await.unwrap(), []);
 }
 
 pub(super) async fn an_order_that_is_never_due_is_never_claimed(storage: Subject) {
@@ -54,7 +54,7 @@ pub(super) async fn an_order_that_is_never_due_is_never_claimed(storage: Subject
     change(&storage, OrderChange { due_in: Some(LEASE), ..to(&waiting, OrderState::Pending) }).await;
     let over = take(&storage, due("c")).await;
     change(&storage, OrderChange { due_in: Some(Duration::ZERO), ..to(&over, OrderState::Pending) }).await;
-    let claimed = storage.claim_due("replica-2", LEASE, 10).await.unwrap();
+    let claimed = storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap();
     let ids: Vec<&str> = claimed.iter().map(|claimed| claimed.order.order_id.as_str()).collect();
     assert_eq!(ids, ["order-of-c"]);
 }
@@ -66,7 +66,7 @@ pub(super) async fn a_claimed_round_comes_with_its_check(storage: Subject) {
     // It waits for the first one, as long as it may be held.
     let held = NewOrder { lease: LEASE, hold: Duration::ZERO, ..new_round("b", &check.check_id) };
     take(&storage, held).await;
-    let claimed = storage.claim_due("replica-2", LEASE, 10).await.unwrap();
+    let claimed = storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap();
     assert_eq!(claimed.len(), 2);
     let now = Some(read_check(&storage, &check.check_id).await);
     assert!(claimed.iter().all(|claimed| claimed.check == now));
@@ -80,7 +80,7 @@ pub(super) async fn concurrent_claimers_never_get_the_same_order(storage: Subjec
         tokio::spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let some = storage.claim_due(&claimer.to_string(), LEASE, 7).await.unwrap();
+                let some = storage.claim_due(&claimer.to_string(), LEASE, &Room::of(7)).await.unwrap();
                 if some.is_empty() {
                     return mine;
                 }
@@ -100,8 +100,8 @@ pub(super) async fn an_order_that_is_put_off_stays_as_it_is_and_falls_due_later(
     let order = take(&storage, new_order("a")).await;
     assert!(!storage.put_off(TENANT, "order-of-a", order.version + 1, Duration::ZERO).await.unwrap());
     assert!(storage.put_off(TENANT, "order-of-a", order.version, LEASE).await.unwrap());
-    assert!(storage.claim_due("replica-2", LEASE, 10).await.unwrap().is_empty());
+    assert!(storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap().is_empty());
     assert_eq!(read(&storage, "order-of-a").await, order);
     assert!(storage.put_off(TENANT, "order-of-a", order.version, Duration::ZERO).await.unwrap());
-    assert_eq!(storage.claim_due("replica-2", LEASE, 10).await.unwrap().len(), 1);
+    assert_eq!(storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap().len(), 1);
 }

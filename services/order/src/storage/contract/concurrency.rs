@@ -57,7 +57,8 @@ pub(super) async fn of_a_change_and_a_claim_at_once_one_wins(storage: Subject) {
         let new = NewOrder { lease: Duration::ZERO, ..new_order(&index.to_string()) };
         let order = take(&storage, new).await;
         let change = change(&storage, to(&order, OrderState::Placed));
-        let (changed, claimed) = tokio::join!(change, storage.claim_due("replica-2", LEASE, 10));
+        let room = Room::of(10);
+        let (changed, claimed) = tokio::join!(change, storage.claim_due("replica-2", LEASE, &room));
         let claimed = claimed.unwrap();
         match changed {
             Changed::Done { .. } => assert_eq!(claimed, []),

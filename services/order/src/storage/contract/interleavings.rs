@@ -40,7 +40,9 @@ impl Replicas {
     /// A claim of the second replica that has taken its orders and is not committed yet.
     async fn claim_halfway(&self) -> (Transaction<'static, Postgres>, usize) {
         let mut tx = self.session.begin().await.unwrap();
+        let none: Vec<String> = Vec::new();
         let claim = sqlx::query(CLAIM).bind("replica-2").bind(60_000_i64).bind(10_i64);
+        let claim = claim.bind(&none).bind(&none).bind(Vec::<i64>::new()).bind(10_i64).bind(10_i64);
         let claimed = claim.fetch_all(&mut *tx).await.unwrap().len();
         (tx, claimed)
     }
@@ -113,7 +115,7 @@ async fn a_late_write_that_meets_a_claim_that_fails_takes_effect() {
     let late = replicas.begin_change(&replicas.one, to(&order, OrderState::Placed), 1).await;
     claim.rollback().await.unwrap();
     assert_eq!(late.await.unwrap(), Changed::Done { next_round: None });
-    assert_eq!(replicas.two.claim_due("replica-2", LEASE, 10).await.unwrap(), []);
+    assert_eq!(replicas.two.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -123,11 +125,11 @@ async fn a_claim_passes_over_an_order_that_is_being_written_and_takes_the_others
     let left = take_due(&replicas.one, "b").await;
     let hold = replicas.hold_order(&written.order_id).await;
     let late = replicas.begin_change(&replicas.one, to(&written, OrderState::Placed), 1).await;
-    let claimed = replicas.two.claim_due("replica-2", LEASE, 10).await.unwrap();
+    let claimed = replicas.two.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap();
     assert_eq!(claimed.iter().map(|c| c.order.order_id.as_str()).collect::<Vec<_>>(), [left.order_id.as_str()]);
     hold.commit().await.unwrap();
     assert_eq!(late.await.unwrap(), Changed::Done { next_round: None });
-    assert_eq!(replicas.two.claim_due("replica-2", LEASE, 10).await.unwrap(), []);
+    assert_eq!(replicas.two.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -136,11 +138,12 @@ async fn of_two_claims_that_meet_one_gets_the_order_and_the_other_does_not_wait(
     take_due(&replicas.one, "a").await;
     let (first, claimed) = replicas.claim_halfway().await;
     assert_eq!(claimed, 1);
-    let second = tokio::time::timeout(PATIENCE, replicas.one.claim_due("replica-1", LEASE, 10));
+    let room = Room::of(10);
+    let second = tokio::time::timeout(PATIENCE, replicas.one.claim_due("replica-1", LEASE, &room));
     assert_eq!(second.await.expect("the second claim waits").unwrap(), []);
     // The first one died before its commit: the order is there for the next.
     first.rollback().await.unwrap();
-    let again = replicas.one.claim_due("replica-1", LEASE, 10).await.unwrap();
+    let again = replicas.one.claim_due("replica-1", LEASE, &Room::of(10)).await.unwrap();
     assert_eq!(again.iter().map(|c| c.order.version).collect::<Vec<_>>(), [2]);
 }
 
@@ -154,7 +157,7 @@ async fn putting_off_what_is_being_claimed_leaves_the_new_owners_lease_alone() {
     replicas.until_waiting(1).await;
     claim.commit().await.unwrap();
     assert!(!put_off.await.unwrap().unwrap());
-    assert_eq!(replicas.two.claim_due("replica-3", LEASE, 10).await.unwrap(), []);
+    assert_eq!(replicas.two.claim_due("replica-3", LEASE, &Room::of(10)).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -165,10 +168,10 @@ async fn a_claim_passes_over_an_order_that_is_being_put_off() {
     let (storage, order_id) = (Arc::clone(&replicas.one), order.order_id.clone());
     let put_off = tokio::spawn(async move { storage.put_off(TENANT, &order_id, 1, LEASE).await });
     replicas.until_waiting(1).await;
-    assert_eq!(replicas.two.claim_due("replica-2", LEASE, 10).await.unwrap(), []);
+    assert_eq!(replicas.two.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap(), []);
     hold.commit().await.unwrap();
     assert!(put_off.await.unwrap().unwrap());
-    assert_eq!(replicas.two.claim_due("replica-2", LEASE, 10).await.unwrap(), []);
+    assert_eq!(replicas.two.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap(), []);
 }
 
 /// A check with a round in flight and two that wait.

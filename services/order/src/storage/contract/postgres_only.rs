@@ -22,7 +22,7 @@ async fn hear(heard: &mut tokio::sync::mpsc::Receiver<Heard>) -> Heard {
 async fn each_stored_version_has_its_event_and_a_claim_has_none() {
     let (storage, pool) = postgres(4).await;
     let order = take(&storage, NewOrder { lease: Duration::ZERO, ..new_order("a") }).await;
-    let claimed = storage.claim_due("replica-2", LEASE, 1).await.unwrap().remove(0).order;
+    let claimed = storage.claim_due("replica-2", LEASE, &Room::of(1)).await.unwrap().remove(0).order;
     let mut rejected = to(&claimed, OrderState::Rejected);
     rejected.order.cause = "ITEM_SOLD_OUT".into();
     change(&storage, rejected).await;
@@ -100,5 +100,5 @@ async fn take_and_place(storage: &Subject, batch: &str) {
     let placed = storage.place_batch(news).await.into_iter().map(|answer| taken(answer.unwrap()));
     let changes = placed.map(|order| to(&order, OrderState::Placed)).collect();
     assert!(storage.change_batch(changes).await.iter().all(Result::is_ok));
-    storage.claim_due("replica-2", LEASE, 100).await.unwrap();
+    storage.claim_due("replica-2", LEASE, &Room::of(100)).await.unwrap();
 }

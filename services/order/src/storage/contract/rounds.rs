@@ -82,7 +82,7 @@ pub(super) async fn a_turn_that_nobody_begins_falls_due_at_once_and_is_kept(stor
     assert_eq!(change(&storage, placed).await, Changed::Done { next_round: None });
     // A later one does not overtake it.
     assert_eq!(take(&storage, new_round("c", &check.check_id)).await.state(), OrderState::Held);
-    let claimed = storage.claim_due("replica-2", LEASE, 10).await.unwrap();
+    let claimed = storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap();
     let ids: Vec<&str> = claimed.iter().map(|claimed| claimed.order.order_id.as_str()).collect();
     assert_eq!(ids, ["order-of-b"]);
     assert_eq!(end(&storage, &claimed[0].order).await.unwrap().order_id, "order-of-c");

@@ -137,7 +137,7 @@ impl PostgresStorage {
 }
 
 /// Writes those whose version is the one expected, with their events. Returns which.
-async fn update(db: &mut PgConnection, updates: Vec<Update<'_>>) -> Result<HashSet<Key>, Failed> {
+pub(super) async fn update(db: &mut PgConnection, updates: Vec<Update<'_>>) -> Result<HashSet<Key>, Failed> {
     if updates.is_empty() {
         return Ok(HashSet::new());
     }

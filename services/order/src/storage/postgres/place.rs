@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use prost::Message as _;
 use sqlx::PgConnection;
 
-use super::{LOCK_CHECKS, PostgresStorage, checks, update_checks};
+use super::{
+    LOCK_CHECKS, PostgresStorage, checks,
+    time::{insert_places, lock_slots},
+    update_checks,
+};
 use crate::storage::{
     NewOrder, Placement, StorageError,
     batch::Failed,
     rounds::{self, Known, Plan, Taking},
     rows::{self, KnownColumns},
+    time::Slots,
 };
 
 const KNOWN: &str = "SELECT asked.position - 1, o.request_hash, o.order_id, o.doc, o.version, o.display_number \
@@ -28,15 +33,16 @@ const INSERT: &str = "WITH numbers AS ( \
          RETURNING tenant_id, store_id, business_date, last), \
      taken AS ( \
          INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, \
-             created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
+             created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms) \
          SELECT new.tenant_id, order_id, caller, request_id, request_hash, new.store_id, state, cause, version, \
              created_ms, last - later_of_day, check_id, round, \
-             (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + due_in_ms, replica, doc \
+             (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + due_in_ms, replica, doc, \
+             (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + complete_in_ms \
          FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::text[], \
              $12::smallint[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::int[], \
-             $19::bigint[], $20::text[], $21::bytea[]) \
+             $19::bigint[], $20::text[], $21::bytea[], $27::bigint[]) \
          AS new (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, cause, version, \
-             created_ms, later_of_day, check_id, round, due_in_ms, replica, doc) \
+             created_ms, later_of_day, check_id, round, due_in_ms, replica, doc, complete_in_ms) \
          JOIN numbers AS n ON n.store_id = new.store_id AND n.business_date = new.business_date \
              AND n.tenant_id = new.tenant_id \
          ORDER BY new.tenant_id, caller, request_id \
@@ -58,11 +64,11 @@ type Key = (String, String);
 
 impl PostgresStorage {
     pub(super) async fn place_once(&self, batch: &[&NewOrder]) -> Result<Vec<Result<Placement, StorageError>>, Failed> {
-        if batch.iter().any(|new| !new.order.check_id.is_empty()) {
-            return self.place_rounds(batch).await;
+        if batch.iter().any(|new| !new.order.check_id.is_empty() || new.slot.is_some()) {
+            return self.place_counted(batch).await;
         }
-        let mut none = rounds::Checks::new();
-        let plans: Vec<Plan<'_>> = batch.iter().map(|new| rounds::plan(new, &mut none)).collect();
+        let (mut checks, mut slots) = (rounds::Checks::new(), Slots::new());
+        let plans: Vec<Plan<'_>> = batch.iter().map(|new| rounds::plan(new, &mut checks, &mut slots)).collect();
         let mut db = self.pool.acquire().await?;
         let mut taken = insert(&mut db, &plans).await?;
         // Those that were taken are durable by now, whatever comes of reading the others.
@@ -78,18 +84,20 @@ impl PostgresStorage {
         Ok(batch.iter().zip(plans).enumerate().map(&mut answer).collect())
     }
 
-    /// A batch with rounds: their checks are locked first, so that each gets its place.
-    async fn place_rounds(&self, batch: &[&NewOrder]) -> Result<Vec<Result<Placement, StorageError>>, Failed> {
+    /// A batch with orders that are counted, rounds or those with a pickup slot: their checks and slots are locked first,
+    /// so that each gets its place.
+    async fn place_counted(&self, batch: &[&NewOrder]) -> Result<Vec<Result<Placement, StorageError>>, Failed> {
         let mut tx = self.pool.begin().await?;
         let rounds = batch.iter().filter(|new| !new.order.check_id.is_empty());
         let ids = rounds.map(|new| (&new.tenant_id, new.order.check_id.as_str()));
         let mut checks = checks(&mut tx, LOCK_CHECKS, ids).await?;
+        let mut slots = lock_slots(&mut tx, batch).await?;
         let mut known = known(&mut tx, batch).await.map_err(Failed::All)?;
         let mut plans = Vec::with_capacity(batch.len());
         for (index, new) in batch.iter().enumerate() {
             plans.push(match known.remove(&index) {
                 Some(known) => Plan::Answer(known.answer(new)?),
-                None => rounds::plan(new, &mut checks),
+                None => rounds::plan(new, &mut checks, &mut slots),
             });
         }
         let expected = plans.iter().filter_map(Plan::taking).count();
@@ -99,6 +107,8 @@ impl PostgresStorage {
             return Err(Failed::Again("a request_id was used at the same time".to_owned()));
         }
         update_checks(&mut tx, &checks).await?;
+        let taking = plans.iter().filter_map(Plan::taking);
+        insert_places(&mut tx, taking.filter_map(|taking| Some((taking.new, taking.new.slot?)))).await?;
         tx.commit().await?;
         let mut answers = Vec::with_capacity(batch.len());
         for (new, plan) in batch.iter().zip(plans) {
@@ -161,6 +171,7 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
         .bind(contacts().map(|(taking, _)| taking.order.guest_contact_id.as_str()).collect::<Vec<_>>())
         .bind(contacts().map(|(_, contact)| contact.name.as_str()).collect::<Vec<_>>())
         .bind(contacts().map(|(_, contact)| contact.phone.as_str()).collect::<Vec<_>>())
+        .bind(taking.iter().map(|taking| taking.new.complete_in.map(rows::millis)).collect::<Vec<_>>())
         .fetch_all(db)
         .await?;
     Ok(taken.into_iter().map(|(tenant_id, order_id, number)| ((tenant_id, order_id), number)).collect())

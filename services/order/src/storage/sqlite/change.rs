@@ -84,7 +84,10 @@ impl SqliteStorage {
 }
 
 /// Writes those whose version is the one expected, with their events. Returns which.
-async fn update(db: &mut SqliteConnection, updates: Vec<Update<'_>>) -> Result<HashSet<(String, String)>, Failed> {
+pub(super) async fn update(
+    db: &mut SqliteConnection,
+    updates: Vec<Update<'_>>,
+) -> Result<HashSet<(String, String)>, Failed> {
     let rows: Vec<ChangeJson<'_>> = updates.iter().map(row).collect();
     let changed: Vec<(String, String)> = sqlx::query_as(UPDATE).bind(json(&rows)?).fetch_all(&mut *db).await?;
     let changed: HashSet<_> = changed.into_iter().collect();

@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     SqliteStorage, checks,
+    time::{count_slots, insert_places},
     write::{hex, insert_events, json, update_check},
 };
 use crate::storage::{
@@ -27,12 +28,13 @@ const NUMBER: &str = "INSERT INTO display_numbers AS numbers (tenant_id, store_i
      RETURNING tenant_id, store_id, business_date, last";
 
 const INSERT: &str = "INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, \
-         cause, version, created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
+         cause, version, created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms) \
      SELECT value ->> 'tenant_id', value ->> 'order_id', value ->> 'caller', value ->> 'request_id', \
          unhex(value ->> 'request_hash'), value ->> 'store_id', value ->> 'state', value ->> 'cause', \
          value ->> 'version', value ->> 'created_ms', value ->> 'display_number', value ->> 'check_id', \
          value ->> 'round', CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'due_in_ms'), \
-         value ->> 'lease_owner', unhex(value ->> 'doc') \
+         value ->> 'lease_owner', unhex(value ->> 'doc'), \
+         CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'complete_in_ms') \
      FROM json_each($1)";
 
 const INSERT_CONTACTS: &str = "INSERT INTO guest_contacts (tenant_id, contact_id, created_ms, name, phone) \
@@ -58,6 +60,7 @@ struct OrderJson<'a> {
     due_in_ms: Option<i64>,
     lease_owner: Option<&'a str>,
     doc: String,
+    complete_in_ms: Option<i64>,
 }
 
 impl SqliteStorage {
@@ -68,16 +71,18 @@ impl SqliteStorage {
         let rounds = batch.iter().filter(|new| !new.order.check_id.is_empty());
         let ids = rounds.map(|new| (&new.tenant_id, new.order.check_id.as_str()));
         let mut checks = checks(db, ids).await?;
+        let mut slots = count_slots(db, batch).await?;
         let mut plans = Vec::with_capacity(batch.len());
         for (index, new) in batch.iter().enumerate() {
             let plan = match known.remove(&index) {
                 Some(known) => Plan::Answer(known.answer(new)?),
-                None => rounds::plan(new, &mut checks),
+                None => rounds::plan(new, &mut checks, &mut slots),
             };
             plans.push(plan);
         }
         let taking: Vec<&Taking<'_>> = plans.iter().filter_map(Plan::taking).collect();
         let numbers = if taking.is_empty() { Vec::new() } else { insert(db, &taking, &checks).await? };
+        insert_places(db, taking.iter().filter_map(|taking| Some((taking.new, taking.new.slot?)))).await?;
         writing.tx.commit().await?;
         let mut numbers = numbers.into_iter();
         Ok(plans.into_iter().map(|plan| Ok(plan.answer(|| numbers.next().unwrap_or_default()))).collect())
@@ -156,5 +161,6 @@ fn row<'a>(taking: &'a Taking<'_>, display_number: i64) -> OrderJson<'a> {
         due_in_ms: taking.due_in.map(rows::millis),
         lease_owner: rows::replica(order),
         doc: hex(&order.encode_to_vec()),
+        complete_in_ms: new.complete_in.map(rows::millis),
     }
 }

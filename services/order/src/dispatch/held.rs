@@ -1,0 +1,199 @@
+//! What waits: orders for their fire time, rounds for their turn.
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::{ambient, time};
+use posmesh_pricing::{Terms, default_service_mode, price_lines};
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{Attempt, Check, LineModifier, ModifierInput, Order, OrderLineInput},
+    store::v1::{ProductPolicy, Store},
+};
+use tokio::time::Instant;
+
+use super::{Begun, Dispatcher, service_mode};
+use crate::{
+    domain::{
+        business_day::end_of_day_ms,
+        lifecycle::{Event, Why},
+    },
+    ledger::Applied,
+    peers::Link,
+    storage::{CheckChange, Turn, TurnTaken},
+};
+
+const DEFAULT_ROUND_WAIT: Duration = Duration::from_secs(10);
+/// A round that may pass looks this often, at most and at least, whether it may by now.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// What falls due while the clocks cannot be trusted is looked at again after about this.
+const PAUSE: Duration = Duration::from_secs(5);
+
+impl Dispatcher {
+    /// Looks at an order again when the clocks may be trusted by then.
+    pub(super) async fn pause(&self, tenant_id: &str, order: &Order) {
+        self.look_again(tenant_id, order, PAUSE.mul_f64(ambient::jitter(0.5, 1.5))).await;
+    }
+
+    async fn look_again(&self, tenant_id: &str, order: &Order, due_in: Duration) {
+        if let Err(error) = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, due_in).await {
+            tracing::warn!(%error, order.id = %order.order_id, "an order could not be put off; its lease will end");
+        }
+    }
+
+    /// Whether the business day of an order that waits is over. A store that is not known now does not end it.
+    pub(super) async fn is_of_yesterday(&self, order: &Order) -> bool {
+        let Ok(store) = self.reader.stores.get(&order.store_id).await else { return false };
+        end_of_day_ms(&store, &order.business_date).is_some_and(|end_ms| end_ms <= time::now_unix_ms())
+    }
+
+    /// Sends an order whose fire time has come. The guest has been told that it is taken: what speaks against it by now
+    /// is noted, and the POS decides.
+    pub(super) async fn fire(&self, tenant_id: &Arc<str>, order: Order) {
+        let early = order.fire_time.as_ref().map(time::until).unwrap_or_default();
+        if early > self.config.lease_margin {
+            // The database's clock runs ahead of this one.
+            return self.look_again(tenant_id, &order, early).await;
+        }
+        let mode = service_mode(&order);
+        let link = match self.reader.link_now(&order.store_id, order.product(), mode).await {
+            Ok(link) => link,
+            Err(failure) => {
+                tracing::warn!(order.id = %order.order_id, %failure, "it is time, but nobody tells where the order goes");
+                let why = Why::new(failure.reason(), failure.message());
+                let noted = self.note(tenant_id, order, why).await;
+                let pause = self.config.retry_cap.mul_f64(ambient::jitter(0.3, 0.7));
+                return self.look_again(tenant_id, &noted, pause).await;
+            }
+        };
+        let order = match self.objection(&order, &link).await {
+            Some(why) => {
+                tracing::warn!(order.id = %order.order_id, cause = why.cause, "sent all the same: {}", why.message);
+                self.note(tenant_id, order, why).await
+            }
+            None => order,
+        };
+        let since = Instant::now();
+        let (attempt, lease) = self.next_attempt(1, Some(&link));
+        self.send(tenant_id, order, attempt, lease, since).await;
+    }
+
+    /// Notes why an order waits, or what speaks against it, and tells it as it is then.
+    async fn note(&self, tenant_id: &Arc<str>, order: Order, why: Why) -> Order {
+        let due = Some(self.lease());
+        let noted =
+            self.ledger.apply(tenant_id, order.clone(), Event::Noticed(why), CheckChange::default(), |_| due).await;
+        match noted {
+            Ok(Applied::Changed { order, .. } | Applied::Unchanged(order)) => Arc::unwrap_or_clone(order),
+            Err(error) => {
+                tracing::warn!(%error, order.id = %order.order_id, "what speaks against an order could not be noted");
+                order
+            }
+        }
+    }
+
+    /// What the menu says by now against an order that was taken.
+    async fn objection(&self, order: &Order, link: &Link) -> Option<Why> {
+        let menu = self.reader.menu_link(&order.store_id).await.ok()?;
+        if menu.connection.connection_id != link.connection.connection_id {
+            return Some(Why::new("MENU_OF_ANOTHER_POS", "the store's menu is that of another POS by now"));
+        }
+        let store = self.reader.stores.get(&order.store_id).await.ok()?;
+        let catalog = self.reader.catalog(&order.store_id).await.ok()?;
+        let lines: Vec<OrderLineInput> = order.lines.iter().map(to_input).collect();
+        let terms = Terms { default_mode: default_service_mode(order.product()), locales: &store.locales };
+        match price_lines(&catalog, &lines, terms) {
+            Err(problems) => {
+                let problem = problems.first()?;
+                Some(Why::new(problem.reason.as_str(), problem.to_string()))
+            }
+            Ok(quote) => {
+                let total = |price: &Option<posmesh_proto::order::v1::Price>| price.as_ref()?.total.clone();
+                let (agreed, now) = (total(&order.price)?, total(&quote.price)?);
+                let words = || format!("it costs {} {} by now, not {}", now.amount, now.currency_code, agreed.amount);
+                (agreed != now).then(|| Why::new("PRICE_CHANGED", words()))
+            }
+        }
+    }
+
+    /// Begins the attempt of a round if it is its turn by now.
+    pub(super) async fn take_turn(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
+        let (attempt, lease) = match order.attempts.last() {
+            // A round stays on its check's connection.
+            Some(before) => self.attempt_like(before),
+            None => self.first_attempt(&order, check.as_ref()).await,
+        };
+        let round_wait = self.round_wait(&order).await;
+        let left = order.deliver_by.as_ref().map(time::until).unwrap_or_default();
+        let hold = round_wait.map_or(left, |wait| (wait / 4).clamp(LOOKS.0, LOOKS.1).min(left));
+        let now_ms = time::now_unix_ms();
+        let since = Instant::now();
+        let turn = Turn {
+            tenant_id: Arc::clone(tenant_id),
+            order,
+            attempt,
+            lease,
+            hold,
+            passes_doubt_before_ms: round_wait.map(|wait| now_ms - i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+            now: time::from_unix_ms(now_ms),
+        };
+        match self.ledger.storage.take_turn(turn).await {
+            Ok(TurnTaken::Begun(begun)) => {
+                let (order, check) = *begun;
+                self.ledger.tell(&Arc::new(order.clone()));
+                if order.passed_doubtful_round {
+                    tracing::warn!(order.id = %order.order_id, check.id = %check.check_id, "passes a round in doubt");
+                }
+                let guest_name = self.guest_name(tenant_id, &order).await;
+                let tenant_id = Arc::clone(tenant_id);
+                self.carry_out(Begun { tenant_id, order, check: Some(check), guest_name, since, place: None }).await;
+            }
+            Ok(TurnTaken::Waits(order)) => self.ledger.tell(&Arc::new(*order)),
+            Ok(TurnTaken::Conflict(_) | TurnTaken::Missing) => {}
+            Err(error) => tracing::warn!(%error, "a round could not take its turn yet"),
+        }
+    }
+
+    /// The first attempt of a round: on its check's connection.
+    async fn first_attempt(&self, order: &Order, check: Option<&Check>) -> (Attempt, Duration) {
+        let connection_id = check.map(|check| check.connection_id.clone()).unwrap_or_default();
+        let link = self.link_of(order).await;
+        let link = link.filter(|link| connection_id.is_empty() || link.connection.connection_id == connection_id);
+        let (attempt, lease) = self.next_attempt(0, link.as_deref());
+        if link.is_some() { (attempt, lease) } else { (Attempt { connection_id, ..attempt }, lease) }
+    }
+
+    /// How long a round waits before it passes one in doubt; `None`: for ever.
+    async fn round_wait(&self, order: &Order) -> Option<Duration> {
+        let store = self.reader.stores.get(&order.store_id).await.ok()?;
+        round_wait(policy_of(&store, Product::Table)?)
+    }
+}
+
+fn policy_of(store: &Store, product: Product) -> Option<&ProductPolicy> {
+    store.product_policies.iter().find(|policy| policy.product() == product)
+}
+
+/// How long rounds wait for one in doubt by a policy; `None`: for ever.
+pub(crate) fn round_wait(policy: &ProductPolicy) -> Option<Duration> {
+    let wait = policy.round_wait.as_ref().and_then(time::from_proto_duration).unwrap_or(DEFAULT_ROUND_WAIT);
+    policy.rounds_may_pass.then_some(wait)
+}
+
+fn to_input(line: &posmesh_proto::order::v1::OrderLine) -> OrderLineInput {
+    OrderLineInput {
+        item_id: line.item_id.clone(),
+        quantity: line.quantity,
+        modifiers: line.modifiers.iter().map(to_modifier_input).collect(),
+        service_mode: line.service_mode,
+        note: line.note.clone(),
+    }
+}
+
+fn to_modifier_input(modifier: &LineModifier) -> ModifierInput {
+    ModifierInput {
+        group_id: modifier.group_id.clone(),
+        modifier_id: modifier.modifier_id.clone(),
+        quantity: modifier.quantity,
+        modifiers: modifier.modifiers.iter().map(to_modifier_input).collect(),
+    }
+}
