@@ -273,7 +273,7 @@ impl Chain {
         }
         let gateway = next.context("there are no hops")?;
         let chain = Self { gateway, _processes: processes };
-        launch::eventually("the echo answers", async || chain.caller().await.ok()?.call().await.ok()).await?;
+        launch::eventually("the echo answers", async || chain.caller().await?.call().await).await?;
         Ok(chain)
     }
 

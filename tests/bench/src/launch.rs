@@ -16,6 +16,7 @@ use posmesh_e2e::{Process, provision};
 use posmesh_kit::time;
 use posmesh_proto::{
     catalog::v1::{StartSyncRequest, catalog_service_client::CatalogServiceClient},
+    common::v1::LocalizedText,
     router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
     store::v1::{Brand, PutBrandRequest, PutStoreRequest, store_service_client::StoreServiceClient},
 };
@@ -126,9 +127,10 @@ impl Mesh {
 
     /// Each store with a connection to the one POS, and its menu.
     async fn provide(&self, stores: usize) -> Result<()> {
-        let brand = Brand { brand_id: provision::BRAND_ID.to_owned(), revision: -1, ..Brand::default() };
+        let name = LocalizedText { texts: HashMap::from([("en".to_owned(), "Bench".to_owned())]) };
+        let brand = Brand { brand_id: provision::BRAND_ID.to_owned(), name: Some(name), revision: -1 };
         let client = StoreServiceClient::new(channel(self.store)?);
-        let put = async || client.clone().put_brand(PutBrandRequest { brand: Some(brand.clone()) }).await.ok();
+        let put = async || Ok(client.clone().put_brand(PutBrandRequest { brand: Some(brand.clone()) }).await?);
         eventually("the store service answers", put).await?;
         stream::iter(0..stores)
             .map(|number| self.provide_one(number))
@@ -156,13 +158,14 @@ impl Mesh {
         let put = PutConnectionRequest { connection: Some(connection), credentials };
         let client = RouterServiceClient::new(channel(self.router)?);
         // The adapter may not have registered yet.
-        eventually("the router takes a connection", async || client.clone().put_connection(put.clone()).await.ok())
+        eventually("the router takes a connection", async || Ok(client.clone().put_connection(put.clone()).await?))
             .await?;
         let client = CatalogServiceClient::new(channel(self.catalog)?);
         let sync = StartSyncRequest { store_id: store_id.clone(), wait: true };
         let synced = async || {
-            let run = client.clone().start_sync(sync.clone()).await.ok()?.into_inner().run?;
-            (run.catalog_version > 0).then_some(())
+            let run = client.clone().start_sync(sync.clone()).await?.into_inner().run.context("no run")?;
+            anyhow::ensure!(run.catalog_version > 0, "nothing was published: {run:?}");
+            Ok(())
         };
         eventually("the menu is pulled", synced).await
     }
@@ -187,14 +190,17 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 /// Asks again and again until there is an answer.
 ///
 /// # Errors
-/// When there is none in time; the message says what was waited for.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+/// The last one when there is no answer in time, with what was waited for.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let until = Instant::now() + PATIENCE;
     loop {
-        if let Some(answer) = ask().await {
-            return Ok(answer);
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= until => {
+                return Err(error.context(format!("{what}: not within {} s", PATIENCE.as_secs())));
+            }
+            Err(_) => {}
         }
-        anyhow::ensure!(Instant::now() < until, "{what}: not within {} s", PATIENCE.as_secs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
