@@ -86,12 +86,12 @@ pub(crate) async fn kiosks(gateway: SocketAddr, callers: usize, stores: usize) -
         ] },
     ]);
     let path = format!("/kiosk/v1/stores/{}/quote", order::store_id(0));
-    let quote = json!({ "lines": lines, "service_mode": "DINE_IN" }).to_string();
+    let quote = json!({ "lines": lines, "service_mode": "eat_in" }).to_string();
     let quote = Connection::open(gateway).await?.post(&path, &[], quote.into()).await?;
     let quote: Value = serde_json::from_slice(&quote.body)?;
     let total = &quote["price"]["total"];
     anyhow::ensure!(total.is_object(), "the order could not be priced: {quote}");
-    let body = json!({ "lines": lines, "expected_total": total, "service_mode": "DINE_IN" });
+    let body = json!({ "lines": lines, "expected_total": total, "service_mode": "eat_in" });
     let body = Bytes::from(body.to_string());
     let next_store = Arc::new(AtomicUsize::new(0));
     let mut kiosks = Vec::with_capacity(callers);
