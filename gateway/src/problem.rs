@@ -25,6 +25,7 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     quote: Option<Box<Quote>>,
+    next_pickup_time: Option<Box<str>>,
 }
 
 /// `application/problem+json` (RFC 9457).
@@ -54,6 +55,9 @@ pub(crate) struct ProblemBody<'a> {
     /// With PRICE_CHANGED and ITEM_UNAVAILABLE: what the order would cost now.
     #[serde(skip_serializing_if = "Option::is_none")]
     quote: Option<&'a Quote>,
+    /// With PICKUP_SLOT_FULL, PICKUP_TOO_EARLY and PICKUP_OUTSIDE_HOURS: the next one that is free (RFC 3339), if any is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_pickup_time: Option<&'a str>,
 }
 
 /// One thing that is wrong in the request.
@@ -88,6 +92,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             quote: None,
+            next_pickup_time: None,
         }
     }
 
@@ -120,6 +125,7 @@ impl IntoResponse for Problem {
             errors: &self.errors,
             retry_after,
             quote: self.quote.as_deref(),
+            next_pickup_time: self.next_pickup_time.as_deref(),
         };
         // Plain structs of strings and numbers: serializing them cannot fail.
         let body = serde_json::to_vec(&body).unwrap_or_default();
@@ -159,6 +165,7 @@ impl From<Status> for Problem {
             errors: violations.iter().map(|v| field_error(&v.field, &v.description)).collect(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             quote: failure::detail::<order::Quote>(&status).map(|quote| Box::new(quote.into())),
+            next_pickup_time: failure::metadata(&status, "next_pickup_time").map(String::into_boxed_str),
         }
     }
 }
@@ -177,7 +184,7 @@ fn http_status(code: Code, reason: &str) -> StatusCode {
         // A check that is over is gone for good, whoever found out.
         (Code::FailedPrecondition, "CHECK_CLOSED") => StatusCode::GONE,
         // Not this client's doing.
-        (Code::ResourceExhausted, failure::OVERLOADED) => StatusCode::SERVICE_UNAVAILABLE,
+        (Code::ResourceExhausted, failure::OVERLOADED | "STORE_BUSY") => StatusCode::SERVICE_UNAVAILABLE,
         (Code::InvalidArgument | Code::OutOfRange, _) => StatusCode::BAD_REQUEST,
         (Code::NotFound, _) => StatusCode::NOT_FOUND,
         (Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition, _) => StatusCode::CONFLICT,
@@ -238,7 +245,7 @@ fn field_error(grpc_path: &str, description: &str) -> FieldError {
         "request_id" => (Place::Header, "Idempotency-Key".to_owned()),
         "wait" => (Place::Header, "Prefer".to_owned()),
         "store_id" | "order_id" => (Place::Path, grpc_path.to_owned()),
-        "locale" | "page_size" | "page_token" => (Place::Query, grpc_path.to_owned()),
+        "locale" | "limit" | "page_size" | "page_token" => (Place::Query, grpc_path.to_owned()),
         "table_id" => (Place::Body, "/table_code".to_owned()),
         "how" => (Place::Body, String::new()),
         "expected_total.currency_code" => (Place::Body, "/expected_total/currency".to_owned()),

@@ -232,6 +232,9 @@ pub(crate) struct Quote {
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<Price>,
     catalog_version: i64,
+    /// ToGo: the earliest pickup time that is free (RFC 3339). Absent: none of the next 7 days is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earliest_pickup_time: Option<String>,
 }
 
 impl From<order::Quote> for Quote {
@@ -240,7 +243,33 @@ impl From<order::Quote> for Quote {
             lines: quote.lines.into_iter().map(Into::into).collect(),
             price: quote.price.map(Into::into),
             catalog_version: quote.catalog_version,
+            earliest_pickup_time: quote.earliest_pickup_time.map(|t| t.to_string()),
         }
+    }
+}
+
+/// Pickup times that are free.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PickupSlots {
+    /// Of this business day, earliest first.
+    pub(crate) slots: Vec<PickupSlot>,
+}
+
+/// A pickup time that is free.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"pickup_time": "2026-11-22T09:30:00Z", "free": 4}))]
+pub(crate) struct PickupSlot {
+    /// Send it as `pickup_time` (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pickup_time: Option<String>,
+    /// Orders that it still takes. Absent: no limit is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free: Option<i32>,
+}
+
+impl From<order::PickupSlot> for PickupSlot {
+    fn from(slot: order::PickupSlot) -> Self {
+        Self { pickup_time: slot.pickup_time.map(|t| t.to_string()), free: Some(slot.free).filter(|free| *free > 0) }
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn all(app: &App) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(table::request_bill))
         .routes(routes!(table::split_check))
         .routes(routes!(togo::quote))
+        .routes(routes!(togo::pickup_slots))
         .routes(routes!(togo::place_order))
         .routes(routes!(togo::get_order))
         .routes(routes!(togo::order_events))

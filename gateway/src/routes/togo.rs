@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, response::Response};
 use http::HeaderMap;
-use posmesh_proto::{common::v1::Product, order::v1::PlaceOrderRequest};
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{ListPickupSlotsRequest, PlaceOrderRequest},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     app::App,
     events,
-    extract::{self, Bearer, IdempotencyKey, Path},
-    inputs::{self, QuoteInput, TogoOrderInput},
-    openapi::{CancelProblems, OrderProblems, PlaceProblems, StoreProblems},
+    extract::{self, Bearer, IdempotencyKey, Path, Query},
+    inputs::{self, QuoteInput, Text, TogoOrderInput},
+    openapi::{CancelProblems, OrderProblems, PickupProblems, PlaceProblems, StoreProblems},
     orders,
     problem::Problem,
-    views::{Order, Placed, ProductName, Quote},
+    views::{Order, PickupSlots, Placed, ProductName, Quote},
 };
 
 /// What an order would cost now.
@@ -29,6 +34,37 @@ pub(crate) async fn quote(
     Ok(Json(orders::quote(&app, ProductName::Togo, store_id, lines).await?))
 }
 
+/// What shall be picked up.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PickupQuery {
+    /// Ids of the items, separated by commas: some need longer than others.
+    #[serde(default)]
+    #[param(value_type = String, required = false)]
+    items: Text,
+    /// At most so many; 1 to 200, default 20.
+    #[serde(default)]
+    #[param(minimum = 0, maximum = 200)]
+    limit: i32,
+}
+
+/// The pickup times of this business day that are free.
+///
+/// A time may be taken by others before the order comes: then the refusal tells the next one as `next_pickup_time`.
+#[utoipa::path(get, path = "/togo/v1/stores/{store_id}/pickup-slots", tag = "togo",
+    params(("store_id" = String, Path), PickupQuery),
+    responses((status = OK, body = PickupSlots), StoreProblems))]
+pub(crate) async fn pickup_slots(
+    State(app): State<Arc<App>>,
+    Path(store_id): Path<String>,
+    Query(query): Query<PickupQuery>,
+) -> Result<Json<PickupSlots>, Problem> {
+    let item_ids = query.items.as_str().split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    let request = ListPickupSlotsRequest { store_id, item_ids, limit: query.limit };
+    let slots = app.orders.clone().list_pickup_slots(request).await?.into_inner().slots;
+    Ok(Json(PickupSlots { slots: slots.into_iter().map(Into::into).collect() }))
+}
+
 /// Orders ahead.
 ///
 /// Safe when answered. Keep `order_token`: it alone opens the order later. `order.guest_message` tells the guest how far
@@ -41,7 +77,7 @@ pub(crate) async fn quote(
     ),
     request_body = TogoOrderInput,
     responses((status = CREATED, body = Placed, headers(("Location" = String, description = "The order"))),
-        StoreProblems, PlaceProblems))]
+        StoreProblems, PlaceProblems, PickupProblems))]
 pub(crate) async fn place_order(
     State(app): State<Arc<App>>,
     Path(store_id): Path<String>,

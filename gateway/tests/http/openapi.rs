@@ -39,6 +39,7 @@ async fn the_document_is_openapi_3_1_and_lists_every_route() {
         "post /table/v1/check/bill",
         "post /table/v1/check/split",
         "post /togo/v1/stores/{store_id}/quote",
+        "get /togo/v1/stores/{store_id}/pickup-slots",
         "post /togo/v1/stores/{store_id}/orders",
         "get /togo/v1/stores/{store_id}/orders/{order_id}",
         "get /togo/v1/stores/{store_id}/orders/{order_id}/events",

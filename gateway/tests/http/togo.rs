@@ -133,6 +133,36 @@ async fn a_price_that_moved_is_told_with_the_new_quote() {
 }
 
 #[tokio::test]
+async fn free_pickup_times_are_told_for_what_shall_be_picked_up() {
+    let gateway = gateway().await;
+    let path = "/togo/v1/stores/shibuya/pickup-slots";
+    let told = body(gateway.get(&format!("{path}?items=yakitori,beer&limit=3")).send().await.unwrap(), 200).await;
+    let (time, free) = ("2026-11-22T09:30:00Z", json!({"pickup_time": "2026-11-22T09:30:00Z", "free": 4}));
+    assert_eq!(told["slots"], json!([free, free, {"pickup_time": time}]), "no limit is set for the last one");
+    problem(gateway.get(&format!("{path}?limit=many")).send().await.unwrap(), 400, "INVALID_PARAMETER").await;
+}
+
+#[tokio::test]
+async fn a_pickup_time_that_is_taken_is_refused_with_the_next_one() {
+    let gateway = gateway().await;
+    let next = "2026-11-22T18:40:00+09:00";
+    let full = Failure::new(Code::FailedPrecondition, "PICKUP_SLOT_FULL", "taken").meta("next_pickup_time", next);
+    gateway.fakes.orders.fail_next_place(full);
+    let told = problem(gateway.place(ORDERS, KEY, &togo()).await, 409, "PICKUP_SLOT_FULL").await;
+    assert_eq!(told["next_pickup_time"], next);
+}
+
+#[tokio::test]
+async fn a_store_that_has_enough_under_way_is_told_as_busy_and_when_to_come_back() {
+    let gateway = gateway().await;
+    let busy = Failure::new(Code::ResourceExhausted, "STORE_BUSY", "too many");
+    gateway.fakes.orders.fail_next_place(busy.retry_after(std::time::Duration::from_secs(2)));
+    let answer = gateway.place(ORDERS, KEY, &togo()).await;
+    assert_eq!(header(&answer, "retry-after"), "2");
+    problem(answer, 503, "STORE_BUSY").await;
+}
+
+#[tokio::test]
 async fn an_outcome_that_nobody_knows_is_told_with_what_to_do() {
     let gateway = gateway().await;
     let unknown = Failure::new(Code::Unavailable, "OUTCOME_UNKNOWN", "commit lost at 10.1.2.3");

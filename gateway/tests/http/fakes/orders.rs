@@ -352,11 +352,17 @@ impl OrderService for FakeOrders {
         Err(Status::unimplemented("reconcile_orders"))
     }
 
+    /// At half past six, four are free for each item that is asked for.
     async fn list_pickup_slots(
         &self,
-        _: Request<posmesh_proto::order::v1::ListPickupSlotsRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ListPickupSlotsResponse>, Status> {
-        Err(Status::unimplemented("list_pickup_slots"))
+        request: Request<ListPickupSlotsRequest>,
+    ) -> Result<Response<ListPickupSlotsResponse>, Status> {
+        let request = request.into_inner();
+        let pickup_time = Some("2026-11-22T18:30:00+09:00".parse().unwrap());
+        let slots = request.item_ids.iter().map(|_| PickupSlot { pickup_time, free: 4 });
+        let unlimited = PickupSlot { pickup_time, free: 0 };
+        let limit = usize::try_from(request.limit).unwrap();
+        Ok(Response::new(ListPickupSlotsResponse { slots: slots.chain([unlimited]).take(limit).collect() }))
     }
 
     async fn release_table(
