@@ -61,7 +61,7 @@ pub(crate) async fn stream_of(app: &Arc<App>, order: Order, headers: &HeaderMap)
         _permit: permit,
     };
     let mut first = None;
-    if words::has_ended(order.state()) && !last_event_id.is_empty() {
+    if words::has_ended(&order) && !last_event_id.is_empty() {
         first = timeout(LAST_WORD_TIMEOUT, watch.last_word()).await.ok().flatten();
         if first.is_none() {
             // The client has seen the end. By the HTML standard this status stops its reconnecting.
@@ -153,7 +153,7 @@ impl Watch {
         if let Some(change) = &change {
             self.backoff.reset();
             self.resume_token.clone_from(&change.resume_token);
-            self.ended = change.order.as_ref().is_some_and(|order| words::has_ended(order.state()));
+            self.ended = change.order.as_ref().is_some_and(words::has_ended);
             self.upstream = Some(upstream);
         }
         Ok(change)

@@ -154,7 +154,7 @@ problems! {
         404 => "ORDER_NOT_FOUND";
     }
     CancelProblems {
-        409 => "CANCEL_TOO_LATE";
+        409 => "CANCEL_TOO_LATE", "CANCEL_NOT_SUPPORTED", "CHANGE_UNDER_WAY";
     }
     /// Of splitting a check.
     SplitProblems {

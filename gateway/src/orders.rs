@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use posmesh_kit::{failure, time};
 use posmesh_proto::order::v1::{
-    CancelOrderRequest, GetOrderRequest, Order, OrderLineInput, PlaceOrderRequest, QuoteOrderRequest,
+    CancelOrderRequest, GetOrderRequest, Order, OrderChangeState, OrderLineInput, PlaceOrderRequest, QuoteOrderRequest,
     get_order_request::Key,
 };
 use tonic::{Code, Status};
@@ -71,11 +71,15 @@ pub(crate) fn created(placed: Placed, location: &str, headers: &HeaderMap) -> Re
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    preference_applied(&mut response, headers);
+    response
+}
+
+fn preference_applied(response: &mut Response, headers: &HeaderMap) {
     let applied = extract::preferred_wait(headers).map(|wait| format!("wait={}", wait.as_secs()));
     if let Some(Ok(applied)) = applied.map(HeaderValue::try_from) {
         response.headers_mut().insert("preference-applied", applied);
     }
-    response
 }
 
 /// 201 for an order whose guest has nothing but its token.
@@ -107,16 +111,22 @@ pub(crate) async fn read(app: &App, order_id: String) -> Result<Order, Problem> 
     order.ok_or_else(|| no_such_order(&order_id))
 }
 
-/// Takes an order back that was not sent yet.
-pub(crate) async fn cancel(app: &App, order: Order) -> Result<Order, Problem> {
+/// Takes an order back, waiting as long as the `Prefer` header asks: 200 once that is decided, 202 while it is not.
+pub(crate) async fn cancel(app: &App, order: Order, headers: &HeaderMap) -> Result<Response, Problem> {
     let request = CancelOrderRequest {
         key: Some(posmesh_proto::order::v1::cancel_order_request::Key::OrderId(order.order_id.clone())),
         store_id: order.store_id,
         product: order.product,
-        ..CancelOrderRequest::default()
+        reason: String::new(),
+        wait: extract::preferred_wait(headers).map(time::to_proto_duration),
     };
-    let cancelled = app.orders.clone().cancel_order(request).await?.into_inner().order;
-    cancelled.ok_or_else(|| no_such_order(&order.order_id))
+    let answer = app.orders.clone().cancel_order(request).await?.into_inner().order;
+    let order = answer.ok_or_else(|| no_such_order(&order.order_id))?;
+    let is_undecided = order.changes.iter().any(|change| change.state() == OrderChangeState::Requested);
+    let status = if is_undecided { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut response = (status, axum::Json(crate::views::Order::from(order))).into_response();
+    preference_applied(&mut response, headers);
+    Ok(response)
 }
 
 /// 404; the same whether it does not exist or is somebody else's.

@@ -163,6 +163,9 @@ pub(crate) struct Line {
     /// In the store's own language.
     name: String,
     quantity: i32,
+    /// How much of the quantity was taken back. Absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity_voided: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_mode: Option<ServiceMode>,
     /// For one without modifiers, as the store's catalog has it.
@@ -202,6 +205,7 @@ impl From<order::OrderLine> for Line {
             item_id: line.item_id,
             name: line.name,
             quantity: line.quantity,
+            quantity_voided: Some(line.quantity_voided).filter(|voided| *voided > 0),
             unit_price: line.unit_price.map(Into::into),
             modifiers: line.modifiers.into_iter().map(Into::into).collect(),
             note: line.note,
@@ -359,6 +363,71 @@ pub(crate) struct Order {
     /// When the POS took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     place_time: Option<String>,
+    /// The newest wish to take it back, or lines of it. Absent: nobody had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Change>,
+}
+
+/// A wish to take an order back, or lines of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Change {
+    kind: ChangeKind,
+    pub(crate) state: ChangeState,
+    /// REFUSED: why; one of the causes, e.g. TOO_LATE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_time: Option<String>,
+    /// When it was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<String>,
+}
+
+/// What is wished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ChangeKind {
+    Cancel,
+    VoidLines,
+    /// A kind that this gateway does not know.
+    Unknown,
+}
+
+/// What became of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum ChangeState {
+    /// Kept safely; not decided yet.
+    Requested,
+    /// It is as wished.
+    Confirmed,
+    /// The order stays as it is.
+    Refused,
+    /// A state that this gateway does not know.
+    Unknown,
+}
+
+impl From<&order::OrderChange> for Change {
+    fn from(change: &order::OrderChange) -> Self {
+        let kind = match change.kind() {
+            order::OrderChangeKind::Cancel => ChangeKind::Cancel,
+            order::OrderChangeKind::VoidLines => ChangeKind::VoidLines,
+            order::OrderChangeKind::Unspecified => ChangeKind::Unknown,
+        };
+        let state = match change.state() {
+            order::OrderChangeState::Requested => ChangeState::Requested,
+            order::OrderChangeState::Confirmed => ChangeState::Confirmed,
+            order::OrderChangeState::Refused => ChangeState::Refused,
+            order::OrderChangeState::Unspecified => ChangeState::Unknown,
+        };
+        Self {
+            kind,
+            state,
+            cause: given(change.cause.clone()),
+            request_time: change.request_time.as_ref().map(ToString::to_string),
+            end_time: change.end_time.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 impl From<order::Order> for Order {
@@ -366,7 +435,8 @@ impl From<order::Order> for Order {
         let state = order.state();
         Self {
             state: state.into(),
-            ended: words::has_ended(state),
+            ended: words::has_ended(&order),
+            change: words::newest_change(&order).map(Into::into),
             guest_message: words::message(&order),
             // Before that the number may not be the slip's.
             display_number: given(order.display_number).filter(|_| order.place_time.is_some()),

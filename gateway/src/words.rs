@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use posmesh_kit::cause;
 use posmesh_proto::{
     common::v1::{EvidenceKind, Product},
-    order::v1::{Order, OrderState},
+    order::v1::{Order, OrderChange, OrderChangeKind, OrderChangeState, OrderState},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The order service's mark on an ended order that the POS seems to have after all.
 const CONTRADICTED_END: &str = "CONTRADICTED_END";
+
+/// The order service's cause of an order that the staff cancelled at the POS.
+const CANCELLED_AT_POS: &str = "CANCELLED_AT_POS";
 
 /// What to tell the guest now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -41,15 +44,33 @@ pub(crate) fn message(order: &Order) -> GuestMessage {
     GuestMessage { code: words.code, texts: [("en", words.en), ("ja", words.ja), ("ko", words.ko)].into() }
 }
 
-/// Whether an order in this state changes no more.
-pub(crate) fn has_ended(state: OrderState) -> bool {
-    matches!(state, OrderState::Completed | OrderState::Rejected | OrderState::Expired | OrderState::Cancelled)
+/// Whether an order changes no more: it has ended, and no wish to take it back is undecided.
+pub(crate) fn has_ended(order: &Order) -> bool {
+    let is_undecided = order.changes.iter().any(|change| change.state() == OrderChangeState::Requested);
+    let has_ended = matches!(
+        order.state(),
+        OrderState::Completed | OrderState::Rejected | OrderState::Expired | OrderState::Cancelled
+    );
+    has_ended && !is_undecided
+}
+
+/// As the order service names itself among those who wish an order back.
+const PLATFORM: &str = "PLATFORM";
+
+/// The newest wish that a guest or the staff had about the order; those of the platform itself are not theirs to see.
+pub(crate) fn newest_change(order: &Order) -> Option<&OrderChange> {
+    order.changes.iter().rev().find(|change| change.requested_by != PLATFORM)
 }
 
 fn words(order: &Order) -> Words {
     let product = order.product();
     let contradicted = order.attention.iter().any(|mark| mark == CONTRADICTED_END);
+    let wished_back = newest_change(order).filter(|change| change.kind() == OrderChangeKind::Cancel);
+    let wished_back = wished_back.map_or(OrderChangeState::Unspecified, OrderChange::state);
     match order.state() {
+        OrderState::Unspecified => UPDATING,
+        _ if wished_back == OrderChangeState::Requested => CANCELLING,
+        OrderState::Placed | OrderState::InPreparation if wished_back == OrderChangeState::Refused => NOT_CANCELLED,
         OrderState::Pending if order.attempts.is_empty() => RECEIVED,
         OrderState::Pending => RETRYING,
         OrderState::Held => match product {
@@ -71,8 +92,8 @@ fn words(order: &Order) -> Words {
         OrderState::Rejected | OrderState::Expired | OrderState::Cancelled if contradicted => STAFF_CHECKING,
         OrderState::Rejected => refused(&order.cause),
         OrderState::Expired => NOT_DELIVERED,
+        OrderState::Cancelled if order.cause == CANCELLED_AT_POS => CANCELLED_BY_STORE,
         OrderState::Cancelled => CANCELLED,
-        OrderState::Unspecified => UPDATING,
     }
 }
 
@@ -213,6 +234,24 @@ const CANCELLED: Words = Words {
     ja: "ご注文はキャンセルされました。",
     ko: "주문이 취소되었습니다.",
 };
+const CANCELLED_BY_STORE: Words = Words {
+    code: "CANCELLED_BY_STORE",
+    en: "The store cancelled your order. Please ask the staff.",
+    ja: "お店がご注文をキャンセルしました。スタッフにお声がけください。",
+    ko: "매장에서 주문을 취소했습니다. 직원에게 문의해 주세요.",
+};
+const CANCELLING: Words = Words {
+    code: "CANCELLING",
+    en: "We are trying to cancel your order. It is not cancelled until we say so here.",
+    ja: "ご注文のキャンセルを手続き中です。ここに完了と表示されるまで、キャンセルは確定していません。",
+    ko: "주문 취소를 처리하고 있습니다. 여기에 완료로 표시될 때까지 취소된 것이 아닙니다.",
+};
+const NOT_CANCELLED: Words = Words {
+    code: "NOT_CANCELLED",
+    en: "Your order could not be cancelled: the store still has it. Please ask the staff.",
+    ja: "ご注文をキャンセルできませんでした。お店はご注文を受けたままです。スタッフにお声がけください。",
+    ko: "주문을 취소하지 못했습니다. 매장에 주문이 남아 있습니다. 직원에게 문의해 주세요.",
+};
 const STAFF_CHECKING: Words = Words {
     code: "STAFF_CHECKING",
     en: "We told you that your order was not taken, but the store may have it after all. Please ask the staff.",
@@ -329,6 +368,35 @@ mod tests {
             ended.attention = vec![CONTRADICTED_END.to_owned()];
             assert_eq!(message(&ended).code, "STAFF_CHECKING", "{state:?}");
         }
+    }
+
+    fn with_wish(state: OrderState, by: &str, wish: OrderChangeState) -> Order {
+        let mut change = OrderChange { requested_by: by.to_owned(), state: wish.into(), ..Default::default() };
+        change.set_kind(OrderChangeKind::Cancel);
+        Order { changes: vec![change], ..order(Product::ToGo, state, "") }
+    }
+
+    #[test]
+    fn a_wish_to_cancel_is_told_as_a_wish_until_it_is_decided() {
+        for state in [OrderState::Sending, OrderState::InDoubt, OrderState::Placed, OrderState::InPreparation] {
+            let wished = with_wish(state, "guest", OrderChangeState::Requested);
+            assert_eq!((message(&wished).code, has_ended(&wished)), ("CANCELLING", false), "{state:?}");
+        }
+        let refused = with_wish(OrderState::Placed, "guest", OrderChangeState::Refused);
+        assert_eq!(message(&refused).code, "NOT_CANCELLED");
+        let ready = with_wish(OrderState::Ready, "guest", OrderChangeState::Refused);
+        assert_eq!(message(&ready).code, "READY_FOR_PICKUP", "that is news again");
+        let cancelled = with_wish(OrderState::Cancelled, "guest", OrderChangeState::Confirmed);
+        assert_eq!((message(&cancelled).code, has_ended(&cancelled)), ("CANCELLED", true));
+        let by_store = Order { cause: CANCELLED_AT_POS.to_owned(), ..cancelled };
+        assert_eq!(message(&by_store).code, "CANCELLED_BY_STORE");
+    }
+
+    #[test]
+    fn what_the_platform_tries_to_mend_is_no_wish_of_the_guest() {
+        let mut mending = with_wish(OrderState::Expired, PLATFORM, OrderChangeState::Requested);
+        mending.attention = vec![CONTRADICTED_END.to_owned()];
+        assert_eq!((message(&mending).code, has_ended(&mending)), ("STAFF_CHECKING", false));
     }
 
     #[test]

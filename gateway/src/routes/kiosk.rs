@@ -97,15 +97,23 @@ pub(crate) async fn order_events(
     events::stream_of(&app, order, &headers).await
 }
 
-/// Takes the order back, as long as it was not sent to the store.
+/// Takes the order back.
+///
+/// At once while nothing was sent; else the store's POS decides, and until then `change.state` is REQUESTED (202). With
+/// `Prefer: wait=N` the answer waits up to N seconds for that. REFUSED: the order stays as it is, `change.cause` says why.
 #[utoipa::path(post, path = "/kiosk/v1/stores/{store_id}/orders/{order_id}/cancel", tag = "kiosk",
-    params(("store_id" = String, Path), ("order_id" = String, Path)), security(("order_token" = [])),
-    responses((status = OK, body = Order), OrderProblems, CancelProblems))]
+    params(("store_id" = String, Path), ("order_id" = String, Path),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS")),
+    security(("order_token" = [])),
+    responses((status = OK, body = Order, description = "Decided: see `state` and `change`"),
+        (status = ACCEPTED, body = Order, description = "Not decided yet: watch the order"),
+        OrderProblems, CancelProblems))]
 pub(crate) async fn cancel_order(
     State(app): State<Arc<App>>,
     Path(path): Path<(String, String)>,
     token: Bearer,
-) -> Result<Json<Order>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let order = orders::own(&app, ProductName::Kiosk, path, &token).await?;
-    Ok(Json(orders::cancel(&app, order).await?.into()))
+    orders::cancel(&app, order, &headers).await
 }

@@ -1,5 +1,8 @@
 use posmesh_kit::Failure;
-use posmesh_proto::{common::v1::Product, order::v1::OrderState};
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{OrderChangeState, OrderState},
+};
 use serde_json::json;
 use tonic::Code;
 
@@ -60,9 +63,29 @@ async fn an_order_can_be_taken_back_until_the_store_has_it() {
     assert_eq!((&cancelled["state"], &cancelled["ended"]), (&json!("CANCELLED"), &json!(true)));
 
     let (late, token) = gateway.order_ahead(OTHER_KEY).await;
-    gateway.fakes.orders.advance(late.rsplit('/').next().unwrap(), OrderState::Placed, |_| ());
+    let id = late.rsplit('/').next().unwrap();
+    gateway.fakes.orders.advance(id, OrderState::Ready, |_| ());
     let refused = gateway.post(&format!("{late}/cancel")).bearer_auth(&token).send().await.unwrap();
     problem(refused, 409, "CANCEL_TOO_LATE").await;
+}
+
+#[tokio::test]
+async fn an_order_that_the_store_has_is_told_as_wished_back_until_the_store_has_decided() {
+    let gateway = gateway().await;
+    let (path, token) = gateway.order_ahead(KEY).await;
+    let id = path.rsplit('/').next().unwrap();
+    gateway.fakes.orders.advance(id, OrderState::Placed, |_| ());
+    let cancel = gateway.post(&format!("{path}/cancel")).bearer_auth(&token).header("prefer", "wait=1");
+    let wished = body(cancel.send().await.unwrap(), 202).await;
+    assert_eq!((&wished["state"], &wished["change"]["state"]), (&json!("PLACED"), &json!("REQUESTED")));
+    assert_eq!(wished["guest_message"]["code"], "CANCELLING");
+    gateway.fakes.orders.advance(id, OrderState::Placed, |order| {
+        order.changes[0].set_state(OrderChangeState::Refused);
+        order.changes[0].cause = "TOO_LATE".to_owned();
+    });
+    let kept = body(gateway.get(&path).bearer_auth(&token).send().await.unwrap(), 200).await;
+    assert_eq!((&kept["change"]["state"], &kept["change"]["cause"]), (&json!("REFUSED"), &json!("TOO_LATE")));
+    assert_eq!(kept["guest_message"]["code"], "NOT_CANCELLED");
 }
 
 #[tokio::test]

@@ -14,8 +14,11 @@ mod list;
 mod peers;
 mod pickup;
 mod place;
+mod progress;
+mod resolve;
 mod service;
 pub mod storage;
+mod takeback;
 mod watch;
 
 use std::sync::Arc;

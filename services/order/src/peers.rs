@@ -9,10 +9,15 @@ use std::{
 use posmesh_kit::{Channel, Failure, failure, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
 use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
-    adapter::v1::{AdapterDescriptor, CapabilitySupport, pos_adapter_service_client::PosAdapterServiceClient},
+    adapter::v1::{
+        AdapterDescriptor, CapabilitySupport, DescribeAdapterRequest, PosTarget,
+        pos_adapter_service_client::PosAdapterServiceClient,
+    },
     catalog::v1::{GetCatalogRequest, catalog_service_client::CatalogServiceClient},
     common::v1::{Product, ServiceMode},
-    router::v1::{Connection, ResolveConnectionRequest, router_service_client::RouterServiceClient},
+    router::v1::{
+        Connection, GetConnectionRequest, ResolveConnectionRequest, router_service_client::RouterServiceClient,
+    },
 };
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
@@ -46,9 +51,15 @@ impl Link {
         self.descriptor.capabilities.iter().any(|c| c.name == capability && supported(c.support()))
     }
 
-    /// The longest time after `not_after` in which a write may still take effect.
-    pub(crate) fn max_apply_delay(&self) -> Duration {
-        self.descriptor.max_apply_delay.as_ref().and_then(posmesh_kit::time::from_proto_duration).unwrap_or_default()
+    /// Whether the connection still leads to the POS that it led to at this revision.
+    pub(crate) fn leads_where_it_did(&self, connection_id: &str, revision: i64) -> bool {
+        self.connection.connection_id == connection_id
+            && (self.connection.pos_revision..=self.connection.revision).contains(&revision)
+    }
+
+    /// What the adapter says besides: the staff's step, or why it cannot.
+    pub(crate) fn note(&self, capability: &str) -> &str {
+        self.descriptor.capabilities.iter().find(|c| c.name == capability).map_or("", |c| c.note.as_str())
     }
 }
 
@@ -172,6 +183,31 @@ impl Reader {
         mode: ServiceMode,
     ) -> Result<Arc<Link>, Failure> {
         self.ask_link(store_id, product, mode).await
+    }
+
+    /// What can be done at the POS that a connection led to at a revision (0: leads to now), with the connection as it is
+    /// now; one that was deleted since is empty.
+    pub(crate) async fn link_to(&self, connection_id: &str, revision: i64) -> Result<Link, Failure> {
+        let mut connection = Request::new(GetConnectionRequest { connection_id: connection_id.to_owned() });
+        connection.set_timeout(READ_TIMEOUT);
+        let target = PosTarget {
+            connection_id: connection_id.to_owned(),
+            connection_revision: revision,
+            ..PosTarget::default()
+        };
+        let mut descriptor = Request::new(DescribeAdapterRequest { target: Some(target) });
+        descriptor.set_timeout(READ_TIMEOUT);
+        let (mut router, mut adapter) = (self.router.clone(), self.adapter.clone());
+        let (connection, descriptor) =
+            tokio::join!(router.get_connection(connection), adapter.describe_adapter(descriptor));
+        let failed = |status: Status| peer_failure("the router", &status);
+        let connection = match connection {
+            Ok(found) => found.into_inner().connection.unwrap_or_default(),
+            Err(status) if status.code() == Code::NotFound => Connection::default(),
+            Err(status) => return Err(failed(status)),
+        };
+        let descriptor = descriptor.map_err(failed)?.into_inner().descriptor.unwrap_or_default();
+        Ok(Link { connection, descriptor })
     }
 
     /// The connection whose master data the store's menu is.

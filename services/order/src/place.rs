@@ -7,8 +7,8 @@ use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
-        GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState, PlaceOrderRequest, Quote,
-        get_order_request,
+        CancelOrderRequest, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState,
+        PlaceOrderRequest, Quote, get_order_request,
     },
     store::v1::Store,
 };
@@ -17,14 +17,15 @@ use tonic::Code;
 
 use crate::{
     checks,
-    dispatch::{Begun, Dispatcher, Place, round_wait, table_mode},
+    dispatch::{Begun, Dispatcher, Place, round_wait},
     domain::{
         accept::{self, Facts},
         business_day::{business_date, over_ms},
-        lifecycle::{self, Event},
+        lifecycle,
+        pos::table_mode,
     },
     error::Error,
-    ledger::{Applied, Ledger},
+    ledger::Ledger,
     peers::Reader,
     pickup::{Pickup, kitchen},
     storage::{NewOrder, Placement},
@@ -73,8 +74,7 @@ impl Orders {
 
     /// Takes an order, and waits for the POS as long as the request asks.
     pub(crate) async fn place(&self, who: &Identity, request: PlaceOrderRequest) -> Result<Order, Error> {
-        let wait = wait(&request)?;
-        let until = Instant::now() + wait;
+        let until = Instant::now() + check_wait(request.wait.as_ref())?;
         let request_id = request.request_id.clone();
         let request_hash = accept::request_hash(&request);
         let refused = match self.take(who, request).await {
@@ -224,15 +224,7 @@ impl Orders {
 
     /// Waits until the POS has answered, or the time is over, and tells the order as it is then.
     async fn wait_for_pos(&self, order: Order, news: Subscription, until: Instant) -> Order {
-        let mut order = order;
-        while goes_on(&order)
-            && let Ok(Ok(newer)) = tokio::time::timeout_at(until, news.next()).await
-        {
-            if newer.version > order.version {
-                order = Arc::unwrap_or_clone(newer);
-            }
-        }
-        order
+        wait_until(order, news, until, |order| !goes_on(order)).await
     }
 
     /// An order by either key.
@@ -253,26 +245,9 @@ impl Orders {
         found.map_err(Error::Read)?.ok_or_else(|| order_not_found(field, key).into())
     }
 
-    /// Takes an order back that was not sent.
-    pub(crate) async fn cancel(&self, who: &Identity, order: Order) -> Result<Order, Error> {
-        let (dispatcher, tenant_id) = (self.dispatcher.clone(), Arc::clone(&who.tenant_id));
-        let ended = async move { dispatcher.end_unsent(&tenant_id, order, Event::CancelAsked).await };
-        let order = match self.dispatcher.see_through(ended).await?? {
-            Applied::Changed { order, .. } | Applied::Unchanged(order) => order,
-        };
-        if order.state() == OrderState::Cancelled {
-            return Ok(Arc::unwrap_or_clone(order));
-        }
-        let words = if lifecycle::has_ended(order.state()) {
-            "it has ended already"
-        } else {
-            "it was sent, so only the staff can take it back now"
-        };
-        let message = format!("the order is {}: {words}", order.state().as_str_name());
-        Err(Failure::new(Code::FailedPrecondition, "CANCEL_TOO_LATE", message)
-            .meta("order_id", &order.order_id)
-            .meta("state", order.state().as_str_name())
-            .into())
+    /// An order by its id.
+    pub(crate) async fn find_by_id(&self, who: &Identity, order_id: String) -> Result<Order, Error> {
+        self.find(who, &GetOrderRequest { key: Some(get_order_request::Key::OrderId(order_id)) }).await
     }
 
     /// Cancels an order that has not arrived yet: its request_id is taken by a cancelled order without content.
@@ -280,12 +255,12 @@ impl Orders {
         &self,
         who: &Identity,
         request_id: String,
-        store_id: &str,
-        product: i32,
+        request: &CancelOrderRequest,
+        wait: Duration,
     ) -> Result<Order, Error> {
         accept::check_request_id(&request_id)?;
-        let product = accept::check_product(product)?;
-        let store = self.reader.stores.get(store_id).await?;
+        let product = accept::check_product(request.product)?;
+        let store = self.reader.stores.get(&request.store_id).await?;
         let now_ms = time::now_unix_ms();
         let now = time::from_unix_ms(now_ms);
         let order = Order {
@@ -315,7 +290,7 @@ impl Orders {
         match self.ledger.place(new).await? {
             Placement::Taken { order, .. } => Ok(*order),
             // It arrived at the same moment.
-            Placement::Known { order, .. } => self.cancel(who, *order).await,
+            Placement::Known { order, .. } => self.cancel(who, *order, &request.reason, wait).await,
             Placement::CheckNotFound | Placement::CheckClosed(_) | Placement::SlotFull => {
                 Err(checks::not_found().into())
             }
@@ -351,8 +326,26 @@ pub(crate) fn time_zone_unknown(store: &Store) -> Failure {
     Failure::internal("a store's time zone is unknown here", &store.time_zone)
 }
 
-fn wait(request: &PlaceOrderRequest) -> Result<Duration, Failure> {
-    let Some(wait) = &request.wait else { return Ok(Duration::ZERO) };
+/// Waits until the order is as it should be, or the time is over, and tells it as it is then.
+pub(crate) async fn wait_until(
+    mut order: Order,
+    news: Subscription,
+    until: Instant,
+    is_done: impl Fn(&Order) -> bool,
+) -> Order {
+    while !is_done(&order)
+        && let Ok(Ok(newer)) = tokio::time::timeout_at(until, news.next()).await
+    {
+        if newer.version > order.version {
+            order = Arc::unwrap_or_clone(newer);
+        }
+    }
+    order
+}
+
+/// How long an answer may wait for the POS's.
+pub(crate) fn check_wait(wait: Option<&prost_types::Duration>) -> Result<Duration, Failure> {
+    let Some(wait) = wait else { return Ok(Duration::ZERO) };
     match time::from_proto_duration(wait) {
         Some(wait) if wait <= MAX_WAIT => Ok(wait),
         _ => Err(Failure::field("OUT_OF_RANGE", "wait", "must be 0 to 30 s")),

@@ -8,10 +8,11 @@ use posmesh_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
     GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
     ListPickupSlotsRequest, ListPickupSlotsResponse, OpenCheckRequest, OpenCheckResponse, OrderPurpose,
-    PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest, QuoteOrderResponse, ReleaseTableRequest,
-    ReleaseTableResponse, RequestBillRequest, RequestBillResponse, SplitCheckRequest, SplitCheckResponse,
-    WatchAttentionRequest, WatchAttentionResponse, WatchOrderRequest, WatchOrderResponse, cancel_order_request,
-    get_order_request, order_service_server::OrderService,
+    PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest, QuoteOrderResponse, RecordOrderEventsRequest,
+    RecordOrderEventsResponse, ReleaseTableRequest, ReleaseTableResponse, RequestBillRequest, RequestBillResponse,
+    ResolveOrderRequest, ResolveOrderResponse, SplitCheckRequest, SplitCheckResponse, VoidLinesRequest,
+    VoidLinesResponse, WatchAttentionRequest, WatchAttentionResponse, WatchOrderRequest, WatchOrderResponse,
+    cancel_order_request, get_order_request, order_service_server::OrderService,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,8 @@ use crate::{
     domain::accept,
     error::Error,
     list,
-    place::Orders,
+    place::{Orders, check_wait},
+    progress,
     watch::{self, Attention},
 };
 
@@ -112,16 +114,17 @@ impl OrderService for Service {
     ) -> Result<Response<CancelOrderResponse>, Status> {
         let request = request.into_inner();
         let who = call::identity();
-        let (key, request_id) = match request.key {
+        let wait = check_wait(request.wait.as_ref())?;
+        let (key, request_id) = match request.key.clone() {
             Some(cancel_order_request::Key::OrderId(id)) => (get_order_request::Key::OrderId(id), None),
             Some(cancel_order_request::Key::RequestId(id)) => (get_order_request::Key::RequestId(id.clone()), Some(id)),
             None => return Err(Failure::field("REQUIRED", "key", "give order_id or request_id").into()),
         };
         let found = self.orders.find(&who, &GetOrderRequest { key: Some(key) }).await;
         let order = match (found, request_id) {
-            (Ok(order), _) => self.orders.cancel(&who, order).await?,
+            (Ok(order), _) => self.orders.cancel(&who, order, &request.reason, wait).await?,
             (Err(Error::Refused(f)), Some(id)) if f.code() == Code::NotFound => {
-                self.orders.cancel_unseen(&who, id, &request.store_id, request.product).await?
+                self.orders.cancel_unseen(&who, id, &request, wait).await?
             }
             (Err(error), _) => return Err(error.into()),
         };
@@ -169,25 +172,32 @@ impl OrderService for Service {
         Ok(Response::new(CloseCheckResponse { check: Some(check) }))
     }
 
-    async fn void_lines(
-        &self,
-        _: Request<posmesh_proto::order::v1::VoidLinesRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::VoidLinesResponse>, Status> {
-        Err(Status::unimplemented("void_lines"))
+    async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Result<Response<VoidLinesResponse>, Status> {
+        let order = self.orders.void_lines(&call::identity(), request.into_inner()).await?;
+        Ok(Response::new(VoidLinesResponse { order: Some(order) }))
     }
 
     async fn resolve_order(
         &self,
-        _: Request<posmesh_proto::order::v1::ResolveOrderRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ResolveOrderResponse>, Status> {
-        Err(Status::unimplemented("resolve_order"))
+        request: Request<ResolveOrderRequest>,
+    ) -> Result<Response<ResolveOrderResponse>, Status> {
+        let order = self.orders.resolve(&call::identity(), request.into_inner()).await?;
+        Ok(Response::new(ResolveOrderResponse { order: Some(order) }))
     }
 
     async fn record_order_events(
         &self,
-        _: Request<posmesh_proto::order::v1::RecordOrderEventsRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::RecordOrderEventsResponse>, Status> {
-        Err(Status::unimplemented("record_order_events"))
+        request: Request<RecordOrderEventsRequest>,
+    ) -> Result<Response<RecordOrderEventsResponse>, Status> {
+        let request = request.into_inner();
+        progress::check_request(&request)?;
+        let tenant_id = call::identity().tenant_id;
+        let dispatcher = self.orders.dispatcher.clone();
+        // All of them are written, whether or not the reporter stays.
+        let written = async move { dispatcher.record_events(&tenant_id, &request.connection_id, request.events).await };
+        let results = self.orders.dispatcher.see_through(written).await??;
+        let results = results.into_iter().map(Into::into).collect();
+        Ok(Response::new(RecordOrderEventsResponse { results }))
     }
 
     async fn reconcile_orders(

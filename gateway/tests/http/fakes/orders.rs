@@ -269,10 +269,19 @@ impl OrderService for FakeOrders {
         let Some(cancel_order_request::Key::OrderId(order_id)) = request.into_inner().key else {
             panic!("no order_id")
         };
-        if self.order(&order_id).state() == OrderState::Placed {
-            return Err(failure(Code::FailedPrecondition, "CANCEL_TOO_LATE"));
+        match self.order(&order_id).state() {
+            OrderState::Ready => return Err(failure(Code::FailedPrecondition, "CANCEL_TOO_LATE")),
+            // The POS has it: that it is wished back is noted, and no more.
+            OrderState::Placed => self.advance(&order_id, OrderState::Placed, |order| {
+                order.changes.push(OrderChange {
+                    kind: OrderChangeKind::Cancel.into(),
+                    state: OrderChangeState::Requested.into(),
+                    requested_by: "gateway".to_owned(),
+                    ..OrderChange::default()
+                });
+            }),
+            _ => self.advance(&order_id, OrderState::Cancelled, |_| ()),
         }
-        self.advance(&order_id, OrderState::Cancelled, |_| ());
         Ok(Response::new(CancelOrderResponse { order: Some(self.order(&order_id)) }))
     }
 

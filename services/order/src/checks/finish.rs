@@ -92,8 +92,10 @@ impl Checks {
             (S::Placed | S::InPreparation | S::Ready, Some(why)) => Event::Over(why.clone()),
             _ => return Ok(false),
         };
+        // Somebody may have wished it back: that is still the POS's to decide.
+        let due = |order: &Order| lifecycle::open_change(order).map(|_| Duration::ZERO);
         let (Applied::Changed { order, .. } | Applied::Unchanged(order)) =
-            self.ledger.apply(tenant_id, round, event, CheckChange::default(), |_| None).await?;
+            self.ledger.apply(tenant_id, round, event, CheckChange::default(), due).await?;
         Ok(lifecycle::has_ended(order.state()))
     }
 

@@ -16,9 +16,9 @@ use tonic::Code;
 
 use super::{Checks, FINISH_LEASE, MAX_CONFLICTS, changes_all_the_time, pos::unreachable};
 use crate::{
-    dispatch::table_mode,
     domain::{
         business_day::business_date,
+        pos::table_mode,
         visit::{self, Seat, Seen, is_open},
     },
     error::Error,

@@ -14,8 +14,8 @@ use posmesh_proto::{
 use tonic::{Code, Request, Status};
 
 use crate::{
-    dispatch::table_mode,
     domain::{
+        pos::table_mode,
         splitting,
         visit::{self, Seen},
     },

@@ -19,9 +19,9 @@ use super::{
     pos::{SplitAnswer, unreachable},
 };
 use crate::{
-    dispatch::table_mode,
     domain::{
         accept,
+        pos::table_mode,
         splitting::{check_against, checked},
         visit::{Seen, is_open},
     },

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Checks, FINISH_LEASE};
 use crate::{
-    dispatch::table_mode,
     domain::{
         business_day::business_date,
+        pos::table_mode,
         visit::{self, Seen, is_open},
     },
     error::Error,

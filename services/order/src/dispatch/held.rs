@@ -11,11 +11,12 @@ use posmesh_proto::{
 };
 use tokio::time::Instant;
 
-use super::{Begun, Dispatcher, service_mode};
+use super::{Begun, Dispatcher};
 use crate::{
     domain::{
         business_day::end_of_day_ms,
-        lifecycle::{Event, Why},
+        lifecycle::{Event, Why, last_submit},
+        pos::service_mode,
     },
     ledger::Applied,
     peers::Link,
@@ -74,7 +75,7 @@ impl Dispatcher {
         };
         let since = Instant::now();
         let (attempt, lease) = self.next_attempt(1, Some(&link));
-        self.send(tenant_id, order, attempt, lease, since).await;
+        self.send(tenant_id, order, None, attempt, lease, since).await;
     }
 
     /// Notes why an order waits, or what speaks against it, and tells it as it is then.
@@ -117,9 +118,12 @@ impl Dispatcher {
 
     /// Begins the attempt of a round if it is its turn by now.
     pub(super) async fn take_turn(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
-        let (attempt, lease) = match order.attempts.last() {
-            // A round stays on its check's connection.
-            Some(before) => self.attempt_like(before),
+        let (attempt, lease) = match last_submit(&order) {
+            // A round stays on its check's connection, as that is now.
+            Some(before) => match self.reader.link_to(&before.connection_id, 0).await {
+                Ok(link) => self.next_attempt(0, Some(&link)),
+                Err(_) => self.attempt_like(before),
+            },
             None => self.first_attempt(&order, check.as_ref()).await,
         };
         let round_wait = self.round_wait(&order).await;
@@ -156,7 +160,7 @@ impl Dispatcher {
     /// The first attempt of a round: on its check's connection.
     async fn first_attempt(&self, order: &Order, check: Option<&Check>) -> (Attempt, Duration) {
         let connection_id = check.map(|check| check.connection_id.clone()).unwrap_or_default();
-        let link = self.link_of(order).await;
+        let link = self.reader.link(&order.store_id, order.product(), service_mode(order)).await.ok();
         let link = link.filter(|link| connection_id.is_empty() || link.connection.connection_id == connection_id);
         let (attempt, lease) = self.next_attempt(0, link.as_deref());
         if link.is_some() { (attempt, lease) } else { (Attempt { connection_id, ..attempt }, lease) }

@@ -2,7 +2,9 @@
 //! apart by proof. An order whose owner is gone is settled first, never sent again blindly.
 
 mod attempt;
+mod change;
 mod clock;
+mod due;
 mod flow;
 mod held;
 mod settle;
@@ -10,18 +12,18 @@ mod sweep;
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{Failure, backoff, time};
-use posmesh_proto::{
-    common::v1::{Product, ServiceMode},
-    order::v1::{Attempt, AttemptOutcome, Check, Order, OrderState},
-};
+use posmesh_kit::{Failure, backoff, cause, time};
+use posmesh_proto::order::v1::{Attempt, AttemptKind, AttemptOutcome, Check, Order};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     checks::Checks,
     config::Config,
-    domain::lifecycle::{Event, Outcome, Why},
+    domain::{
+        lifecycle::{Event, Outcome, Why, last_submit},
+        settling::max_apply_delay,
+    },
     error::{Error, overloaded, store_busy},
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
@@ -33,13 +35,13 @@ use self::{
     flow::{Flow, Full},
 };
 
-pub(crate) use self::{flow::Place, held::round_wait};
+pub(crate) use self::{attempt::with_connection, change::capability, flow::Place, held::round_wait};
 
 /// An attempt that was committed by this replica, which now may carry it out.
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) tenant_id: Arc<str>,
-    /// SENDING, its last attempt the one to carry out.
+    /// Its last attempt is the one to carry out.
     pub(crate) order: Order,
     pub(crate) check: Option<Check>,
     /// For the slip.
@@ -103,6 +105,7 @@ impl Dispatcher {
         let timeout_ms = i64::try_from(self.config.attempt_timeout.as_millis()).unwrap_or(i64::MAX);
         let attempt = Attempt {
             number,
+            kind: AttemptKind::Submit.into(),
             begin_time: Some(time::from_unix_ms(now_ms)),
             not_after: Some(time::from_unix_ms(now_ms.saturating_add(timeout_ms))),
             connection_id: link.map(|l| l.connection.connection_id.clone()).unwrap_or_default(),
@@ -110,7 +113,9 @@ impl Dispatcher {
             adapter_version: link.map(|l| l.descriptor.adapter_version.clone()).unwrap_or_default(),
             replica: self.replica.to_string(),
             outcome: AttemptOutcome::Unspecified.into(),
-            max_apply_delay: link.map(|l| time::to_proto_duration(l.max_apply_delay())),
+            max_apply_delay: link.map(|l| time::to_proto_duration(max_apply_delay(&l.descriptor))),
+            idempotency: link.and_then(|l| l.descriptor.idempotency),
+            find: link.and_then(|l| l.descriptor.find),
             ..Attempt::default()
         };
         (attempt, self.lease())
@@ -130,9 +135,21 @@ impl Dispatcher {
             connection_revision: other.connection_revision,
             adapter_version: other.adapter_version.clone(),
             max_apply_delay: other.max_apply_delay,
+            idempotency: other.idempotency,
+            find: other.find,
             ..attempt
         };
         (attempt, lease)
+    }
+
+    /// How far clocks may differ.
+    pub(crate) fn margin(&self) -> Duration {
+        self.config.lease_margin
+    }
+
+    /// An order as it is stored now.
+    pub(crate) async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, Error> {
+        self.ledger.storage.order(tenant_id, order_id).await.map_err(Error::Read)
     }
 
     /// Runs work to its end, whether or not its caller stays to hear of it.
@@ -161,35 +178,32 @@ impl Dispatcher {
 
     async fn carry_out(&self, begun: Begun) {
         let Begun { tenant_id, order, check, guest_name, since, place } = begun;
-        let Some(number) = order.attempts.last().map(|a| a.number) else {
+        let Some(attempt) = order.attempts.last().cloned() else {
             tracing::error!(order.id = %order.order_id, "an order without an attempt was to be sent");
             return;
         };
-        let answer = self.attempt(&order, check.as_ref(), &guest_name, since).await;
-        tracing::info!(order.id = %order.order_id, attempt.number = number, outcome = ?answer.outcome, "attempt ended");
-        self.record(&tenant_id, order, number, answer.outcome, answer.connection_id).await;
+        let outcome = self.attempt(&order, &attempt, check.as_ref(), &guest_name, since).await;
+        tracing::info!(
+            order.id = %order.order_id, attempt.number = attempt.number, kind = attempt.kind().as_str_name(), ?outcome,
+            "attempt ended"
+        );
+        self.record(&tenant_id, order, attempt.number, outcome).await;
         drop(place);
     }
 
-    /// Makes an attempt's outcome durable, and sends the round that it lets go. Tries until the lease is over: then
-    /// another replica settles it by asking the POS.
-    async fn record(&self, tenant_id: &Arc<str>, order: Order, number: i32, outcome: Outcome, connection_id: String) {
+    /// Makes an attempt's outcome durable. Tries until the lease is over: then another replica settles it by asking the
+    /// POS.
+    async fn record(&self, tenant_id: &Arc<str>, order: Order, number: i32, outcome: Outcome) {
         let begun = Instant::now();
         let mut failures = 0;
-        if is_check_gone(&order, &outcome) {
+        if is_check_gone(&order, number, &outcome) {
             // Before the turn passes on: the staff may have joined the check into another one.
             self.checks.is_gone(tenant_id, &order.check_id).await;
         }
         loop {
-            let since = Instant::now();
-            let check = self.check_change(&order, &outcome, &connection_id);
             let event = Event::Attempted { attempt: number, outcome: outcome.clone() };
-            let due = |next: &Order| self.due(next);
-            match self.ledger.apply(tenant_id, order.clone(), event, check, due).await {
-                Ok(Applied::Changed { next_round, .. }) => {
-                    self.send_next_round(tenant_id, next_round, since).await;
-                    return;
-                }
+            match self.apply(tenant_id, order.clone(), event).await {
+                Ok(Applied::Changed { .. }) => return,
                 // Somebody else's by now: when it is due is for its owner to say.
                 Ok(Applied::Unchanged(current)) if current.version != order.version => return,
                 Ok(Applied::Unchanged(current)) => return self.put_off(tenant_id, &current).await,
@@ -211,6 +225,24 @@ impl Dispatcher {
         }
     }
 
+    /// Applies an event to an order, durably, and begins what follows from it: the round that it lets go, and the wish to
+    /// take the order back that is the POS's to decide now.
+    pub(crate) async fn apply(&self, tenant_id: &Arc<str>, order: Order, event: Event) -> Result<Applied, Error> {
+        let since = Instant::now();
+        let check = self.check_change(&order, &event);
+        let not_before = match &event {
+            Event::Attempted { outcome: Outcome::RefusedForNow(_, Some(retry_after)), .. } => *retry_after,
+            _ => Duration::ZERO,
+        };
+        let due = |next: &Order| self.due_after(next, not_before);
+        let mut applied = self.ledger.apply(tenant_id, order, event, check, due).await?;
+        if let Applied::Changed { order, next_round } = &mut applied {
+            self.send_next_round(tenant_id, next_round.take(), since).await;
+            self.pursue(tenant_id, order);
+        }
+        Ok(applied)
+    }
+
     /// Leaves an order that brought no news as it is, and looks at it again when it is due.
     pub(super) async fn put_off(&self, tenant_id: &str, order: &Order) {
         let Some(due_in) = self.due(order) else { return };
@@ -230,26 +262,26 @@ impl Dispatcher {
         }
     }
 
-    /// What an outcome means for the check of a round.
-    pub(super) fn check_change(&self, order: &Order, outcome: &Outcome, connection_id: &str) -> CheckChange {
+    /// What an event means for the check of a round, if it ends the round.
+    fn check_change(&self, order: &Order, event: &Event) -> CheckChange {
         if order.check_id.is_empty() {
             return CheckChange::default();
         }
+        let last = last_submit(order);
         // The next round goes where this one went.
-        let next_attempt = order.attempts.last().map(|attempt| self.attempt_like(attempt));
-        let mut change =
-            CheckChange { connection_id: connection_id.to_owned(), next_attempt, ..CheckChange::default() };
-        match outcome {
-            Outcome::Placed(placed) => change.pos_check_reference.clone_from(&placed.pos_check_reference),
-            Outcome::Rejected(_) => change.closed_at_pos = is_check_gone(order, outcome),
+        let mut change = CheckChange {
+            connection_id: last.map(|attempt| attempt.connection_id.clone()).unwrap_or_default(),
+            next_attempt: last.map(|attempt| self.attempt_like(attempt)),
+            ..CheckChange::default()
+        };
+        match event {
+            Event::Attempted { outcome: Outcome::Placed(placed), .. }
+            | Event::Reported(placed)
+            | Event::SeenAtPos(placed) => change.pos_check_reference.clone_from(&placed.pos_check_reference),
+            Event::Attempted { outcome, attempt } => change.closed_at_pos = is_check_gone(order, *attempt, outcome),
             _ => {}
         }
         change
-    }
-
-    /// The connection that takes the order now, if the router can tell.
-    async fn link_of(&self, order: &Order) -> Option<Arc<Link>> {
-        self.reader.link(&order.store_id, order.product(), service_mode(order)).await.ok()
     }
 
     async fn guest_name(&self, tenant_id: &str, order: &Order) -> String {
@@ -265,48 +297,11 @@ impl Dispatcher {
             }
         }
     }
-
-    /// When a changed order shall be looked at again.
-    fn due(&self, order: &Order) -> Option<Duration> {
-        let last = order.attempts.last();
-        let tries = u32::try_from(order.attempts.len()).unwrap_or(u32::MAX);
-        match order.state() {
-            OrderState::Pending if last.is_some_and(|a| a.outcome() == AttemptOutcome::Absent) => Some(Duration::ZERO),
-            OrderState::Pending => {
-                let delay =
-                    backoff::delay_after(self.config.retry_base, self.config.retry_cap, tries.saturating_sub(1));
-                Some(order.deliver_by.as_ref().map_or(delay, |by| delay.min(time::until(by))))
-            }
-            OrderState::Held => order.fire_time.as_ref().or(order.deliver_by.as_ref()).map(time::until),
-            OrderState::Sending | OrderState::InDoubt => Some(self.settle_delay(order)),
-            _ => None,
-        }
-    }
-
-    /// Looks for an order in doubt soon at first, then more and more rarely.
-    fn settle_delay(&self, order: &Order) -> Duration {
-        let begun_ms = order.attempts.last().and_then(|a| a.begin_time.as_ref()).map_or(0, time::to_unix_ms);
-        let age_ms = u64::try_from(time::now_unix_ms().saturating_sub(begun_ms)).unwrap_or(0);
-        let half = Duration::from_millis(age_ms / 2).max(self.config.retry_base);
-        backoff::delay_after(half, self.config.retry_cap, 0)
-    }
 }
 
 /// Whether the POS refused a round because its check is not there any more.
-fn is_check_gone(order: &Order, outcome: &Outcome) -> bool {
-    let is_gone = |why: &Why| why.cause == posmesh_kit::cause::CHECK_NOT_FOUND;
-    !order.check_id.is_empty() && matches!(outcome, Outcome::Rejected(why) if is_gone(why))
-}
-
-/// The mode that selects the connection: that of the table, else of the first line.
-pub(crate) fn service_mode(order: &Order) -> ServiceMode {
-    if order.product() == Product::Table {
-        return table_mode().1;
-    }
-    order.lines.first().map_or(ServiceMode::Unspecified, |line| line.service_mode())
-}
-
-/// Table orders are about a table, not about a line.
-pub(crate) fn table_mode() -> (Product, ServiceMode) {
-    (Product::Table, ServiceMode::DineIn)
+fn is_check_gone(order: &Order, attempt: i32, outcome: &Outcome) -> bool {
+    let is_submit = last_submit(order).is_some_and(|last| last.number == attempt);
+    let is_gone = |why: &Why| why.cause == cause::CHECK_NOT_FOUND;
+    !order.check_id.is_empty() && is_submit && matches!(outcome, Outcome::Rejected(why) if is_gone(why))
 }

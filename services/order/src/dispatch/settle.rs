@@ -1,27 +1,39 @@
-//! Finding out what became of an attempt whose answer is missing.
+//! Finding out what became of an order whose answer is missing.
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{cause, time};
+use posmesh_kit::{cause, failure, time};
 use posmesh_proto::{
-    adapter::v1::{FindOrderResponse, Placed, find_order_response::Result as Found},
-    order::v1::{Check, Order, OrderState},
+    adapter::v1::{
+        FindKind, FindOrderRequest, FindOrderResponse, Placed, PosTarget, find_order_response::Result as Found,
+    },
+    order::v1::{Attempt, Check, Order, OrderState},
 };
 use tokio::time::Instant;
-use tonic::Request;
+use tonic::{Request, Status};
 
-use super::{Dispatcher, attempt::with_connection, service_mode};
+use super::{
+    Dispatcher,
+    attempt::{REVISION_CHANGED, with_connection},
+};
 use crate::{
     domain::{
-        lifecycle::{Event, Outcome, Why, attention, has_enough_evidence},
+        lifecycle::{Event, Outcome, Why, attention, has_enough_evidence, last_submit, submits},
         pos::to_find_request,
+        settling::{Pos, Step, Terms, find_proves, max_apply_delay, next_step, open_change_attempt, proof_ms},
     },
-    error::Error,
     ledger::Applied,
-    storage::CheckChange,
+    peers::Link,
 };
 
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a POS said of an order.
+pub(super) struct Asked {
+    pub(super) answer: FindOrderResponse,
+    /// It is the POS that the attempt went to.
+    pub(super) is_there: bool,
+}
 
 /// What asking the POS came to.
 enum Settled {
@@ -29,91 +41,142 @@ enum Settled {
     Known(Outcome),
     /// Ask again after this.
     TooEarly(Duration),
-    /// The POS cannot tell, or not now.
+    /// It shows nothing, or cannot be asked, which proves nothing.
+    Unproven(Why),
+    /// It did not answer.
     Unknown(Why),
 }
 
 impl Dispatcher {
     /// Asks the POS about an order that may or may not be there.
     pub(super) async fn settle(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
-        let Some(attempt) = order.attempts.last().cloned() else {
+        if open_change_attempt(&order).is_some() {
+            return self.take_up_change(tenant_id, order, check).await;
+        }
+        let Some(attempt) = last_submit(&order).cloned() else {
             tracing::error!(order.id = %order.order_id, "an order without an attempt is in doubt");
             return;
         };
-        match self.ask(&order, check.as_ref()).await {
-            Settled::Known(outcome) => {
-                tracing::info!(order.id = %order.order_id, attempt.number = attempt.number, ?outcome, "settled");
-                let late = self.is_late(&order);
-                let waiting = matches!(&outcome, Outcome::Placed(_)) && late && !has_enough_evidence(&order);
-                let after = order.clone();
-                self.record(tenant_id, order, attempt.number, outcome, attempt.connection_id).await;
-                if waiting {
-                    self.call_a_person(tenant_id, after, attention::EVIDENCE_MISSING).await;
-                }
-            }
+        let asked_ms = time::now_unix_ms();
+        let answer = self.find(&order, check.as_ref(), &attempt).await;
+        let link = self.reader.link_to(&attempt.connection_id, attempt.connection_revision).await.ok();
+        match self.judge(&order, &attempt, answer, link.as_ref(), asked_ms) {
+            Settled::Known(outcome) => self.record_settled(tenant_id, order, &attempt, outcome).await,
             Settled::TooEarly(wait) => {
                 let put_off = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, wait).await;
                 if let Err(error) = put_off {
                     tracing::warn!(%error, "an order that waits to be settled could not be put off");
                 }
             }
-            Settled::Unknown(why) if order.state() == OrderState::Sending => {
-                let outcome = Outcome::InDoubt(why);
-                self.record(tenant_id, order, attempt.number, outcome, attempt.connection_id).await;
+            Settled::Unproven(why) | Settled::Unknown(why) if order.state() == OrderState::Sending => {
+                self.record(tenant_id, order, attempt.number, Outcome::InDoubt(why)).await;
             }
-            Settled::Unknown(_)
-                if self.is_late(&order) && !order.attention.iter().any(|a| a == attention::IN_DOUBT) =>
-            {
-                self.call_a_person(tenant_id, order, attention::IN_DOUBT).await;
-            }
-            Settled::Unknown(_) => self.put_off(tenant_id, &order).await,
+            Settled::Unproven(_) => self.go_on(tenant_id, order, check, link, true).await,
+            Settled::Unknown(_) => self.go_on(tenant_id, order, check, link, false).await,
         }
     }
 
-    async fn ask(&self, order: &Order, check: Option<&Check>) -> Settled {
-        let attempt = order.attempts.last().cloned().unwrap_or_default();
-        let mut request = Request::new(to_find_request(order, check, &attempt.connection_id));
-        if let (Some(target), true) = (&mut request.get_mut().target, attempt.connection_id.is_empty()) {
-            target.product = order.product;
-            target.service_mode = service_mode(order).into();
+    async fn record_settled(&self, tenant_id: &Arc<str>, order: Order, attempt: &Attempt, outcome: Outcome) {
+        tracing::info!(order.id = %order.order_id, attempt.number = attempt.number, ?outcome, "settled");
+        let late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero());
+        let waiting = matches!(&outcome, Outcome::Placed(_)) && late && !has_enough_evidence(&order);
+        let after = order.clone();
+        self.record(tenant_id, order, attempt.number, outcome).await;
+        if waiting && !attention::is_seen(&after, attention::EVIDENCE_MISSING) {
+            self.call_a_person(tenant_id, after, attention::EVIDENCE_MISSING).await;
         }
-        request.set_timeout(FIND_TIMEOUT);
-        // Asked before the answer is used: what is absent now was absent then.
-        let asked_ms = time::now_unix_ms();
-        let answer = match self.reader.adapter.clone().find_order(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => return Settled::Unknown(Why::new(cause::NETWORK_DOWN, status.message())),
+    }
+
+    /// The POS's words did not settle it: what the vendor's promises allow besides, else a person.
+    async fn go_on(
+        &self,
+        tenant_id: &Arc<str>,
+        order: Order,
+        check: Option<Check>,
+        link: Option<Link>,
+        shows_nothing: bool,
+    ) {
+        if !self.clock.is_steady() {
+            return self.pause(tenant_id, &order).await;
+        }
+        let descriptor = link.as_ref().map(|link| link.descriptor.clone()).unwrap_or_default();
+        let pos = Pos {
+            descriptor: &descriptor,
+            leads_there: link.as_ref().is_some_and(|link| leads_there(&order, link)),
+            shows_nothing,
+            can_cancel: link.as_ref().is_some_and(|link| link.can("CANCEL_ORDER")),
         };
-        let proof_ms = self.absence_proves_from_ms(order).await;
-        if matches!(answer.result, Some(Found::NotFound(_))) && !self.clock.is_steady() {
+        let terms = Terms {
+            attempt_timeout: self.config.attempt_timeout,
+            margin: self.config.lease_margin,
+            change_within: self.change_within(),
+        };
+        match (next_step(&order, &pos, terms, time::now_unix_ms()), link) {
+            (Step::Replay, Some(link)) => {
+                tracing::info!(order.id = %order.order_id, "sent once more under the same reference");
+                let since = Instant::now();
+                let (attempt, lease) = self.next_attempt(0, Some(&link));
+                self.send(tenant_id, order, check, attempt, lease, since).await;
+            }
+            (Step::Compensate, Some(link)) => self.compensate(tenant_id, order, check, &link).await,
+            (Step::TellPerson, _) => self.call_a_person(tenant_id, order, attention::IN_DOUBT).await,
+            (Step::Wait | Step::Replay | Step::Compensate, _) => self.put_off(tenant_id, &order).await,
+        }
+    }
+
+    /// Asks the POS that an attempt went to whether it has the order. Where the way there is not kept, the POS that the
+    /// connection leads to now is asked: that it has the order is worth knowing, that it has not proves nothing.
+    pub(super) async fn find(&self, order: &Order, check: Option<&Check>, attempt: &Attempt) -> Result<Asked, Why> {
+        if attempt.find.is_some_and(|find| find.kind() == FindKind::None) {
+            return Err(Why::new(cause::NOT_SUPPORTED, "this POS cannot be asked for an order"));
+        }
+        let there = to_find_request(order, check, attempt);
+        let target = there.target.clone().map(|target| PosTarget { connection_revision: 0, ..target });
+        let wherever = FindOrderRequest { target, ..there.clone() };
+        match self.ask(there, attempt).await {
+            Err(status) if failure::reason(&status) == REVISION_CHANGED => match self.ask(wherever, attempt).await {
+                Ok(answer) => Ok(Asked { answer, is_there: false }),
+                Err(status) => Err(Why::new(cause::NETWORK_DOWN, status.message())),
+            },
+            Ok(answer) => Ok(Asked { answer, is_there: true }),
+            Err(status) => Err(Why::new(cause::NETWORK_DOWN, status.message())),
+        }
+    }
+
+    async fn ask(&self, find: FindOrderRequest, attempt: &Attempt) -> Result<FindOrderResponse, Status> {
+        let mut request = Request::new(find);
+        request.set_timeout(FIND_TIMEOUT);
+        let answer = self.reader.adapter.clone().find_order(request).await?;
+        Ok(with_evidence_from(answer.into_inner(), &attempt.connection_id))
+    }
+
+    fn judge(
+        &self,
+        order: &Order,
+        attempt: &Attempt,
+        asked: Result<Asked, Why>,
+        link: Option<&Link>,
+        asked_ms: i64,
+    ) -> Settled {
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(why) if attempt.find.is_some_and(|find| find.kind() == FindKind::None) => {
+                return Settled::Unproven(why);
+            }
+            Err(why) => return Settled::Unknown(why),
+        };
+        if matches!(asked.answer.result, Some(Found::NotFound(_))) && !self.clock.is_steady() {
             // Whether the attempt's time is over is told by a clock that jumped: ask again when it is steady.
             return Settled::TooEarly(self.lease());
         }
-        judge(answer, &attempt.connection_id, asked_ms, proof_ms)
+        let proves_ms = link
+            .filter(|link| asked.is_there && find_proves(attempt, &link.descriptor))
+            .and_then(|link| proof_ms(submits(order), max_apply_delay(&link.descriptor), self.config.lease_margin));
+        judge(asked.answer, asked_ms, proves_ms)
     }
 
-    /// From when on the order's absence from the POS proves that its last attempt failed: no writer writes any more, and
-    /// what was written has taken effect. The longer of what the vendor promised then and promises now counts. `None`:
-    /// never, as far as is known now; the connection may lead to another POS than the one that the attempt went to.
-    async fn absence_proves_from_ms(&self, order: &Order) -> Option<i64> {
-        let attempt = order.attempts.last()?;
-        let link = self.reader.link_now(&order.store_id, order.product(), service_mode(order)).await.ok()?;
-        let is_pinned = link.connection.connection_id == attempt.connection_id
-            && link.connection.revision == attempt.connection_revision;
-        let then = attempt.max_apply_delay.as_ref().and_then(time::from_proto_duration);
-        let margin = is_pinned.then_some(then?.max(link.max_apply_delay()))? + self.config.lease_margin;
-        let margin_ms = i64::try_from(margin.as_millis()).unwrap_or(i64::MAX);
-        Some(time::to_unix_ms(attempt.not_after.as_ref()?).saturating_add(margin_ms))
-    }
-
-    fn is_late(&self, order: &Order) -> bool {
-        order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero())
-    }
-
-    async fn call_a_person(&self, tenant_id: &Arc<str>, order: Order, flag: &'static str) {
-        let event = Event::PersonNeeded(flag);
-        let due = |next: &Order| self.due(next);
-        match self.ledger.apply(tenant_id, order, event, CheckChange::default(), due).await {
+    pub(super) async fn call_a_person(&self, tenant_id: &Arc<str>, order: Order, flag: &'static str) {
+        match self.apply(tenant_id, order, Event::PersonNeeded(flag)).await {
             Ok(Applied::Changed { order, .. }) => {
                 tracing::error!(order.id = %order.order_id, store.id = %order.store_id, "an order needs a person: {flag}");
             }
@@ -121,37 +184,43 @@ impl Dispatcher {
             Err(error) => tracing::warn!(%error, "an order that needs a person could not be marked"),
         }
     }
-
-    /// Ends an order that provably is not at the POS: it was taken back, or could not be delivered in time. The round
-    /// that it lets go is sent.
-    pub(crate) async fn end_unsent(&self, tenant_id: &Arc<str>, order: Order, event: Event) -> Result<Applied, Error> {
-        let since = Instant::now();
-        let check = self.check_change(&order, &Outcome::Absent, "");
-        let mut applied = self.ledger.apply(tenant_id, order, event, check, |_| None).await?;
-        if let Applied::Changed { order, next_round } = &mut applied {
-            tracing::info!(order.id = %order.order_id, state = ?order.state(), cause = %order.cause, "ended unsent");
-            self.send_next_round(tenant_id, next_round.take(), since).await;
-        }
-        Ok(applied)
-    }
 }
 
-fn judge(answer: FindOrderResponse, connection_id: &str, asked_ms: i64, proof_ms: Option<i64>) -> Settled {
-    match answer.result {
-        Some(Found::Found(placed)) => Settled::Known(Outcome::Placed(Placed {
-            evidence: with_connection(placed.evidence, connection_id),
-            ..placed
-        })),
-        Some(Found::NotFound(absent)) if !absent.authoritative => {
-            Settled::Unknown(Why::new(cause::UNKNOWN, "the POS shows no such order, but that proves nothing there"))
+/// Whether a submit would go to the POS that the last one went to.
+fn leads_there(order: &Order, link: &Link) -> bool {
+    last_submit(order).is_some_and(|a| link.leads_where_it_did(&a.connection_id, a.connection_revision))
+}
+
+fn with_evidence_from(answer: FindOrderResponse, connection_id: &str) -> FindOrderResponse {
+    let noted = |placed: Placed| Placed { evidence: with_connection(placed.evidence, connection_id), ..placed };
+    let result = answer.result.map(|result| match result {
+        Found::Found(placed) => Found::Found(noted(placed)),
+        Found::Cancelled(mut cancelled) => {
+            cancelled.placed = cancelled.placed.map(noted);
+            Found::Cancelled(cancelled)
         }
-        Some(Found::NotFound(_)) => match proof_ms {
-            None => Settled::Unknown(Why::new(
+        other => other,
+    });
+    FindOrderResponse { result }
+}
+
+/// `proves_ms`: from when on absence is a proof; `None`: never, as far as is known.
+fn judge(answer: FindOrderResponse, asked_ms: i64, proves_ms: Option<i64>) -> Settled {
+    match answer.result {
+        Some(Found::Found(placed)) => Settled::Known(Outcome::Placed(Box::new(placed))),
+        Some(Found::Cancelled(cancelled)) => {
+            Settled::Known(Outcome::CancelledAtPos(Box::new(cancelled.placed.unwrap_or_default())))
+        }
+        Some(Found::NotFound(absent)) if !absent.authoritative => {
+            Settled::Unproven(Why::new(cause::UNKNOWN, "the POS shows no such order, but that proves nothing there"))
+        }
+        Some(Found::NotFound(_)) => match proves_ms {
+            None => Settled::Unproven(Why::new(
                 cause::MISCONFIGURED,
                 "the POS has no such order, but the connection is not the one that it was sent over",
             )),
-            Some(proof_ms) if asked_ms < proof_ms => {
-                Settled::TooEarly(Duration::from_millis(u64::try_from(proof_ms - asked_ms).unwrap_or(0)))
+            Some(proves_ms) if asked_ms < proves_ms => {
+                Settled::TooEarly(Duration::from_millis(u64::try_from(proves_ms - asked_ms).unwrap_or(0)))
             }
             Some(_) => Settled::Known(Outcome::Absent),
         },
@@ -159,7 +228,6 @@ fn judge(answer: FindOrderResponse, connection_id: &str, asked_ms: i64, proof_ms
             let message = format!("the POS lacks the lines {}", part.missing_line_ids.join(", "));
             Settled::Known(Outcome::Partly(Why::new("PARTLY_AT_POS", message)))
         }
-        Some(Found::Cancelled(_)) => Settled::Unknown(Why::new(cause::UNKNOWN, "it was cancelled at the POS")),
         Some(Found::Failed(failed)) => Settled::Unknown(Why::new(&failed.cause, failed.message)),
         None => Settled::Unknown(Why::new(cause::UNKNOWN, "the adapter's answer says nothing that is known here")),
     }
@@ -177,17 +245,17 @@ mod tests {
 
     #[test]
     fn absence_proves_nothing_before_the_last_writer_has_stopped() {
-        assert!(matches!(judge(absent(true), "c", 999, Some(1_000)), Settled::TooEarly(wait) if wait.as_millis() == 1));
-        assert!(matches!(judge(absent(true), "c", 1_000, Some(1_000)), Settled::Known(Outcome::Absent)));
+        assert!(matches!(judge(absent(true), 999, Some(1_000)), Settled::TooEarly(wait) if wait.as_millis() == 1));
+        assert!(matches!(judge(absent(true), 1_000, Some(1_000)), Settled::Known(Outcome::Absent)));
     }
 
     #[test]
     fn absence_at_another_pos_proves_nothing() {
-        assert!(matches!(judge(absent(true), "c", 2_000, None), Settled::Unknown(_)));
+        assert!(matches!(judge(absent(true), 2_000, None), Settled::Unproven(_)));
     }
 
     #[test]
     fn absence_proves_nothing_where_the_pos_cannot_tell() {
-        assert!(matches!(judge(absent(false), "c", 2_000, Some(1_000)), Settled::Unknown(_)));
+        assert!(matches!(judge(absent(false), 2_000, Some(1_000)), Settled::Unproven(_)));
     }
 }

@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{ambient, time};
-use posmesh_proto::order::v1::{Attempt, HoldReason, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, Check, HoldReason, Order, OrderState};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Begun, Dispatcher};
 use crate::{
-    domain::{lifecycle::Event, visit::is_open},
+    domain::{
+        lifecycle::{Event, last_submit, open_change},
+        pos::service_mode,
+        visit::is_open,
+    },
     ledger::Applied,
     storage::{CheckChange, Claimed},
 };
@@ -120,9 +124,7 @@ impl Dispatcher {
             OrderState::Sending | OrderState::InDoubt => self.settle(&tenant_id, order, check).await,
             OrderState::Pending | OrderState::Held if !self.clock.is_steady() => self.pause(&tenant_id, &order).await,
             OrderState::Pending | OrderState::Held if self.is_too_late(&order).await => {
-                if let Err(error) = self.end_unsent(&tenant_id, order, Event::DeadlinePassed).await {
-                    tracing::warn!(%error, "an order that is too late could not be expired yet");
-                }
+                self.expire(&tenant_id, order).await;
             }
             // Its check ended meanwhile: the guests have left, or are on another one.
             OrderState::Pending | OrderState::Held if check.as_ref().is_some_and(|check| !is_open(check)) => {
@@ -137,6 +139,7 @@ impl Dispatcher {
             }
             OrderState::Pending => self.try_again(&tenant_id, order).await,
             OrderState::Held => self.put_off(&tenant_id, &order).await,
+            _ if open_change(&order).is_some() => self.take_up_change(&tenant_id, order, check).await,
             state => tracing::error!(order.id = %order.order_id, ?state, "an order that has ended fell due"),
         }
     }
@@ -146,35 +149,48 @@ impl Dispatcher {
         is_late || order.state() == OrderState::Held && self.is_of_yesterday(order).await
     }
 
-    /// Begins the next attempt of an order that provably is not at the POS.
-    async fn try_again(&self, tenant_id: &Arc<str>, order: Order) {
-        let link = self.link_of(&order).await;
-        let since = Instant::now();
-        let (attempt, lease) = match (&link, order.attempts.last()) {
-            // While the router cannot tell where to send it, it goes where it went.
-            (None, Some(before)) => self.attempt_like(before),
-            (link, _) => self.next_attempt(0, link.as_deref()),
-        };
-        self.send(tenant_id, order, attempt, lease, since).await;
+    async fn expire(&self, tenant_id: &Arc<str>, order: Order) {
+        match self.apply(tenant_id, order, Event::DeadlinePassed).await {
+            Ok(Applied::Changed { order, .. }) => {
+                tracing::info!(order.id = %order.order_id, store.id = %order.store_id, cause = %order.cause, "expired");
+            }
+            Ok(Applied::Unchanged(_)) => {}
+            Err(error) => tracing::warn!(%error, "an order that is too late could not be expired yet"),
+        }
     }
 
-    /// Begins an attempt and carries it out. `since`: before the attempt was made.
+    /// Begins the next attempt of an order that provably is not at the POS.
+    async fn try_again(&self, tenant_id: &Arc<str>, order: Order) {
+        let since = Instant::now();
+        let link = self.reader.link(&order.store_id, order.product(), service_mode(&order)).await;
+        let (attempt, lease) = match (link, last_submit(&order)) {
+            (Ok(link), _) => self.next_attempt(0, Some(&link)),
+            // While the router cannot tell where to send it, it goes where it went.
+            (Err(_), Some(before)) => self.attempt_like(before),
+            // Nobody knows where to send it: without a pinned connection nothing could be found out afterwards.
+            (Err(_), None) => return self.put_off(tenant_id, &order).await,
+        };
+        self.send(tenant_id, order, None, attempt, lease, since).await;
+    }
+
+    /// Commits an attempt and carries it out, unless somebody else has begun one or the order needs none any more.
+    /// `since`: before the attempt was made.
     pub(super) async fn send(
         &self,
         tenant_id: &Arc<str>,
         order: Order,
+        check: Option<Check>,
         attempt: Attempt,
         lease: Duration,
         since: Instant,
     ) {
-        let number = order.attempts.iter().map(|a| a.number).max().unwrap_or(0) + 1;
-        let event = Event::AttemptBegun(Attempt { number, ..attempt });
+        let event = Event::AttemptBegun(Box::new(attempt));
         match self.ledger.apply(tenant_id, order, event, CheckChange::default(), |_| Some(lease)).await {
             Ok(Applied::Changed { order, .. }) => {
                 let guest_name = self.guest_name(tenant_id, &order).await;
                 let tenant_id = Arc::clone(tenant_id);
                 let order = Arc::unwrap_or_clone(order);
-                self.carry_out(Begun { tenant_id, order, check: None, guest_name, since, place: None }).await;
+                self.carry_out(Begun { tenant_id, order, check, guest_name, since, place: None }).await;
             }
             Ok(Applied::Unchanged(_)) => {}
             Err(error) => tracing::warn!(%error, "the next attempt could not be begun yet"),

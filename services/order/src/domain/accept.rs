@@ -67,6 +67,11 @@ pub(crate) fn check_request_id(request_id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// At most 200 characters for the staff.
+pub(crate) fn check_reason(reason: &str) -> Result<(), Failure> {
+    text("reason", reason, MAX_NOTE_CHARS)
+}
+
 /// Whether something can be the id of an order or a check. What cannot names nothing, and is kept from the database.
 pub(crate) fn can_be_id(id: &str) -> bool {
     (1..=MAX_REQUEST_ID_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())

@@ -6,5 +6,8 @@ pub(crate) mod clock;
 pub(crate) mod lifecycle;
 pub(crate) mod pickup;
 pub(crate) mod pos;
+pub(crate) mod resolving;
+pub(crate) mod settling;
 pub(crate) mod splitting;
+pub(crate) mod taking_back;
 pub(crate) mod visit;

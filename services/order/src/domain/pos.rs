@@ -1,9 +1,70 @@
 //! An order in the words of the adapters.
 
 use posmesh_proto::{
-    adapter::v1::{FindOrderRequest, PosCheckRef, PosLine, PosModifier, PosOrder, PosTarget, PosTender},
-    order::v1::{Check, LineModifier, Order, OrderPurpose},
+    adapter::v1::{
+        FindOrderRequest, PosCheckRef, PosLine, PosLineVoid, PosModifier, PosOrder, PosOrderFacts, PosTarget, PosTender,
+    },
+    common::v1::{EvidenceKind, Product, ServiceMode},
+    order::v1::{Attempt, Check, LineModifier, Order, OrderChange, OrderLine, OrderPurpose},
 };
+
+use super::lifecycle::{is_in_flight, submits};
+
+/// The mode that selects the connection: that of the table, else of the first line.
+pub(crate) fn service_mode(order: &Order) -> ServiceMode {
+    if order.product() == Product::Table {
+        return table_mode().1;
+    }
+    order.lines.first().map_or(ServiceMode::Unspecified, |line| line.service_mode())
+}
+
+/// Table orders are about a table, not about a line.
+pub(crate) fn table_mode() -> (Product, ServiceMode) {
+    (Product::Table, ServiceMode::DineIn)
+}
+
+/// Where an attempt goes: the very connection that it is pinned to, as it was then.
+pub(crate) fn to_target(order: &Order, attempt: &Attempt) -> PosTarget {
+    PosTarget {
+        store_id: order.store_id.clone(),
+        product: order.product,
+        service_mode: service_mode(order).into(),
+        connection_id: attempt.connection_id.clone(),
+        connection_revision: attempt.connection_revision,
+    }
+}
+
+/// Whether an attempt to change an order goes to the POS that the order was sent to, and that has told so itself if it
+/// counts as being there.
+pub(crate) fn is_where_it_was_sent(order: &Order, attempt: &Attempt) -> bool {
+    let went_there = submits(order).any(|submit| {
+        (&submit.connection_id, submit.connection_revision) == (&attempt.connection_id, attempt.connection_revision)
+    });
+    let told =
+        order.evidence.iter().any(|e| e.kind() != EvidenceKind::Staff && e.connection_id == attempt.connection_id);
+    went_there && (told || is_in_flight(order.state()))
+}
+
+/// By what the POS knows the order again.
+pub(crate) fn to_pos_facts(order: &Order, check: Option<&Check>) -> PosOrderFacts {
+    PosOrderFacts {
+        reference: order.order_id.clone(),
+        line_ids: order.lines.iter().map(|l| l.line_id.clone()).collect(),
+        check: check_ref(order, check),
+        place_time: order.create_time,
+        business_date: order.business_date.clone(),
+        pos_order_references: order.pos_order_references.clone(),
+    }
+}
+
+/// What a wish for lines asks of the POS.
+pub(crate) fn to_pos_voids(change: &OrderChange) -> Vec<PosLineVoid> {
+    let void = |void: &posmesh_proto::order::v1::LineVoid| PosLineVoid {
+        line_id: void.line_id.clone(),
+        quantity_voided: void.quantity_voided,
+    };
+    change.lines.iter().map(void).collect()
+}
 
 /// The order as the POS shall take it. `check` is the check that it is a round of, `guest_name` for the slip.
 pub(crate) fn to_pos_order(order: &Order, check: Option<&Check>, guest_name: &str) -> PosOrder {
@@ -33,17 +94,14 @@ pub(crate) fn to_pos_order(order: &Order, check: Option<&Check>, guest_name: &st
     }
 }
 
-/// The facts by which the order is found again at the POS.
-pub(crate) fn to_find_request(order: &Order, check: Option<&Check>, connection_id: &str) -> FindOrderRequest {
+/// The facts by which the order is found again at the POS. Lines that are void in all are not looked for.
+pub(crate) fn to_find_request(order: &Order, check: Option<&Check>, attempt: &Attempt) -> FindOrderRequest {
+    let is_left = |line: &&OrderLine| line.quantity_voided < line.quantity;
     FindOrderRequest {
-        target: Some(PosTarget {
-            store_id: order.store_id.clone(),
-            connection_id: connection_id.to_owned(),
-            ..PosTarget::default()
-        }),
+        target: Some(to_target(order, attempt)),
         context: None,
         reference: order.order_id.clone(),
-        line_ids: order.lines.iter().map(|l| l.line_id.clone()).collect(),
+        line_ids: order.lines.iter().filter(is_left).map(|l| l.line_id.clone()).collect(),
         check: check_ref(order, check),
         place_time: order.create_time,
         business_date: order.business_date.clone(),
@@ -60,7 +118,7 @@ fn check_ref(order: &Order, check: Option<&Check>) -> Option<PosCheckRef> {
     })
 }
 
-fn to_pos_line(line: &posmesh_proto::order::v1::OrderLine) -> PosLine {
+fn to_pos_line(line: &OrderLine) -> PosLine {
     PosLine {
         line_id: line.line_id.clone(),
         item_id: line.item_id.clone(),

@@ -96,7 +96,7 @@ pub(super) fn begin(
     let number = i32::try_from(round.attempts.len()).unwrap_or(i32::MAX).saturating_add(1);
     let attempt = Attempt { number, ..template.clone() };
     let begin_time = attempt.begin_time.unwrap_or_default();
-    match lifecycle::apply(&mut round, Event::AttemptBegun(attempt), begin_time) {
+    match lifecycle::apply(&mut round, Event::AttemptBegun(Box::new(attempt)), begin_time) {
         Ok(_) => Ok((round, *lease)),
         Err(refused) => Err(StorageError::Corrupt { what: round.order_id, message: refused.to_string() }),
     }

@@ -130,10 +130,9 @@ pub(super) fn decide(
     let passes = !is_mine && is_first && holder.is_some_and(|holder| may_pass(holder, turn.passes_doubt_before_ms));
     let begun = is_mine || passes;
     let event = if begun {
-        let number = order.attempts.iter().map(|a| a.number).max().unwrap_or(0).saturating_add(1);
         order.passed_doubtful_round |= passes;
         row.in_flight = Some(order.order_id.clone());
-        Event::AttemptBegun(Attempt { number, ..turn.attempt.clone() })
+        Event::AttemptBegun(Box::new(turn.attempt.clone()))
     } else {
         Event::MustWait
     };
@@ -145,7 +144,7 @@ pub(super) fn decide(
 
 fn may_pass(holder: &Order, before_ms: Option<i64>) -> bool {
     let Some(before_ms) = before_ms.filter(|_| holder.state() == OrderState::InDoubt) else { return false };
-    let doubts = holder.attempts.iter().filter(|a| a.outcome() == AttemptOutcome::InDoubt);
+    let doubts = lifecycle::submits(holder).filter(|a| a.outcome() == AttemptOutcome::InDoubt);
     let since = doubts.filter_map(|a| a.end_time.as_ref()).map(to_unix_ms).min();
     since.or_else(|| holder.update_time.as_ref().map(to_unix_ms)).is_some_and(|since_ms| since_ms <= before_ms)
 }

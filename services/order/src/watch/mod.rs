@@ -34,7 +34,7 @@ pub(crate) fn watch(
     // A token from the future is one of a database that was restored since: the order is told as it is.
     let is_news = order.version != seen;
     let watching =
-        Watching { news, sent: order.version, last: fingerprint(&order), ended: lifecycle::has_ended(order.state()) };
+        Watching { news, sent: order.version, last: fingerprint(&order), ended: lifecycle::is_at_rest(&order) };
     let first = is_news.then(|| Ok(response(order)));
     let changes = stream::unfold(watching, |mut watching| async { watching.next().await.map(|item| (item, watching)) });
     stream::iter(first).chain(changes)
@@ -61,7 +61,7 @@ impl Watching {
                     return Some(Err(why(ended)));
                 }
             };
-            self.ended = lifecycle::has_ended(order.state());
+            self.ended = lifecycle::is_at_rest(&order);
             // Another replica that takes an order over counts its version up: no news for a guest.
             let print = fingerprint(&order);
             let is_news = order.version > self.sent && self.last != print;

@@ -12,7 +12,7 @@ use crate::orders::{an_hour_from_now, key};
 
 posmesh_e2e::on_both_shapes!(
     an_order_that_was_not_taken_yet_can_be_taken_back_and_never_reaches_the_pos,
-    an_order_that_the_pos_has_cannot_be_taken_back,
+    an_order_at_a_pos_that_cannot_take_it_back_stays,
     cancelling_a_request_id_that_was_not_seen_stops_the_order_that_comes_later,
 );
 
@@ -50,11 +50,11 @@ async fn an_order_that_was_not_taken_yet_can_be_taken_back_and_never_reaches_the
     assert_eq!(at_pos, [next.order_id.as_str()]);
 }
 
-async fn an_order_that_the_pos_has_cannot_be_taken_back(shape: Shape) {
+async fn an_order_at_a_pos_that_cannot_take_it_back_stays(shape: Shape) {
     let shop = Shop::open(shape).await;
     let order = shop.placed(0, shop.request(Product::Kiosk, &[line("yaki_onigiri", 1)]).await).await;
     let refused = shop.orders(1).cancel_order(by_id(&order.order_id)).await.unwrap_err();
-    assert_eq!((refused.code(), refusal(&refused).0.as_str()), (Code::FailedPrecondition, "CANCEL_TOO_LATE"));
+    assert_eq!((refused.code(), refusal(&refused).0.as_str()), (Code::FailedPrecondition, "CANCEL_NOT_SUPPORTED"));
     assert_eq!(shop.order(0, &order.order_id).await.unwrap().state(), OrderState::Placed);
 }
 

@@ -1,9 +1,24 @@
 #![allow(clippy::unwrap_used)]
 
-use posmesh_proto::{common::v1::Money, order::v1::Price};
-use proptest::prelude::*;
+use std::collections::HashSet;
 
-use super::*;
+use posmesh_proto::{
+    adapter::v1::{Changed, Placed, PosOrderProgress},
+    common::v1::{Evidence, EvidenceKind, Money},
+    order::v1::{
+        Attempt, AttemptKind, AttemptOutcome, HoldReason, LineVoid, OrderChange, OrderChangeKind, OrderChangeState,
+        OrderLine, Price, PriceStatus, ResolutionKind,
+    },
+};
+use proptest::prelude::*;
+use prost_types::Timestamp;
+
+use super::{
+    table::{Kind, Next, next},
+    *,
+};
+
+mod wishes;
 
 const STATES: [OrderState; 11] = [
     OrderState::Pending,
@@ -19,41 +34,55 @@ const STATES: [OrderState; 11] = [
     OrderState::Cancelled,
 ];
 
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 27] = [
     Kind::Begin,
+    Kind::Replay,
     Kind::Placed,
     Kind::PlacedWithout,
+    Kind::InPreparation,
+    Kind::Ready,
+    Kind::Completed,
+    Kind::CancelledAtPos,
     Kind::Rejected,
-    Kind::RefusedForNow,
-    Kind::NotHandedOver,
+    Kind::NotThere,
     Kind::InDoubt,
-    Kind::Absent,
     Kind::Partly,
-    Kind::Stale,
     Kind::Cancel,
+    Kind::Void,
+    Kind::BeginChange,
+    Kind::Changed,
     Kind::Deadline,
     Kind::Person,
+    Kind::AtPos,
+    Kind::SendAgain,
+    Kind::NotAtPos,
+    Kind::Noted,
+    Kind::Busy,
     Kind::CheckEnded,
     Kind::Over,
     Kind::Wait,
     Kind::Notice,
 ];
 
-/// The table of the design, written down a second time by hand: one row per state, one column per [`KINDS`].
-/// `.` stay, `-` refused, `!` stay and flag, else the first letters of the state to go to.
+/// The table of the design, written down a second time by hand: one row per state and wish to take it back, one column
+/// per [`KINDS`]. `.` stay, `-` refused, `!` stay and flag, else the first letters of the state to go to.
 const TABLE: &str = "
-                 Begin Placed Without Rejected Refused NotHanded InDoubt Absent Partly Stale Cancel Deadline Person CheckEnded Over Wait Notice
-Pending          Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -    Hel  .
-Held             Sen   Pla    InD     .        .       .         .       .      InD    .     Can    Exp      .      Rej        -    .    .
-Sending          -     Pla    .       Rej      Pen     Pen       InD     Pen    InD    .     -      -        InD    -          -    -    -
-InDoubt          -     Pla    .       Rej      Pen     Pen       .       Pen    .      .     -      -        .      -          -    -    -
-Placed           -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com  -    -
-InPreparation    -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com  -    -
-Ready            -     .      .       .        .       .         .       .      .      .     -      -        .      -          Com  -    -
-Completed        -     .      .       .        .       .         .       .      .      .     -      -        .      -          -    -    -
-Rejected         -     !      !       .        .       .         .       .      !      .     -      -        .      -          -    -    -
-Expired          -     !      !       .        .       .         .       .      !      .     -      -        .      -          -    -    -
-Cancelled        -     !      !       .        .       .         .       .      !      .     .      -        .      -          -    -    -
+                       Begin  Replay Plcd   Wout   InPr   Rdy    Comp   CanP   Rejd   NotTh  Doubt  Part   Cancl  Void   BegCh  Chgd   Deadl  Pers   AtPos  Again  NotAt  Noted  Busy  ChkEnd Over  Wait  Notice
+Pending       Any      Sen    -      Pla    InD    InP    Rea    Com    Can    .      .      .      InD    Can    -      -      Can    Exp    .      -      -      -      .      -     Rej    -     Hel   .
+Held          Any      Sen    -      Pla    InD    InP    Rea    Com    Can    .      .      .      InD    Can    -      -      Can    Exp    .      -      -      -      .      -     Rej    -     .     .
+Sending       None     -      -      Pla    .      InP    Rea    Com    Can    Rej    Pen    InD    InD    .      -      -      Can    -      InD    -      -      -      .      -     -      -     -     -
+Sending       Caller   -      -      Pla    .      InP    Rea    Com    Can    Can    Can    InD    InD    .      -      -      Can    -      InD    -      -      -      .      -     -      -     -     -
+Sending       Platform -      -      Pla    .      InP    Rea    Com    Can    Rej    Exp    InD    InD    .      -      -      Exp    -      InD    -      -      -      .      -     -      -     -     -
+InDoubt       None     -      Sen    Pla    .      InP    Rea    Com    Can    Rej    Pen    .      .      .      -      .      Can    -      .      Pla    Pen    Rej    .      -     -      -     -     -
+InDoubt       Caller   -      -      Pla    .      InP    Rea    Com    Can    Can    Can    .      .      .      -      .      Can    -      .      Pla    Can    Can    .      -     -      -     -     -
+InDoubt       Platform -      -      Pla    .      InP    Rea    Com    Can    Rej    Exp    .      .      .      -      .      Exp    -      .      Pla    Exp    Rej    .      -     -      -     -     -
+Placed        Any      -      -      .      .      InP    Rea    Com    Can    .      .      .      .      .      .      .      Can    -      .      .      -      Can    .      -     -      Com   -     -
+InPreparation Any      -      -      .      .      .      Rea    Com    Can    .      .      .      .      .      .      .      Can    -      .      .      -      Can    .      -     -      Com   -     -
+Ready         Any      -      -      .      .      .      .      Com    Can    .      .      .      .      -      -      .      Can    -      .      .      -      Can    .      -     -      Com   -     -
+Completed     Any      -      -      .      .      .      .      .      Can    .      .      .      .      -      -      .      Can    -      .      .      -      Can    .      -     -      -     -     -
+Rejected      Any      -      -      !      !      !      !      !      .      .      .      .      !      -      -      .      .      -      .      -      -      -      .      -     -      -     -     -
+Expired       Any      -      -      !      !      !      !      !      .      .      .      .      !      -      -      .      .      -      .      -      -      -      .      -     -      -     -     -
+Cancelled     Any      -      -      !      !      !      !      !      .      .      .      .      !      .      -      .      .      -      .      -      -      -      .      -     -      -     -     -
 ";
 
 fn shown(next: Next) -> String {
@@ -67,16 +96,21 @@ fn shown(next: Next) -> String {
 
 #[test]
 fn every_state_and_event_does_what_the_written_table_says() {
-    let rows: Vec<&str> = TABLE.trim_matches('\n').lines().skip(1).collect();
-    assert_eq!(rows.len(), STATES.len());
-    for (row, state) in rows.iter().zip(STATES) {
+    let mut tested = HashSet::new();
+    for row in TABLE.trim_matches('\n').lines().skip(1) {
         let cells: Vec<&str> = row.split_whitespace().collect();
-        assert_eq!(cells[0], format!("{state:?}"));
-        assert_eq!(cells.len(), KINDS.len() + 1, "{row}");
-        for (cell, kind) in cells[1..].iter().zip(KINDS) {
-            assert_eq!(*cell, shown(next(state, kind)), "{state:?} × {kind:?}");
+        let state = STATES.into_iter().find(|state| format!("{state:?}") == cells[0]).unwrap();
+        let wishes = [Wish::None, Wish::Caller, Wish::Platform];
+        let wishes = wishes.into_iter().filter(|wish| cells[1] == "Any" || format!("{wish:?}") == cells[1]);
+        assert_eq!(cells.len(), KINDS.len() + 2, "{row}");
+        for wish in wishes {
+            for (cell, kind) in cells[2..].iter().zip(KINDS) {
+                assert_eq!(*cell, shown(next(state, kind, wish)), "{state:?} × {kind:?} × {wish:?}");
+                tested.insert((state, kind, wish));
+            }
         }
     }
+    assert_eq!(tested.len(), STATES.len() * KINDS.len() * 3, "the written table has every combination");
 }
 
 fn order(state: OrderState, attempts: i32) -> Order {
@@ -119,10 +153,10 @@ fn attempted(attempt: i32, outcome: Outcome) -> Event {
 fn an_order_is_placed_only_with_the_evidence_that_the_store_asks_for() {
     let mut order = order(OrderState::Sending, 1);
     order.success_evidence = vec![EvidenceKind::Pos.into(), EvidenceKind::Printed.into()];
-    apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
+    apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap();
     assert_eq!(order.state(), OrderState::Sending, "the POS has it, but nothing is printed");
     let printed = Placed { evidence: vec![evidence(EvidenceKind::Printed)], ..placed("7") };
-    apply(&mut order, attempted(1, Outcome::Placed(printed)), now()).unwrap();
+    apply(&mut order, attempted(1, Outcome::Placed(Box::new(printed))), now()).unwrap();
     assert_eq!(order.state(), OrderState::Placed);
 }
 
@@ -130,14 +164,14 @@ fn an_order_is_placed_only_with_the_evidence_that_the_store_asks_for() {
 fn a_relay_alone_does_not_make_an_order_placed() {
     let mut order = order(OrderState::Sending, 1);
     let relayed = Placed { evidence: vec![evidence(EvidenceKind::Relay)], ..Placed::default() };
-    apply(&mut order, attempted(1, Outcome::Placed(relayed)), now()).unwrap();
+    apply(&mut order, attempted(1, Outcome::Placed(Box::new(relayed))), now()).unwrap();
     assert_eq!(order.state(), OrderState::Sending);
 }
 
 #[test]
 fn a_late_yes_from_an_old_attempt_still_makes_the_order_placed() {
     let mut order = order(OrderState::Sending, 2);
-    apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
+    apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap();
     assert_eq!(order.state(), OrderState::Placed);
 }
 
@@ -156,7 +190,7 @@ fn a_late_no_from_an_old_attempt_says_nothing_about_the_newest() {
 fn a_yes_after_the_guest_was_told_no_is_kept_and_a_person_is_told() {
     for state in [OrderState::Rejected, OrderState::Expired, OrderState::Cancelled] {
         let mut order = order(state, 1);
-        apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
+        apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap();
         assert_eq!(order.state(), state);
         assert_eq!(order.attention, [attention::CONTRADICTED_END]);
         assert_eq!(order.pos_order_references, ["7"]);
@@ -168,7 +202,7 @@ fn what_the_pos_had_and_has_no_more_is_never_sent_again_but_told_to_a_person() {
     let waits_for_print = || {
         let mut order = order(OrderState::Sending, 1);
         order.success_evidence = vec![EvidenceKind::Printed.into()];
-        apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
+        apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap();
         order
     };
     let partly = || {
@@ -186,7 +220,7 @@ fn what_the_pos_had_and_has_no_more_is_never_sent_again_but_told_to_a_person() {
 #[test]
 fn that_an_old_attempt_left_nothing_is_no_news_when_a_newer_one_has_placed_the_order() {
     let mut order = order(OrderState::Sending, 2);
-    apply(&mut order, attempted(2, Outcome::Placed(placed("7"))), now()).unwrap();
+    apply(&mut order, attempted(2, Outcome::Placed(Box::new(placed("7")))), now()).unwrap();
     apply(&mut order, attempted(1, Outcome::Absent), now()).unwrap();
     assert_eq!(order.state(), OrderState::Placed);
     assert!(order.attention.is_empty(), "nobody is called to an order that is where it was told to be");
@@ -195,18 +229,18 @@ fn that_an_old_attempt_left_nothing_is_no_news_when_a_newer_one_has_placed_the_o
 #[test]
 fn two_pos_orders_for_one_order_are_told_to_a_person() {
     let mut order = order(OrderState::Sending, 2);
-    apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap();
+    apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap();
     assert!(order.attention.is_empty());
-    apply(&mut order, attempted(2, Outcome::Placed(placed("8"))), now()).unwrap();
+    apply(&mut order, attempted(2, Outcome::Placed(Box::new(placed("8")))), now()).unwrap();
     assert_eq!(order.attention, [attention::DUPLICATE_AT_POS]);
 }
 
 #[test]
 fn the_same_yes_twice_changes_nothing() {
     let mut order = order(OrderState::Sending, 1);
-    assert!(apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap());
+    assert!(apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap());
     let once = order.clone();
-    assert!(!apply(&mut order, attempted(1, Outcome::Placed(placed("7"))), now()).unwrap());
+    assert!(!apply(&mut order, attempted(1, Outcome::Placed(Box::new(placed("7")))), now()).unwrap());
     assert_eq!(order, once);
 }
 
@@ -214,77 +248,161 @@ fn the_same_yes_twice_changes_nothing() {
 fn a_pos_total_that_differs_goes_to_a_person_and_an_equal_one_makes_the_price_final() {
     let mut wrong = order(OrderState::Sending, 1);
     let dearer = Placed { total: Some(yen(1_000)), ..placed("7") };
-    apply(&mut wrong, attempted(1, Outcome::Placed(dearer)), now()).unwrap();
+    apply(&mut wrong, attempted(1, Outcome::Placed(Box::new(dearer))), now()).unwrap();
     assert_eq!(wrong.attention, [attention::TOTAL_DIFFERS]);
 
     let mut right = order(OrderState::Sending, 1);
     let equal = Placed { total: Some(yen(980)), ..placed("7") };
-    apply(&mut right, attempted(1, Outcome::Placed(equal)), now()).unwrap();
+    apply(&mut right, attempted(1, Outcome::Placed(Box::new(equal))), now()).unwrap();
     assert_eq!(right.price.unwrap().status(), PriceStatus::Final);
 }
 
 #[test]
-fn an_order_that_may_be_at_the_pos_is_not_cancelled_and_does_not_expire() {
+fn an_order_that_may_be_at_the_pos_does_not_expire() {
     for state in [OrderState::Sending, OrderState::InDoubt] {
-        for event in [Event::CancelAsked, Event::DeadlinePassed] {
-            let mut order = order(state, 1);
-            let before = order.clone();
-            assert!(apply(&mut order, event, now()).is_err());
-            assert_eq!(order, before, "a refused event changes nothing");
-        }
+        let mut order = order(state, 1);
+        let before = order.clone();
+        assert!(apply(&mut order, Event::DeadlinePassed, now()).is_err());
+        assert_eq!(order, before, "a refused event changes nothing");
     }
 }
 
-#[test]
-fn only_an_order_that_is_held_has_a_reason_for_it() {
-    let mut round = order(OrderState::Pending, 1);
-    apply(&mut round, Event::MustWait, now()).unwrap();
-    assert_eq!((round.state(), round.hold_reason()), (OrderState::Held, HoldReason::RoundBefore));
-    apply(&mut round, Event::AttemptBegun(Attempt { number: 2, ..Attempt::default() }), now()).unwrap();
-    assert_eq!((round.state(), round.hold_reason()), (OrderState::Sending, HoldReason::Unspecified));
+fn cancel(by: &str) -> Event {
+    let mut change = OrderChange { change_id: "c".into(), requested_by: by.into(), ..OrderChange::default() };
+    change.set_kind(OrderChangeKind::Cancel);
+    Event::ChangeAsked(Box::new(change))
+}
+
+fn begin(kind: AttemptKind, change_id: &str, at_s: i64) -> Event {
+    Event::AttemptBegun(Box::new(Attempt {
+        kind: kind.into(),
+        change_id: change_id.into(),
+        begin_time: Some(at(at_s)),
+        not_after: Some(at(at_s + 30)),
+        ..Attempt::default()
+    }))
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
+}
+
+fn apply_all(order: &mut Order, events: impl IntoIterator<Item = Event>) {
+    for event in events {
+        apply(order, event.clone(), now()).unwrap_or_else(|refused| panic!("{event:?}: {refused}"));
+    }
+}
+
+fn changes(order: &Order) -> Vec<OrderChangeState> {
+    order.changes.iter().map(|change| change.state()).collect()
+}
+
+fn said(kind: ResolutionKind) -> Event {
+    Event::Resolved(Box::new(Said { kind, by: "kim".into(), note: String::new(), pos_order_reference: String::new() }))
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
+    let why = || Why::new("X", "");
+    let any_placed = ("[1-2]", 0..6i32).prop_map(|(r, progress)| Box::new(Placed { progress, ..placed(&r) }));
     let outcome = prop_oneof![
-        "[1-2]".prop_map(|r| Outcome::Placed(placed(&r))),
-        Just(Outcome::Rejected(Why::new("X", ""))),
-        Just(Outcome::RefusedForNow(Why::new("X", ""))),
-        Just(Outcome::NotHandedOver(Why::new("X", ""))),
-        Just(Outcome::InDoubt(Why::new("X", ""))),
+        any_placed.clone().prop_map(Outcome::Placed),
+        any_placed.clone().prop_map(Outcome::CancelledAtPos),
+        Just(Outcome::Rejected(why())),
+        Just(Outcome::RefusedForNow(why(), None)),
+        Just(Outcome::NotHandedOver(why())),
+        Just(Outcome::InDoubt(why())),
         Just(Outcome::Absent),
-        Just(Outcome::Partly(Why::new("X", ""))),
+        Just(Outcome::Gone),
+        Just(Outcome::Changed(Changed::default())),
+        Just(Outcome::Partly(why())),
+    ];
+    let resolution = prop_oneof![
+        Just(ResolutionKind::AtPos),
+        Just(ResolutionKind::SendAgain),
+        Just(ResolutionKind::NotAtPos),
+        Just(ResolutionKind::EnteredByStaff),
+        Just(ResolutionKind::Seen),
     ];
     prop_oneof![
-        (1..4).prop_map(|number| Event::AttemptBegun(Attempt { number, ..Attempt::default() })),
-        (1..4, outcome).prop_map(|(attempt, outcome)| Event::Attempted { attempt, outcome }),
-        Just(Event::CancelAsked),
+        (0..2000i64).prop_map(|at_s| begin(AttemptKind::Submit, "", at_s)),
+        (0..2000i64).prop_map(|at_s| begin(AttemptKind::Cancel, "c", at_s)),
+        (1..6, outcome).prop_map(|(attempt, outcome)| Event::Attempted { attempt, outcome }),
+        any_placed.clone().prop_map(Event::Reported),
+        any_placed.prop_map(Event::SeenAtPos),
+        Just(cancel("guest")),
+        Just(Event::ChangeGivenUp(why())),
         Just(Event::DeadlinePassed),
         Just(Event::MustWait),
+        Just(Event::PersonNeeded(attention::IN_DOUBT)),
+        resolution.prop_map(said),
     ]
 }
 
+/// Each wish has an id of its own, and an attempt is for the wish that is open.
+fn as_it_would_be(event: Event, order: &Order) -> Event {
+    match event {
+        Event::ChangeAsked(change) => {
+            let change_id = format!("c{}", order.changes.len());
+            Event::ChangeAsked(Box::new(OrderChange { change_id, ..*change }))
+        }
+        Event::AttemptBegun(attempt) if attempt.kind() == AttemptKind::Cancel => {
+            let change_id = open_change(order).map(|change| change.change_id.clone()).unwrap_or_default();
+            Event::AttemptBegun(Box::new(Attempt { change_id, ..*attempt }))
+        }
+        other => other,
+    }
+}
+
+fn tells_of_cancelled(event: &Event) -> bool {
+    match event {
+        Event::Reported(placed)
+        | Event::SeenAtPos(placed)
+        | Event::Attempted { outcome: Outcome::Placed(placed), .. } => placed.progress() == PosOrderProgress::Cancelled,
+        Event::Attempted { outcome: Outcome::CancelledAtPos(_), .. } => true,
+        _ => false,
+    }
+}
+
+fn told_by_staff(order: &Order) -> bool {
+    order.resolutions.iter().any(|r| r.kind() != ResolutionKind::Seen)
+}
+
 proptest! {
-    /// Whatever happens in whatever order: PLACED needs evidence, evidence is never lost, progress never goes back, and
-    /// the version counts exactly the changes.
+    /// Whatever happens in whatever order: PLACED needs evidence, evidence is never lost, progress never goes back, the
+    /// version counts exactly the changes, at most one wish is open, and an end has no open wish but the platform's.
     #[test]
     fn truth_holds_under_any_sequence_of_events(events in prop::collection::vec(any_event(), 0..30)) {
         let mut order = order(OrderState::Sending, 1);
+        let (mut seen, mut was_cancelled) = (false, false);
         for event in events {
             let before = order.clone();
+            let event = as_it_would_be(event, &order);
+            seen |= matches!(event, Event::Resolved(ref said) if said.kind == ResolutionKind::Seen);
+            was_cancelled |= tells_of_cancelled(&event);
             let changed = apply(&mut order, event, now()).unwrap_or(false);
             prop_assert_eq!(changed, order != before);
             prop_assert_eq!(order.version, before.version + i64::from(changed));
             prop_assert!(order.evidence.starts_with(&before.evidence));
             prop_assert!(order.pos_order_references.starts_with(&before.pos_order_references));
-            if order.state() == OrderState::Placed {
+            let at_pos = |o: &Order| !is_in_flight(o.state()) && !told_not_there(o.state());
+            if at_pos(&order) {
                 prop_assert!(has_enough_evidence(&order));
             }
-            if !is_in_flight(before.state()) && order.state() != OrderState::Completed {
+            if at_pos(&before) {
+                let moved_on = order.state() as i32 >= before.state() as i32;
+                prop_assert!(at_pos(&order) && moved_on || order.state() == OrderState::Cancelled);
+            }
+            if told_not_there(before.state()) {
                 prop_assert_eq!(order.state(), before.state());
             }
-            if !order.pos_order_references.is_empty() && !is_in_flight(order.state()) {
-                let told = matches!(order.state(), OrderState::Placed | OrderState::Completed)
-                    || !order.attention.is_empty();
+            prop_assert!(changes(&order).iter().filter(|c| **c == OrderChangeState::Requested).count() <= 1);
+            if told_not_there(order.state()) && wish(&order) == Wish::Caller {
+                prop_assert!(false, "a wish of the guest outlived the order: {:?}", order);
+            }
+            let taken_back = changes(&order).contains(&OrderChangeState::Confirmed) || was_cancelled
+                || order.attempts.iter().any(|a| a.outcome() == AttemptOutcome::Changed);
+            if !order.pos_order_references.is_empty() && told_not_there(order.state()) && !seen {
+                let told = !order.attention.is_empty() || taken_back || told_by_staff(&order);
                 prop_assert!(told, "the POS has an order of which nobody was told: {:?}", order);
             }
         }
@@ -306,4 +424,13 @@ fn what_was_not_sent_before_its_check_ended_is_rejected_and_what_is_at_the_pos_i
         apply(&mut doubtful, event, now()).unwrap_err();
         assert_eq!(doubtful, before, "only the POS knows");
     }
+}
+
+#[test]
+fn only_an_order_that_is_held_has_a_reason_for_it() {
+    let mut round = order(OrderState::Pending, 1);
+    apply(&mut round, Event::MustWait, now()).unwrap();
+    assert_eq!((round.state(), round.hold_reason()), (OrderState::Held, HoldReason::RoundBefore));
+    apply(&mut round, begin(AttemptKind::Submit, "", 900), now()).unwrap();
+    assert_eq!((round.state(), round.hold_reason()), (OrderState::Sending, HoldReason::Unspecified));
 }

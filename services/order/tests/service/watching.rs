@@ -1,7 +1,4 @@
 //! Watching orders: what a guest's page and the staff's screen can rely on, on any replica.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod fakes;
 
 use std::{
     sync::{
@@ -11,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use fakes::{Act, Pos, Replica, STORE, beer_to_go, config, placed, replica, yen};
 use posmesh_counterparts::Postgres;
 use posmesh_kit::{cause, failure};
 use posmesh_kit_db::DatabaseConfig;
@@ -29,6 +25,8 @@ use posmesh_proto::{
 use tokio::sync::Notify;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
+
+use crate::fakes::{Act, Pos, Replica, STORE, beer_to_go, config, placed, replica, yen};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -13,7 +13,7 @@ use posmesh_proto::{
 };
 use tonic::{Code, Request, Response, Status, service::Routes};
 
-use super::{Act, BEER, OTHER_STORE, Pos, STORE, not_found, outcome, yen};
+use super::{Act, BEER, ChangeAct, OTHER_STORE, Pos, PosState, STORE, not_found, outcome, yen};
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -58,6 +58,65 @@ fn store(pos: &Pos, store_id: &str) -> Store {
 }
 
 impl Pos {
+    fn connection(&self, connection_id: &str) -> Connection {
+        let revision = 1 + self.state.lock().unwrap().repointed;
+        Connection { connection_id: connection_id.into(), revision, pos_revision: revision, ..Connection::default() }
+    }
+
+    /// The way to where the connection led before it was changed is not kept.
+    fn check_revision(&self, target: Option<&PosTarget>) -> Result<(), Status> {
+        let asked = target.map_or(0, |target| target.connection_revision);
+        if asked != 0 && asked != 1 + self.state.lock().unwrap().repointed {
+            return Err(Failure::new(Code::FailedPrecondition, "REVISION_CHANGED", "it was changed since").into());
+        }
+        Ok(())
+    }
+
+    fn descriptor(&self) -> AdapterDescriptor {
+        let state = self.state.lock().unwrap();
+        let capability = |name: &str| {
+            let cannot = state.cannot.get(name);
+            let support = if cannot.is_some() { CapabilitySupport::Manual } else { CapabilitySupport::Native };
+            Capability { name: name.into(), support: support.into(), note: cannot.cloned().unwrap_or_default() }
+        };
+        let idempotency = if state.recognizes { IdempotencyKind::Forever } else { IdempotencyKind::None };
+        let find = if state.finds_nothing { FindKind::None } else { FindKind::ByReference };
+        let mut capabilities = state.till.capabilities();
+        capabilities.extend(["CANCEL_ORDER", "VOID_LINES"].map(capability));
+        AdapterDescriptor {
+            capabilities,
+            limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
+            idempotency: Some(Idempotency { kind: idempotency.into(), window: None }),
+            find: Some(Find { kind: find.into(), authoritative: !state.find_proves_nothing }),
+            ..AdapterDescriptor::default()
+        }
+    }
+
+    /// What comes of a cancel or void; `change` carries it out.
+    async fn change(&self, change: impl FnOnce(&mut PosState)) -> Result<ChangeOutcome, Status> {
+        let act = self.state.lock().unwrap().changes.pop_front();
+        self.submitted.notify_one();
+        let done = change_outcome::Outcome::Changed(Changed::default());
+        let outcome = match act {
+            Some(ChangeAct::Lose) => return Err(Status::unknown("connection reset")),
+            Some(ChangeAct::Answer(answer)) => answer,
+            Some(ChangeAct::DoAndLoseAnswer) => {
+                change(&mut self.state.lock().unwrap());
+                return Err(Status::unavailable("connection reset"));
+            }
+            Some(ChangeAct::Hang(go)) => {
+                go.notified().await;
+                change(&mut self.state.lock().unwrap());
+                done
+            }
+            None => {
+                change(&mut self.state.lock().unwrap());
+                done
+            }
+        };
+        Ok(ChangeOutcome { outcome: Some(outcome) })
+    }
+
     fn catalog(&self) -> Catalog {
         let state = self.state.lock().unwrap();
         let price = if state.price == 0 { super::BEER_PRICE } else { state.price };
@@ -153,20 +212,13 @@ impl RouterService for Pos {
         &self,
         request: Request<ResolveConnectionRequest>,
     ) -> Answer<ResolveConnectionResponse> {
-        let state = self.state.lock().unwrap();
         let connection_id = match request.get_ref().product() {
-            Product::Kiosk if state.second_pos => "bar",
+            Product::Kiosk if self.state.lock().unwrap().second_pos => "bar",
             _ => "till",
         };
-        let revision = 1 + state.repointed;
-        let connection = Connection { connection_id: connection_id.into(), revision, ..Connection::default() };
         Ok(Response::new(ResolveConnectionResponse {
-            connection: Some(connection),
-            descriptor: Some(AdapterDescriptor {
-                capabilities: state.till.capabilities(),
-                limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
-                ..AdapterDescriptor::default()
-            }),
+            connection: Some(self.connection(connection_id)),
+            descriptor: Some(self.descriptor()),
         }))
     }
     async fn register_adapter(&self, _: Request<RegisterAdapterRequest>) -> Answer<RegisterAdapterResponse> {
@@ -181,8 +233,9 @@ impl RouterService for Pos {
     async fn put_connection(&self, _: Request<PutConnectionRequest>) -> Answer<PutConnectionResponse> {
         unused()
     }
-    async fn get_connection(&self, _: Request<GetConnectionRequest>) -> Answer<GetConnectionResponse> {
-        unused()
+    async fn get_connection(&self, request: Request<GetConnectionRequest>) -> Answer<GetConnectionResponse> {
+        let connection = self.connection(&request.get_ref().connection_id);
+        Ok(Response::new(GetConnectionResponse { connection: Some(connection) }))
     }
     async fn list_connections(&self, _: Request<ListConnectionsRequest>) -> Answer<ListConnectionsResponse> {
         unused()
@@ -198,6 +251,7 @@ impl PosAdapterService for Pos {
 
     async fn submit_order(&self, request: Request<SubmitOrderRequest>) -> Answer<SubmitOrderResponse> {
         let request = request.into_inner();
+        self.check_revision(request.target.as_ref())?;
         let order = request.order.unwrap();
         let act = {
             let mut state = self.state.lock().unwrap();
@@ -228,6 +282,7 @@ impl PosAdapterService for Pos {
 
     async fn find_order(&self, request: Request<FindOrderRequest>) -> Answer<FindOrderResponse> {
         let request = request.into_inner();
+        self.check_revision(request.target.as_ref())?;
         self.hang(&request.target.unwrap_or_default().store_id).await;
         let reference = request.reference;
         let mut state = self.state.lock().unwrap();
@@ -237,7 +292,12 @@ impl PosAdapterService for Pos {
             return Ok(Response::new(FindOrderResponse { result: Some(find_order_response::Result::Failed(failed)) }));
         }
         let found = state.orders.get(&reference).map(|order| super::placed(order, 1));
-        Ok(Response::new(match found {
+        let progress = state.progress.into();
+        Ok(Response::new(match found.map(|placed| Placed { progress, ..placed }) {
+            Some(placed) if state.cancelled.contains(&reference) => {
+                let cancelled = CancelledAtPos { placed: Some(placed), cancel_time: None };
+                FindOrderResponse { result: Some(find_order_response::Result::Cancelled(cancelled)) }
+            }
             Some(placed) => FindOrderResponse { result: Some(find_order_response::Result::Found(placed)) },
             None => not_found(!state.find_proves_nothing),
         }))
@@ -254,7 +314,7 @@ impl PosAdapterService for Pos {
     }
 
     async fn describe_adapter(&self, _: Request<DescribeAdapterRequest>) -> Answer<DescribeAdapterResponse> {
-        unused()
+        Ok(Response::new(DescribeAdapterResponse { descriptor: Some(self.descriptor()) }))
     }
     async fn probe_link(&self, _: Request<ProbeLinkRequest>) -> Answer<ProbeLinkResponse> {
         unused()
@@ -266,18 +326,21 @@ impl PosAdapterService for Pos {
         unused()
     }
 
-    async fn cancel_order(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::CancelOrderRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::CancelOrderResponse>, Status> {
-        Err(Status::unimplemented("cancel_order"))
+    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Answer<CancelOrderResponse> {
+        let request = request.into_inner();
+        self.check_revision(request.target.as_ref())?;
+        self.state.lock().unwrap().cancels.push(request.clone());
+        let reference = request.order.unwrap().reference;
+        let outcome = self.change(|state| {
+            state.cancelled.insert(reference);
+        });
+        Ok(Response::new(CancelOrderResponse { outcome: Some(outcome.await?) }))
     }
 
-    async fn void_lines(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::VoidLinesRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::VoidLinesResponse>, Status> {
-        Err(Status::unimplemented("void_lines"))
+    async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Answer<VoidLinesResponse> {
+        self.state.lock().unwrap().voids.push(request.into_inner());
+        let outcome = self.change(|_| {});
+        Ok(Response::new(VoidLinesResponse { outcome: Some(outcome.await?) }))
     }
 
     async fn list_pos_orders(

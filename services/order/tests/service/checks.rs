@@ -1,11 +1,7 @@
 //! Checks with a scripted POS: whatever the staff do with a table, no guest's order goes on another one's bill.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod fakes;
 
 use std::{sync::Arc, time::Duration};
 
-use fakes::{Act, Pos, Replica, STORE, beer_to_go, config, replica};
 use posmesh_kit::failure;
 use posmesh_order::{
     Config,
@@ -22,6 +18,8 @@ use posmesh_proto::{
 };
 use tokio::sync::Notify;
 use tonic::Status;
+
+use crate::fakes::{Act, Pos, Replica, STORE, beer_to_go, config, replica};
 
 const WITHIN: Duration = Duration::from_secs(20);
 

@@ -1,8 +1,13 @@
 //! The order service with scripted peers: what a product, a guest and the staff can rely on.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod checks;
 mod fakes;
+mod progress;
+mod settling;
+mod taking_back;
 mod times;
+mod watching;
 
 use std::{sync::Arc, time::Duration};
 
@@ -315,28 +320,6 @@ async fn an_order_cancelled_before_it_was_seen_is_never_sent() {
     let order = replica.place(beer_to_go("r1")).await.unwrap();
     assert_eq!(order.state(), OrderState::Cancelled);
     assert_eq!(pos.submits(), 0);
-}
-
-#[tokio::test]
-async fn an_order_that_waits_for_a_retry_can_be_taken_back_and_one_that_was_sent_cannot() {
-    let pos = Pos::default();
-    let busy = RefusedForNow { cause: cause::RATE_LIMITED.into(), ..RefusedForNow::default() };
-    pos.script([Act::Answer(Outcome::RefusedForNow(busy))]);
-    let slow =
-        posmesh_order::Config { retry_base: Duration::from_secs(60), retry_cap: Duration::from_secs(60), ..config() };
-    let replica = replica(memory(), &pos, &slow);
-    let order = replica.place(PlaceOrderRequest { wait: None, ..beer_to_go("r1") }).await.unwrap();
-    replica.until(&order.order_id, OrderState::Pending).await;
-    let cancel = |id: &str| CancelOrderRequest {
-        key: Some(cancel_order_request::Key::OrderId(id.into())),
-        ..CancelOrderRequest::default()
-    };
-    let cancelled = replica.client.clone().cancel_order(cancel(&order.order_id)).await.unwrap().into_inner();
-    assert_eq!(cancelled.order.unwrap().state(), OrderState::Cancelled);
-
-    let placed = replica.place(beer_to_go("r2")).await.unwrap();
-    let refused = replica.client.clone().cancel_order(cancel(&placed.order_id)).await.unwrap_err();
-    assert_eq!(failure::reason(&refused), "CANCEL_TOO_LATE");
 }
 
 #[tokio::test]

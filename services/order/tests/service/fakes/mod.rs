@@ -1,13 +1,11 @@
 //! The peers of the order service, scripted: one store, one small catalog, and a POS that does what the test says.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// Each test program uses a part of them.
-#![allow(dead_code)]
 
 pub(crate) mod checks;
 mod peers;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,13 +17,14 @@ use posmesh_kit::{
 use posmesh_order::{Config, Peers, mount_on, storage::Storage};
 use posmesh_proto::{
     adapter::v1::{
-        FindOrderResponse, NotFound, Placed, PosOrder, SubmitOrderResponse, SubmitOutcome, find_order_response,
-        submit_outcome,
+        CancelOrderRequest, FindOrderResponse, NotFound, Placed, PosEvent, PosOrder, PosOrderProgress,
+        SubmitOrderResponse, SubmitOutcome, VoidLinesRequest, change_outcome, find_order_response, submit_outcome,
     },
     common::v1::{Evidence, EvidenceKind, Money, Product},
     order::v1::{
-        Order, OrderLineInput, OrderState, PlaceOrderRequest, WatchOrderRequest,
-        order_service_client::OrderServiceClient,
+        CancelOrderRequest as TakeBack, EventResult, GetOrderRequest, Order, OrderLineInput, OrderState,
+        PlaceOrderRequest, RecordOrderEventsRequest, ResolutionKind, ResolveOrderRequest, WatchOrderRequest,
+        cancel_order_request, get_order_request, order_service_client::OrderServiceClient,
     },
     store::v1::ProductPolicy,
 };
@@ -86,6 +85,34 @@ pub(crate) struct PosState {
     pub(crate) refuses_once: Option<(String, Status)>,
     /// The beer is off the menu.
     pub(crate) gone: bool,
+    /// What happens to the next cancels and voids; then they are carried out.
+    pub(crate) changes: VecDeque<ChangeAct>,
+    /// Every cancel that arrived.
+    pub(crate) cancels: Vec<CancelOrderRequest>,
+    /// Every void that arrived.
+    pub(crate) voids: Vec<VoidLinesRequest>,
+    /// References of orders that were taken back here.
+    pub(crate) cancelled: HashSet<String>,
+    /// Capabilities that it does not have, with what the staff must do instead.
+    pub(crate) cannot: HashMap<String, String>,
+    /// It recognizes a submit that it has seen before.
+    pub(crate) recognizes: bool,
+    /// It cannot be asked for an order at all.
+    pub(crate) finds_nothing: bool,
+    /// How far its orders are.
+    pub(crate) progress: PosOrderProgress,
+}
+
+/// What the POS does with one cancel or void.
+pub(crate) enum ChangeAct {
+    /// Carries it out; the answer is lost.
+    DoAndLoseAnswer,
+    /// Loses the call before it reaches the POS, without proof.
+    Lose,
+    /// Answers this.
+    Answer(change_outcome::Outcome),
+    /// Waits until it is let go, then carries it out.
+    Hang(Arc<Notify>),
 }
 
 #[derive(Clone, Default)]
@@ -115,12 +142,21 @@ impl Pos {
         }
     }
 
+    pub(crate) fn script_changes(&self, acts: impl IntoIterator<Item = ChangeAct>) {
+        self.state.lock().unwrap().changes.extend(acts);
+    }
+
+    pub(crate) fn cancels(&self) -> usize {
+        self.state.lock().unwrap().cancels.len()
+    }
+
     fn take(&self, mut order: PosOrder) -> submit_outcome::Outcome {
         let mut state = self.state.lock().unwrap();
         let number = state.orders.len() + 1;
         if let Err(gone) = state.put_on_check(&mut order) {
             return submit_outcome::Outcome::Rejected(gone);
         }
+        state.cancelled.remove(&order.reference);
         state.orders.entry(order.reference.clone()).or_insert(order.clone());
         submit_outcome::Outcome::Placed(placed(&order, number))
     }
@@ -231,5 +267,58 @@ impl Replica {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), follow).await.expect("the order never got there")
+    }
+
+    /// Waits until the order is as it should be.
+    pub(crate) async fn until_it(&self, order_id: &str, is_so: impl Fn(&Order) -> bool) -> Order {
+        let look = async {
+            loop {
+                let order = self.order(order_id).await;
+                if is_so(&order) {
+                    return order;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(20), look).await {
+            Ok(order) => order,
+            Err(_) => panic!("the order never got there: {:?}", self.order(order_id).await),
+        }
+    }
+
+    pub(crate) async fn order(&self, order_id: &str) -> Order {
+        let key = Some(get_order_request::Key::OrderId(order_id.into()));
+        self.client.clone().get_order(GetOrderRequest { key }).await.unwrap().into_inner().order.unwrap()
+    }
+
+    /// Takes the order back and waits for the POS's word.
+    pub(crate) async fn cancel(&self, order_id: &str) -> Result<Order, Status> {
+        self.cancel_within(order_id, 10).await
+    }
+
+    pub(crate) async fn cancel_within(&self, order_id: &str, seconds: i64) -> Result<Order, Status> {
+        let request = TakeBack {
+            key: Some(cancel_order_request::Key::OrderId(order_id.into())),
+            wait: Some(prost_types::Duration { seconds, nanos: 0 }),
+            ..TakeBack::default()
+        };
+        Ok(self.client.clone().cancel_order(request).await?.into_inner().order.unwrap())
+    }
+
+    pub(crate) async fn resolve(&self, order_id: &str, kind: ResolutionKind) -> Result<Order, Status> {
+        let request = ResolveOrderRequest {
+            order_id: order_id.into(),
+            kind: kind.into(),
+            resolved_by: "kim".into(),
+            ..ResolveOrderRequest::default()
+        };
+        Ok(self.client.clone().resolve_order(request).await?.into_inner().order.unwrap())
+    }
+
+    /// What the POS reports over a connection.
+    pub(crate) async fn report(&self, connection_id: &str, events: Vec<PosEvent>) -> Vec<EventResult> {
+        let request = RecordOrderEventsRequest { connection_id: connection_id.into(), events };
+        let answer = self.client.clone().record_order_events(request).await.unwrap().into_inner();
+        answer.results().collect()
     }
 }

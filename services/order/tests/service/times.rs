@@ -19,7 +19,7 @@ use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::{
+use crate::{
     attempts,
     fakes::{Act, BEER, OTHER_STORE, Pos, Replica, STORE, beer, beer_to_go, config, replica},
     memory,
