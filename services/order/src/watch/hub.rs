@@ -84,7 +84,9 @@ impl Hub {
         let mut state = self.state();
         let news = state.subscribe(self.clone(), tenant_id, &order.order_id, Mailbox::new(place));
         if let Some(topic) = state.topics.get_mut(&news.order_id) {
-            topic.version = topic.version.max(order.version);
+            // Others may have seen newer ones by now: the read must bring those to this one as well.
+            let is_first = topic.mailboxes.len() == 1;
+            topic.version = if is_first { order.version } else { topic.version.min(order.version) };
         }
         state.must_read.insert(Arc::clone(&news.order_id));
         self.shared.must_read.notify_one();
@@ -265,6 +267,18 @@ mod tests {
 
     fn versions(known: &[Known]) -> Vec<i64> {
         known.iter().map(|known| known.version).collect()
+    }
+
+    #[tokio::test]
+    async fn who_begins_with_an_older_state_than_others_have_seen_is_brought_up_to_date() {
+        let hub = Hub::new(LAG);
+        let first = subscribe(&hub);
+        hub.publish(&order(2));
+        let late = hub.watch(&"brand".into(), &order(1), None);
+        assert_eq!(versions(&hub.take_known()), [1]);
+        hub.publish(&order(2));
+        assert_eq!(late.next().await.map(|o| o.version), Ok(2));
+        assert_eq!(first.next().await.map(|o| o.version), Ok(2));
     }
 
     #[tokio::test]
