@@ -1,10 +1,11 @@
-//! Taking back what was not sent.
+//! Taking orders back.
 
 use posmesh_e2e::{Http, Shape, Shop, line, refusal};
 use posmesh_proto::{
     common::v1::Product,
-    order::v1::{CancelOrderRequest, OrderState, cancel_order_request::Key},
+    order::v1::{CancelOrderRequest, Order, OrderChangeState, OrderState, cancel_order_request::Key},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -12,7 +13,11 @@ use crate::orders::{an_hour_from_now, key};
 
 posmesh_e2e::on_both_shapes!(
     an_order_that_was_not_taken_yet_can_be_taken_back_and_never_reaches_the_pos,
-    an_order_at_a_pos_that_cannot_take_it_back_stays,
+    an_order_that_the_pos_has_is_void_there_before_it_is_told_as_cancelled,
+    what_the_kitchen_has_begun_is_cooked_and_the_reason_is_told,
+    a_cancel_whose_answer_is_lost_is_found_at_the_pos,
+    an_order_whose_answer_is_lost_is_taken_back_once_it_is_found,
+    a_wish_whose_replica_dies_is_carried_out_by_another_one,
     cancelling_a_request_id_that_was_not_seen_stops_the_order_that_comes_later,
 );
 
@@ -50,12 +55,91 @@ async fn an_order_that_was_not_taken_yet_can_be_taken_back_and_never_reaches_the
     assert_eq!(at_pos, [next.order_id.as_str()]);
 }
 
-async fn an_order_at_a_pos_that_cannot_take_it_back_stays(shape: Shape) {
+/// Takes it back and waits for the POS's word.
+async fn taken_back(shop: &Shop, replica: usize, order_id: &str) -> Order {
+    let wait = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+    let answer = shop.orders(replica).cancel_order(CancelOrderRequest { wait, ..by_id(order_id) }).await;
+    answer.unwrap().into_inner().order.unwrap()
+}
+
+fn wishes(order: &Order) -> Vec<OrderChangeState> {
+    order.changes.iter().map(|change| change.state()).collect()
+}
+
+/// The order is void at the POS, and its kitchen was told once.
+async fn is_void_at_pos(shop: &Shop, order_id: &str) {
+    let order = shop.pos.try_ask(Method::GET, &format!("/api/orders/{order_id}"), None).await.unwrap();
+    assert!(order["cancelled_at"].is_i64(), "{order}");
+    let slips = shop.pos.slips(order_id).await;
+    let marks: Vec<&str> = slips.iter().filter_map(|slip| slip["mark"].as_str()).collect();
+    assert_eq!(marks, ["normal", "void"], "{slips:?}");
+}
+
+async fn kiosk(shop: &Shop, replica: usize) -> Order {
+    shop.placed(replica, shop.request(Product::Kiosk, &[line("yaki_onigiri", 1)]).await).await
+}
+
+async fn an_order_that_the_pos_has_is_void_there_before_it_is_told_as_cancelled(shape: Shape) {
     let shop = Shop::open(shape).await;
-    let order = shop.placed(0, shop.request(Product::Kiosk, &[line("yaki_onigiri", 1)]).await).await;
-    let refused = shop.orders(1).cancel_order(by_id(&order.order_id)).await.unwrap_err();
-    assert_eq!((refused.code(), refusal(&refused).0.as_str()), (Code::FailedPrecondition, "CANCEL_NOT_SUPPORTED"));
-    assert_eq!(shop.order(0, &order.order_id).await.unwrap().state(), OrderState::Placed);
+    let order = kiosk(&shop, 0).await;
+    let cancelled = taken_back(&shop, 1, &order.order_id).await;
+    assert_eq!((cancelled.state(), wishes(&cancelled)), (OrderState::Cancelled, vec![OrderChangeState::Confirmed]));
+    is_void_at_pos(&shop, &order.order_id).await;
+    let again = taken_back(&shop, 0, &order.order_id).await;
+    assert_eq!(again.changes, cancelled.changes, "repeating it is harmless");
+}
+
+async fn what_the_kitchen_has_begun_is_cooked_and_the_reason_is_told(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    let order = kiosk(&shop, 0).await;
+    shop.pos.staff(json!({ "action": "progress", "reference": order.order_id, "to": "in_preparation" })).await;
+    let kept = taken_back(&shop, 1, &order.order_id).await;
+    assert!(matches!(kept.state(), OrderState::Placed | OrderState::InPreparation), "{kept:#?}");
+    assert_eq!((wishes(&kept), kept.changes[0].cause.as_str()), (vec![OrderChangeState::Refused], "TOO_LATE"));
+    let refused = shop.orders(0).cancel_order(by_id(&order.order_id)).await.unwrap_err();
+    assert_eq!((refused.code(), refusal(&refused).0.as_str()), (Code::FailedPrecondition, "CANCEL_TOO_LATE"));
+    let at_pos = shop.pos.try_ask(Method::GET, &format!("/api/orders/{}", order.order_id), None).await.unwrap();
+    assert!(at_pos["cancelled_at"].is_null(), "{at_pos}");
+}
+
+async fn a_cancel_whose_answer_is_lost_is_found_at_the_pos(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    let order = kiosk(&shop, 0).await;
+    shop.pos.fault(json!({ "kind": "drop_answer_after_record", "on": "cancel", "times": 1 })).await;
+    let cancelled = taken_back(&shop, 0, &order.order_id).await;
+    assert_eq!(cancelled.state(), OrderState::Cancelled, "{cancelled:#?}");
+    assert_eq!(shop.pos.happened("drop_answer_after_record").await, 1);
+    is_void_at_pos(&shop, &order.order_id).await;
+}
+
+async fn an_order_whose_answer_is_lost_is_taken_back_once_it_is_found(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    shop.pos.fault(json!({ "kind": "drop_answer_after_record", "delay_ms": 500, "times": 1 })).await;
+    let request = shop.request(Product::Kiosk, &[line("yaki_onigiri", 1)]).await;
+    let order = shop.place(0, request).await.unwrap();
+    let cancelled = taken_back(&shop, 1, &order.order_id).await;
+    assert_eq!((cancelled.state(), wishes(&cancelled)), (OrderState::Cancelled, vec![OrderChangeState::Confirmed]));
+    is_void_at_pos(&shop, &order.order_id).await;
+    assert_eq!(shop.pos.recorded(&order.order_id).await.len(), 1, "nothing more was sent");
+}
+
+/// The first order replica dies while its cancel has not reached the POS.
+async fn a_wish_whose_replica_dies_is_carried_out_by_another_one(shape: Shape) {
+    let shop = Shop::open_for_faults(shape).await;
+    let order = kiosk(&shop, 0).await;
+    shop.gate().hold();
+    let wished = shop.orders(0).cancel_order(by_id(&order.order_id)).await.unwrap().into_inner().order.unwrap();
+    assert_eq!((wished.state(), wishes(&wished)), (OrderState::Placed, vec![OrderChangeState::Requested]));
+    shop.mesh.order_replica(0).kill().unwrap();
+    shop.gate().cut();
+    shop.gate().forward().await;
+    if shape == Shape::Sqlite {
+        shop.mesh.order_replica(0).restart().unwrap();
+        shop.mesh.wait_until_ready().await.unwrap();
+    }
+    let cancelled = shop.ends_up(1, &order.order_id, OrderState::Cancelled).await;
+    assert_eq!(wishes(&cancelled), [OrderChangeState::Confirmed], "{cancelled:#?}");
+    is_void_at_pos(&shop, &order.order_id).await;
 }
 
 async fn cancelling_a_request_id_that_was_not_seen_stops_the_order_that_comes_later(shape: Shape) {
