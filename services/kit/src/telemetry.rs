@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use http::HeaderMap;
 use opentelemetry::{
-    global,
+    KeyValue, global,
     propagation::{Extractor, Injector, TextMapPropagator as _},
     trace::{TraceContextExt as _, TracerProvider as _},
 };
@@ -153,6 +153,12 @@ pub fn traceparent() -> String {
     let mut headers = HeaderMap::new();
     inject_context(&mut headers);
     headers.get("traceparent").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// Counts something, by labels. Rare events only: the counter is looked up each time.
+pub fn count(name: &'static str, value: u64, labels: &[(&'static str, &'static str)]) {
+    let labels: Vec<KeyValue> = labels.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect();
+    global::meter("posmesh").u64_counter(name).build().add(value, &labels);
 }
 
 /// Makes a stored `traceparent` the parent of `span`.

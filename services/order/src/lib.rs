@@ -8,6 +8,7 @@ mod checks;
 mod config;
 mod dispatch;
 mod domain;
+mod errands;
 mod error;
 mod ledger;
 mod list;
@@ -15,6 +16,7 @@ mod peers;
 mod pickup;
 mod place;
 mod progress;
+mod reconcile;
 mod resolve;
 mod service;
 pub mod storage;
@@ -38,8 +40,16 @@ pub use peers::Peers;
 pub use storage::MIGRATIONS;
 
 use crate::{
-    checks::Checks, dispatch::Dispatcher, ledger::Ledger, peers::Reader, place::Orders, service::Service,
-    storage::Storage, watch::Attention,
+    checks::Checks,
+    dispatch::Dispatcher,
+    errands::{Errands, Waker},
+    ledger::Ledger,
+    peers::Reader,
+    place::Orders,
+    reconcile::Reconciler,
+    service::Service,
+    storage::Storage,
+    watch::Attention,
 };
 
 /// Opens the database, takes up what fell due, and is ready to be served.
@@ -58,18 +68,33 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let ledger = Ledger::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop);
     let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, tasks.clone());
     tasks.spawn(checks.clone().sweep(config.sweep_interval, stop.clone()));
-    let dispatcher = Dispatcher::start(
+    let margin = config.attempt_timeout + config.lease_margin;
+    let waker = Waker::new(Arc::clone(&storage), reader.clone(), tasks.clone(), margin);
+    let dispatcher = Dispatcher::new(
         ledger.clone(),
         reader.clone(),
         checks.clone(),
         Arc::new(config.clone()),
-        replica,
+        Arc::clone(&replica),
+        waker.clone(),
         tasks.clone(),
-        stop.clone(),
     );
+    tasks.spawn(dispatcher.clone().sweep(stop.clone()));
+    let reconciler = Reconciler::new(ledger.clone(), reader.clone(), dispatcher.clone(), config);
+    let errands = Errands {
+        storage: Arc::clone(&storage),
+        reader: reader.clone(),
+        dispatcher: dispatcher.clone(),
+        reconciler: reconciler.clone(),
+        waker,
+        replica,
+        interval: config.sweep_interval,
+    };
+    errands.start(&tasks, &stop);
     let service = Service {
         orders: Orders { ledger, reader, dispatcher },
         attention: Attention::start(storage, config.watcher_max_lag, &tasks, &stop),
+        reconciler,
         checks,
         watchers: Arc::new(Semaphore::new(config.max_watchers)),
         stop,

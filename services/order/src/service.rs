@@ -8,11 +8,12 @@ use posmesh_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
     GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
     ListPickupSlotsRequest, ListPickupSlotsResponse, OpenCheckRequest, OpenCheckResponse, OrderPurpose,
-    PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest, QuoteOrderResponse, RecordOrderEventsRequest,
-    RecordOrderEventsResponse, ReleaseTableRequest, ReleaseTableResponse, RequestBillRequest, RequestBillResponse,
-    ResolveOrderRequest, ResolveOrderResponse, SplitCheckRequest, SplitCheckResponse, VoidLinesRequest,
-    VoidLinesResponse, WatchAttentionRequest, WatchAttentionResponse, WatchOrderRequest, WatchOrderResponse,
-    cancel_order_request, get_order_request, order_service_server::OrderService,
+    PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest, QuoteOrderResponse, ReconcileOrdersRequest,
+    ReconcileOrdersResponse, RecordOrderEventsRequest, RecordOrderEventsResponse, ReleaseTableRequest,
+    ReleaseTableResponse, RequestBillRequest, RequestBillResponse, ResolveOrderRequest, ResolveOrderResponse,
+    SplitCheckRequest, SplitCheckResponse, VoidLinesRequest, VoidLinesResponse, WatchAttentionRequest,
+    WatchAttentionResponse, WatchOrderRequest, WatchOrderResponse, cancel_order_request, get_order_request,
+    order_service_server::OrderService,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::{
     list,
     place::{Orders, check_wait},
     progress,
+    reconcile::Reconciler,
     watch::{self, Attention},
 };
 
@@ -34,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) orders: Orders,
     pub(crate) checks: Checks,
     pub(crate) attention: Attention,
+    pub(crate) reconciler: Reconciler,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
@@ -202,9 +205,10 @@ impl OrderService for Service {
 
     async fn reconcile_orders(
         &self,
-        _: Request<posmesh_proto::order::v1::ReconcileOrdersRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ReconcileOrdersResponse>, Status> {
-        Err(Status::unimplemented("reconcile_orders"))
+        request: Request<ReconcileOrdersRequest>,
+    ) -> Result<Response<ReconcileOrdersResponse>, Status> {
+        let report = self.reconciler.reconcile(&call::identity().tenant_id, request.into_inner()).await?;
+        Ok(Response::new(report))
     }
 
     async fn list_pickup_slots(

@@ -58,12 +58,14 @@ enum Command {
     Demo,
     /// Shows the orders that need a person, and what to do about each.
     Attention(operate::AttentionOptions),
+    /// Compares our orders with those that a POS holds. Ends with 0 if all agree, 1 if not, 2 if it could not compare.
+    Reconcile(operate::ReconcileOptions),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("posmesh: {error:#}");
             if is_config_error(&error) { ExitCode::from(EXIT_CODE) } else { ExitCode::FAILURE }
@@ -71,16 +73,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Command::Config = arguments.command {
         print!("{DEFAULTS}");
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let mut config = Config::load(arguments.config.as_deref())?;
     if config.telemetry.log_filter.is_empty() {
         // What dev and demo print is for a person; services log for operators.
         let filter = match arguments.command {
-            Command::Demo | Command::Attention(_) => "error",
+            Command::Demo | Command::Attention(_) | Command::Reconcile(_) => "error",
             Command::Dev(_) => "warn",
             // The database driver repeats each harmless notice of PostgreSQL.
             Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info,sqlx=warn",
@@ -98,15 +100,17 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     })
 }
 
-async fn execute(command: Command, config: Config) -> anyhow::Result<()> {
+async fn execute(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { services } => serve(&config, &services).await,
-        Command::Migrate { services } => migrate::run(&config.database, &services).await,
-        Command::Dev(options) => dev::run(config, options).await,
-        Command::Demo => demo::run(config).await,
-        Command::Attention(options) => operate::attention(&config, &options).await,
-        Command::Config => Ok(()),
+        Command::Serve { services } => serve(&config, &services).await?,
+        Command::Migrate { services } => migrate::run(&config.database, &services).await?,
+        Command::Dev(options) => dev::run(config, options).await?,
+        Command::Demo => demo::run(config).await?,
+        Command::Attention(options) => operate::attention(&config, &options).await?,
+        Command::Reconcile(options) => return Ok(operate::reconcile(&config, &options).await),
+        Command::Config => {}
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(config: &Config, services: &[ServiceName]) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use posmesh_kit::{Failure, backoff, cause, time};
 use posmesh_proto::order::v1::{Attempt, AttemptKind, AttemptOutcome, Check, Order};
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     checks::Checks,
@@ -24,6 +24,7 @@ use crate::{
         lifecycle::{Event, Outcome, Why, last_submit},
         settling::max_apply_delay,
     },
+    errands::Waker,
     error::{Error, overloaded, store_busy},
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
@@ -63,6 +64,8 @@ pub(crate) struct Dispatcher {
     /// Places for what fell due, so that new orders cannot take them all.
     due: Flow,
     clock: Clock,
+    /// Notes what follows from orders for their connections.
+    waker: Waker,
     tasks: TaskTracker,
 }
 
@@ -72,23 +75,20 @@ const MAX_DUE: usize = 256;
 const MAX_DUE_PER_STORE: usize = 16;
 
 impl Dispatcher {
-    pub(crate) fn start(
+    pub(crate) fn new(
         ledger: Ledger,
         reader: Reader,
         checks: Checks,
         config: Arc<Config>,
         replica: Arc<str>,
+        waker: Waker,
         tasks: TaskTracker,
-        stop: CancellationToken,
     ) -> Self {
         let in_flight = Flow::new(config.max_in_flight, config.max_in_flight_per_store);
         let due = Flow::new(MAX_DUE, MAX_DUE_PER_STORE);
         // Whatever attempt had begun when a clock jumped is over when it is trusted again.
         let clock = Clock::new(config.lease_margin, config.attempt_timeout + config.lease_margin);
-        let dispatcher = Self { ledger, reader, checks, config, replica, in_flight, due, clock, tasks: tasks.clone() };
-        let sweeper = dispatcher.clone();
-        tasks.spawn(async move { sweeper.sweep(stop).await });
-        dispatcher
+        Self { ledger, reader, checks, config, replica, in_flight, due, clock, waker, tasks }
     }
 
     /// A place among the orders in flight; refused when this replica has enough to do, in all or for the store.
@@ -145,6 +145,11 @@ impl Dispatcher {
     /// How far clocks may differ.
     pub(crate) fn margin(&self) -> Duration {
         self.config.lease_margin
+    }
+
+    /// Whether what the clock says can be believed.
+    pub(crate) fn is_clock_steady(&self) -> bool {
+        self.clock.is_steady()
     }
 
     /// An order as it is stored now.
@@ -235,10 +240,12 @@ impl Dispatcher {
             _ => Duration::ZERO,
         };
         let due = |next: &Order| self.due_after(next, not_before);
+        self.waker.before(tenant_id, &order, &event).await;
         let mut applied = self.ledger.apply(tenant_id, order, event, check, due).await?;
         if let Applied::Changed { order, next_round } = &mut applied {
             self.send_next_round(tenant_id, next_round.take(), since).await;
             self.pursue(tenant_id, order);
+            self.waker.after(tenant_id, order);
         }
         Ok(applied)
     }

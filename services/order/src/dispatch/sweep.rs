@@ -30,7 +30,7 @@ const ERASE_INTERVAL: Duration = Duration::from_secs(600);
 
 impl Dispatcher {
     /// Claims due orders until `stop`.
-    pub(super) async fn sweep(self, stop: CancellationToken) {
+    pub(crate) async fn sweep(self, stop: CancellationToken) {
         let mut erased_at: Option<Instant> = None;
         loop {
             let pause = self.config.sweep_interval.mul_f64(ambient::jitter(0.75, 1.25));

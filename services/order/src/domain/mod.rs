@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod lifecycle;
 pub(crate) mod pickup;
 pub(crate) mod pos;
+pub(crate) mod reconcile;
 pub(crate) mod resolving;
 pub(crate) mod settling;
 pub(crate) mod splitting;

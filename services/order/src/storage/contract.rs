@@ -4,6 +4,7 @@
 mod checks;
 mod claims;
 mod concurrency;
+mod errands;
 mod interleavings;
 mod listing;
 mod orders;
@@ -113,6 +114,14 @@ contract! {
         a_check_of_which_nothing_is_at_the_pos_is_not_closed_by_a_refusal,
         a_split_is_begun_once_and_makes_its_check_fall_due,
         a_split_ends_once_with_its_checks_or_is_forgotten,;
+    errands:
+        an_errand_is_done_by_one_replica_at_a_time,
+        an_errand_whose_replica_died_is_done_by_another_and_the_first_writes_nothing,
+        how_far_an_errand_came_is_kept,
+        an_errand_rests_until_it_is_woken,
+        an_errand_woken_while_it_is_done_is_done_again,
+        waking_brings_an_errand_forward_and_never_puts_it_off,
+        concurrent_replicas_never_get_the_same_errand,;
     concurrency:
         rounds_placed_at_once_get_different_places_and_one_is_in_flight,
         a_request_repeated_at_once_makes_one_order,

@@ -14,8 +14,9 @@ use posmesh_proto::order::v1::{Check, GuestContact, Order, OrderState};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, Claimed, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Room, Split, Storage,
-    StorageError,
+    Changed, Claimed, Errand, ErrandKind, Heard, Known, NewOrder, Next, OrderChange, OrderFilter, Placement, Requested,
+    Room, Split, Storage, StorageError, Wake,
+    errands::WOKEN_DUE,
     rounds::{self, Checks, Plan},
     rows,
 };
@@ -43,6 +44,7 @@ struct State {
     splits: BTreeMap<(String, String, String), (Split, Duration)>,
     /// Tenant, store and business date.
     display_numbers: BTreeMap<(String, String, String), i64>,
+    errands: BTreeMap<(String, String, ErrandKind), ErrandRow>,
     /// With the time of its creation.
     contacts: BTreeMap<Key, (Duration, GuestContact)>,
 }
@@ -55,6 +57,53 @@ struct OrderRow {
     complete: Option<Duration>,
     /// It takes a place in the slot of this time.
     pickup_ms: Option<i64>,
+}
+
+#[derive(Debug)]
+struct ErrandRow {
+    errand: Errand,
+    woken_ms: Option<i64>,
+    due: Option<Duration>,
+    is_leased: bool,
+}
+
+impl ErrandRow {
+    fn new(wake: &Wake, due: Duration) -> Self {
+        let errand = Errand {
+            tenant_id: Arc::clone(&wake.tenant_id),
+            connection_id: wake.connection_id.clone(),
+            kind: wake.kind,
+            store_id: wake.store_id.clone(),
+            version: 0,
+            since_ms: wake.since_ms,
+            woken: false,
+            progress: String::new(),
+            failures: 0,
+        };
+        Self { errand, woken_ms: None, due: Some(due), is_leased: false }
+    }
+
+    fn claim(&mut self, lease_end: Duration) -> Errand {
+        self.errand.version += 1;
+        self.errand.woken = self.woken_ms.is_some();
+        let since_ms = self.errand.since_ms;
+        self.errand.since_ms = self.woken_ms.take().map_or(since_ms, |woken_ms| woken_ms.min(since_ms));
+        self.due = Some(lease_end);
+        self.is_leased = true;
+        self.errand.clone()
+    }
+
+    fn put(&mut self, errand: &Errand, next: Next, now: Duration) {
+        self.errand = errand.clone();
+        let (due_in, keeps) = match next {
+            Next::GoOn(lease) => (Some(lease), true),
+            Next::Again(after) => (Some(after), false),
+            Next::Rest => (None, false),
+        };
+        let woken_due = self.woken_ms.filter(|_| !keeps).map(|_| WOKEN_DUE);
+        self.due = due_in.into_iter().chain(woken_due).min().map(|due_in| now + due_in);
+        self.is_leased = keeps;
+    }
 }
 
 fn key(tenant_id: &str, id: &str) -> Key {
@@ -265,6 +314,36 @@ impl Storage for MemoryStorage {
         let before = state.contacts.len();
         state.contacts.retain(|_, (created, _)| self.clock.now().saturating_sub(*created) < age);
         Ok((before - state.contacts.len()) as u64)
+    }
+
+    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
+        let due = self.clock.now() + wake.due_in;
+        let mut state = self.state();
+        let key = (wake.tenant_id.to_string(), wake.connection_id.clone(), wake.kind);
+        let row = state.errands.entry(key).or_insert_with(|| ErrandRow::new(wake, due));
+        row.errand.store_id.clone_from(&wake.store_id);
+        row.woken_ms = Some(row.woken_ms.map_or(wake.since_ms, |woken_ms| woken_ms.min(wake.since_ms)));
+        if !row.is_leased {
+            row.due = Some(row.due.map_or(due, |before| before.min(due)));
+        }
+        Ok(())
+    }
+
+    async fn claim_errands(&self, _replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let mut due: Vec<_> =
+            state.errands.values_mut().filter_map(|row| Some((row.due.filter(|due| *due <= now)?, row))).collect();
+        due.sort_by_key(|(due, _)| *due);
+        Ok(due.into_iter().take(limit).map(|(_, row)| row.claim(now + lease)).collect())
+    }
+
+    async fn put_errand(&self, errand: &Errand, next: Next) -> Result<bool, StorageError> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let key = (errand.tenant_id.to_string(), errand.connection_id.clone(), errand.kind);
+        let row = state.errands.get_mut(&key).filter(|row| row.errand.version == errand.version);
+        Ok(row.map(|row| row.put(errand, next, now)).is_some())
     }
 
     async fn announce(&self, _order_ids: &[String]) -> Result<(), StorageError> {

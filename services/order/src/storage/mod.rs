@@ -11,6 +11,7 @@ mod batch;
 mod checks;
 #[cfg(test)]
 mod contract;
+mod errands;
 mod grouped;
 mod memory;
 mod postgres;
@@ -26,6 +27,7 @@ use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script};
 use posmesh_proto::order::v1::{Attempt, Check, GuestContact, Order, OrderState};
 
 pub use checks::{CheckChanged, CheckFilter, CheckStorage, DueCheck, Split};
+pub use errands::{Errand, ErrandKind, Next, Wake};
 pub use grouped::GroupedWrites;
 pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
@@ -57,6 +59,12 @@ pub const MIGRATIONS: &[Script] = &[
         name: "pickup slots and completion by time",
         postgres: include_str!("migrations/0004_postgres.sql"),
         sqlite: include_str!("migrations/0004_sqlite.sql"),
+    },
+    Script {
+        version: 5,
+        name: "errands",
+        postgres: include_str!("migrations/0005_postgres.sql"),
+        sqlite: include_str!("migrations/0005_sqlite.sql"),
     },
 ];
 
@@ -327,6 +335,16 @@ pub trait Storage: CheckStorage + TimeStorage {
 
     /// Erases contacts older than `age`, of all tenants, a bounded number at once. Returns how many.
     async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError>;
+
+    /// Notes a reason to do an errand. One that rests falls due; one that is done just now is done again afterwards.
+    async fn wake(&self, wake: &Wake) -> Result<(), StorageError>;
+
+    /// Claims errands of any tenant that fell due, at most `limit`, oldest first, for `lease`. Never two replicas the same.
+    async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError>;
+
+    /// Stores how far a claimed errand came (`since_ms`, `progress`, `failures`) and what becomes of it; only while nobody
+    /// else has claimed it since. Returns whether that was so.
+    async fn put_errand(&self, errand: &Errand, next: Next) -> Result<bool, StorageError>;
 
     /// Tells the other replicas that orders changed, as far as the database can.
     async fn announce(&self, order_ids: &[String]) -> Result<(), StorageError>;

@@ -7,6 +7,7 @@
 mod announce;
 mod change;
 mod checks;
+mod errands;
 mod place;
 mod time;
 
@@ -18,8 +19,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use super::{
-    Changed, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement, Requested, Room,
-    Storage, StorageError,
+    Changed, Claimed, ERASE_LIMIT, Errand, Heard, Known, NewOrder, Next, OrderChange, OrderFilter, Placement,
+    Requested, Room, Storage, StorageError, Wake,
     batch::{Batches, Failed},
     rounds::Checks,
     rows::{self, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
@@ -242,6 +243,18 @@ impl Storage for PostgresStorage {
     async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError> {
         let erase = sqlx::query(ERASE_CONTACTS).bind(rows::millis(age)).bind(ERASE_LIMIT);
         Ok(erase.execute(&self.pool).await?.rows_affected())
+    }
+
+    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
+        errands::wake(&self.pool, wake).await
+    }
+
+    async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError> {
+        errands::claim(&self.pool, replica, lease, limit).await
+    }
+
+    async fn put_errand(&self, errand: &Errand, next: Next) -> Result<bool, StorageError> {
+        errands::put(&self.pool, errand, next).await
     }
 
     async fn announce(&self, order_ids: &[String]) -> Result<(), StorageError> {

@@ -2,6 +2,7 @@
 
 mod change;
 mod checks;
+mod errands;
 mod place;
 mod time;
 mod write;
@@ -14,8 +15,8 @@ use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use self::write::json;
 use super::{
-    Changed, CheckStorage as _, Claimed, ERASE_LIMIT, Heard, Known, NewOrder, OrderChange, OrderFilter, Placement,
-    Requested, Room, Storage, StorageError,
+    Changed, CheckStorage as _, Claimed, ERASE_LIMIT, Errand, Heard, Known, NewOrder, Next, OrderChange, OrderFilter,
+    Placement, Requested, Room, Storage, StorageError, Wake,
     batch::{Batches, Failed},
     rounds::Checks,
     rows::{self, OrderColumns, RequestedColumns, TenantCheckColumns, TenantOrderColumns},
@@ -213,6 +214,18 @@ impl Storage for SqliteStorage {
         let erased = erase.execute(&mut *writing.tx).await?;
         writing.tx.commit().await?;
         Ok(erased.rows_affected())
+    }
+
+    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
+        self.wake_errand(wake).await
+    }
+
+    async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError> {
+        self.claim_due_errands(replica, lease, limit).await
+    }
+
+    async fn put_errand(&self, errand: &Errand, next: Next) -> Result<bool, StorageError> {
+        self.put_claimed_errand(errand, next).await
     }
 
     async fn announce(&self, _order_ids: &[String]) -> Result<(), StorageError> {

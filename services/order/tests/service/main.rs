@@ -3,7 +3,9 @@
 
 mod checks;
 mod fakes;
+mod polling;
 mod progress;
+mod reconciling;
 mod settling;
 mod taking_back;
 mod times;

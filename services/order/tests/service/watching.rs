@@ -28,7 +28,7 @@ use tonic_types::StatusExt as _;
 
 use crate::fakes::{Act, Pos, Replica, STORE, beer_to_go, config, placed, replica, yen};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn memory() -> Arc<dyn Storage> {
     Arc::new(MemoryStorage::default())

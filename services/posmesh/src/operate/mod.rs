@@ -1,6 +1,7 @@
 //! The operator's verbs: they ask a running mesh and tell a person what it answers.
 
 mod attention;
+mod reconcile;
 mod table;
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use posmesh_proto::order::v1::order_service_client::OrderServiceClient;
 use crate::config::Config;
 
 pub(crate) use attention::{Options as AttentionOptions, run as attention};
+pub(crate) use reconcile::{Options as ReconcileOptions, run as reconcile};
 
 /// For the largest answer that a service gives.
 const MAX_ANSWER_BYTES: usize = posmesh_kit::server::MAX_MESSAGE_BYTES;

@@ -16,6 +16,8 @@ pub(crate) const PARTLY_AT_POS: &str = "PARTLY_AT_POS";
 pub(crate) const GONE_FROM_POS: &str = "GONE_FROM_POS";
 /// The POS has it, but what the store asks for besides (the printed ticket, say) did not come in time.
 pub(crate) const EVIDENCE_MISSING: &str = "EVIDENCE_MISSING";
+/// Somebody changed its lines at the POS.
+pub(crate) const LINES_DIFFER: &str = "LINES_DIFFER";
 /// Nobody knows whether the POS took the order, or lines of it, back.
 pub(crate) const CHANGE_IN_DOUBT: &str = "CHANGE_IN_DOUBT";
 /// It should be taken back, and that did not come about: the staff may still do it by hand.

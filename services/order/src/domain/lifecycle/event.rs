@@ -22,7 +22,6 @@ pub(crate) enum Event {
     /// The POS tells how far it is, and what proves it; in any order, and repeated.
     Reported(Box<Placed>),
     /// The POS was asked just now, and shows it, whatever was believed before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only reconciliation asks about orders that have ended"))]
     SeenAtPos(Box<Placed>),
     /// Somebody wishes to take it back, or lines of it. Of its parts, `change_id`, `kind`, `lines`, `requested_by`,
     /// `reason` and `request_time` are set.

@@ -17,8 +17,9 @@ use posmesh_kit::{
 use posmesh_order::{Config, Peers, mount_on, storage::Storage};
 use posmesh_proto::{
     adapter::v1::{
-        CancelOrderRequest, FindOrderResponse, NotFound, Placed, PosEvent, PosOrder, PosOrderProgress,
-        SubmitOrderResponse, SubmitOutcome, VoidLinesRequest, change_outcome, find_order_response, submit_outcome,
+        CancelOrderRequest, FindOrderResponse, ListOrders, NotFound, Placed, PosEvent, PosLine, PosOrder,
+        PosOrderProgress, PosOrderRecord, PosOrderRecordLine, SubmitOrderResponse, SubmitOutcome, VoidLinesRequest,
+        change_outcome, find_order_response, submit_outcome,
     },
     common::v1::{Evidence, EvidenceKind, Money, Product},
     order::v1::{
@@ -31,6 +32,9 @@ use posmesh_proto::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const STORE: &str = "izakaya";
 /// Has the same menu and the same policies.
@@ -101,6 +105,20 @@ pub(crate) struct PosState {
     pub(crate) finds_nothing: bool,
     /// How far its orders are.
     pub(crate) progress: PosOrderProgress,
+    /// How it lists its orders.
+    pub(crate) lists: ListOrders,
+    /// What stands in its list besides, and instead of an order of the same number.
+    pub(crate) records: Vec<PosOrderRecord>,
+    /// It cannot be asked for its list.
+    pub(crate) list_broken: bool,
+    /// The least time between two polls; without it, it cannot be polled.
+    pub(crate) poll_interval: Option<Duration>,
+    /// What happened to its orders; a cursor is a number of events.
+    pub(crate) events: Vec<PosEvent>,
+    /// It knows no cursor before this number.
+    pub(crate) oldest_cursor: usize,
+    /// Every poll that arrived: when, and its cursor.
+    pub(crate) polls: Vec<(tokio::time::Instant, String)>,
 }
 
 /// What the POS does with one cancel or void.
@@ -146,6 +164,21 @@ impl Pos {
         self.state.lock().unwrap().changes.extend(acts);
     }
 
+    /// The staff bring an order on.
+    pub(crate) fn report(&self, order_id: &str, progress: PosOrderProgress) {
+        let event = PosEvent {
+            reference: order_id.to_owned(),
+            pos_order_reference: format!("pos-{order_id}"),
+            progress: progress.into(),
+            ..PosEvent::default()
+        };
+        self.state.lock().unwrap().events.push(event);
+    }
+
+    pub(crate) fn polls(&self) -> usize {
+        self.state.lock().unwrap().polls.len()
+    }
+
     pub(crate) fn cancels(&self) -> usize {
         self.state.lock().unwrap().cancels.len()
     }
@@ -175,6 +208,23 @@ pub(crate) fn placed(order: &PosOrder, number: usize) -> Placed {
         display_number: format!("K{number}"),
         total: order.expected_total.clone(),
         ..Placed::default()
+    }
+}
+
+/// The order as the POS lists it.
+pub(crate) fn record(order: &PosOrder, progress: PosOrderProgress) -> PosOrderRecord {
+    let line = |line: &PosLine| PosOrderRecordLine {
+        line_id: line.line_id.clone(),
+        quantity_milli: i64::from(line.quantity) * 1000,
+    };
+    PosOrderRecord {
+        pos_order_reference: format!("pos-{}", order.reference),
+        reference: order.reference.clone(),
+        progress: progress.into(),
+        take_time: order.place_time,
+        total: order.expected_total.clone(),
+        lines: order.lines.iter().map(line).collect(),
+        ..PosOrderRecord::default()
     }
 }
 
@@ -266,7 +316,7 @@ impl Replica {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), follow).await.expect("the order never got there")
+        tokio::time::timeout(PATIENCE, follow).await.expect("the order never got there")
     }
 
     /// Waits until the order is as it should be.
@@ -280,7 +330,7 @@ impl Replica {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(20), look).await {
+        match tokio::time::timeout(PATIENCE, look).await {
             Ok(order) => order,
             Err(_) => panic!("the order never got there: {:?}", self.order(order_id).await),
         }

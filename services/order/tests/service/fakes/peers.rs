@@ -57,10 +57,40 @@ fn store(pos: &Pos, store_id: &str) -> Store {
     }
 }
 
+impl PosState {
+    /// A page of one order, by the number of those before it.
+    fn page(&self, request: &ListPosOrdersRequest) -> PosOrders {
+        assert_eq!(request.from.is_some(), self.lists == ListOrders::ByTime, "asked in a way that it does not list");
+        assert_eq!(request.business_date.is_empty(), self.lists == ListOrders::ByTime);
+        let of_order = |order: &PosOrder| {
+            let is_cancelled = self.cancelled.contains(&order.reference);
+            super::record(order, if is_cancelled { PosOrderProgress::Cancelled } else { self.progress })
+        };
+        let instead = |record: &PosOrderRecord| {
+            self.records.iter().any(|other| other.pos_order_reference == record.pos_order_reference)
+        };
+        let own = self.orders.values().map(of_order).filter(|record| !instead(record));
+        let mut all: Vec<PosOrderRecord> = own.chain(self.records.iter().cloned()).collect();
+        all.sort_by(|a, b| a.pos_order_reference.cmp(&b.pos_order_reference));
+        let from: usize = request.page_token.parse().unwrap_or(0);
+        let more = from + 1 < all.len();
+        PosOrders {
+            orders: all.into_iter().skip(from).take(1).collect(),
+            next_page_token: if more { (from + 1).to_string() } else { String::new() },
+        }
+    }
+}
+
 impl Pos {
     fn connection(&self, connection_id: &str) -> Connection {
         let revision = 1 + self.state.lock().unwrap().repointed;
-        Connection { connection_id: connection_id.into(), revision, pos_revision: revision, ..Connection::default() }
+        Connection {
+            connection_id: connection_id.into(),
+            store_id: STORE.into(),
+            revision,
+            pos_revision: revision,
+            ..Connection::default()
+        }
     }
 
     /// The way to where the connection led before it was changed is not kept.
@@ -83,8 +113,12 @@ impl Pos {
         let find = if state.finds_nothing { FindKind::None } else { FindKind::ByReference };
         let mut capabilities = state.till.capabilities();
         capabilities.extend(["CANCEL_ORDER", "VOID_LINES"].map(capability));
+        capabilities.extend((state.lists as i32 > ListOrders::None as i32).then(|| capability("LIST_ORDERS")));
+        capabilities.extend(state.poll_interval.map(|_| capability("POLL_EVENTS")));
         AdapterDescriptor {
             capabilities,
+            list_orders: state.lists.into(),
+            min_poll_interval: state.poll_interval.map(posmesh_kit::time::to_proto_duration),
             limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
             idempotency: Some(Idempotency { kind: idempotency.into(), window: None }),
             find: Some(Find { kind: find.into(), authoritative: !state.find_proves_nothing }),
@@ -343,18 +377,34 @@ impl PosAdapterService for Pos {
         Ok(Response::new(VoidLinesResponse { outcome: Some(outcome.await?) }))
     }
 
-    async fn list_pos_orders(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::ListPosOrdersRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::ListPosOrdersResponse>, Status> {
-        Err(Status::unimplemented("list_pos_orders"))
+    async fn list_pos_orders(&self, request: Request<ListPosOrdersRequest>) -> Answer<ListPosOrdersResponse> {
+        let request = request.into_inner();
+        let state = self.state.lock().unwrap();
+        let result = if state.list_broken {
+            let failed = ListFailed { cause: cause::NETWORK_DOWN.into(), message: "no answer".into() };
+            list_pos_orders_response::Result::Failed(failed)
+        } else {
+            list_pos_orders_response::Result::Orders(state.page(&request))
+        };
+        Ok(Response::new(ListPosOrdersResponse { result: Some(result) }))
     }
 
-    async fn poll_events(
-        &self,
-        _: Request<posmesh_proto::adapter::v1::PollEventsRequest>,
-    ) -> Result<Response<posmesh_proto::adapter::v1::PollEventsResponse>, Status> {
-        Err(Status::unimplemented("poll_events"))
+    async fn poll_events(&self, request: Request<PollEventsRequest>) -> Answer<PollEventsResponse> {
+        let cursor = request.into_inner().cursor;
+        let mut state = self.state.lock().unwrap();
+        state.polls.push((tokio::time::Instant::now(), cursor.clone()));
+        let from = if cursor.is_empty() { state.events.len() } else { cursor.parse().unwrap() };
+        let result = if from < state.oldest_cursor {
+            let failed = PollFailed { cause: "CURSOR_TOO_OLD".into(), message: "begin again".into() };
+            poll_events_response::Result::Failed(failed)
+        } else {
+            // One at a time, so that there is more.
+            let events: Vec<PosEvent> = state.events.iter().skip(from).take(1).cloned().collect();
+            let next = from + events.len();
+            let more = next < state.events.len();
+            poll_events_response::Result::Events(PosEvents { events, cursor: next.to_string(), more })
+        };
+        Ok(Response::new(PollEventsResponse { result: Some(result) }))
     }
 
     async fn split_check(&self, request: Request<SplitCheckRequest>) -> Answer<SplitCheckResponse> {

@@ -1,0 +1,201 @@
+//! Noting reasons for errands. What dispatches orders notes them; a reason that was noted a moment ago is not noted again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use posmesh_kit::{cause, time};
+use posmesh_proto::{
+    adapter::v1::AdapterDescriptor,
+    order::v1::{Order, OrderState},
+};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    domain::lifecycle::{Event, Outcome, last_submit},
+    peers::Reader,
+    storage::{ErrandKind, Storage, Wake},
+};
+
+/// How often at most one replica notes that a connection's calls fail.
+const FAILING_AGAIN: Duration = Duration::from_secs(5);
+/// How soon after a failure a comparison is tried.
+const COMPARE_IN: Duration = Duration::from_secs(2);
+/// How often at most it notes that there is something to poll for.
+const POLL_AGAIN: Duration = Duration::from_secs(30);
+/// How long it takes for granted that an adapter cannot be polled.
+const NO_POLLING: Duration = Duration::from_secs(300);
+/// Where the adapter names none.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// Connections that are remembered.
+const MAX_REMEMBERED: usize = 20_000;
+const WAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tenant, connection and errand.
+type Key = (Arc<str>, String, ErrandKind);
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Waker {
+    storage: Arc<dyn Storage>,
+    reader: Reader,
+    tasks: TaskTracker,
+    /// How far before the first failure an outage may have begun.
+    margin: Duration,
+    /// Until when a reason is not noted again.
+    noted: Arc<Mutex<BTreeMap<Key, Instant>>>,
+}
+
+impl Waker {
+    pub(crate) fn new(storage: Arc<dyn Storage>, reader: Reader, tasks: TaskTracker, margin: Duration) -> Self {
+        Self { storage, reader, tasks, margin, noted: Arc::default() }
+    }
+
+    /// Before an event of an order is stored: an attempt that failed because of the link makes an outage, which is
+    /// durable before the attempt's end is. Whoever dies, the orders are compared when the POS answers again.
+    pub(crate) async fn before(&self, tenant_id: &Arc<str>, order: &Order, event: &Event) {
+        let Event::Attempted { attempt, outcome } = event else { return };
+        let Some(attempt) = order.attempts.iter().find(|a| a.number == *attempt).filter(|_| is_link_failure(outcome))
+        else {
+            return;
+        };
+        let begun_ms = attempt.begin_time.as_ref().map_or_else(time::now_unix_ms, time::to_unix_ms);
+        self.link_failed(tenant_id, &attempt.connection_id, &order.store_id, begun_ms).await;
+    }
+
+    /// The connection's calls fail, since this time at the latest.
+    pub(crate) async fn link_failed(&self, tenant_id: &Arc<str>, connection_id: &str, store_id: &str, since_ms: i64) {
+        if connection_id.is_empty() {
+            return;
+        }
+        let key = (Arc::clone(tenant_id), connection_id.to_owned(), ErrandKind::Reconcile);
+        if !self.is_news(&key, FAILING_AGAIN) {
+            return;
+        }
+        let wake = Wake {
+            tenant_id: Arc::clone(tenant_id),
+            connection_id: connection_id.to_owned(),
+            kind: ErrandKind::Reconcile,
+            store_id: store_id.to_owned(),
+            since_ms: since_ms.saturating_sub(i64::try_from(self.margin.as_millis()).unwrap_or(i64::MAX)),
+            due_in: COMPARE_IN,
+        };
+        self.wake(key, wake).await;
+    }
+
+    /// After an order has changed: one that can still progress at a POS which is polled is polled for.
+    pub(crate) fn after(&self, tenant_id: &Arc<str>, order: &Order) {
+        let can_progress = matches!(
+            order.state(),
+            OrderState::InDoubt | OrderState::Placed | OrderState::InPreparation | OrderState::Ready
+        );
+        let Some(attempt) = last_submit(order).filter(|a| can_progress && !a.connection_id.is_empty()) else { return };
+        let key = (Arc::clone(tenant_id), attempt.connection_id.clone(), ErrandKind::Poll);
+        if !self.is_news(&key, POLL_AGAIN) {
+            return;
+        }
+        let wake = Wake {
+            tenant_id: Arc::clone(tenant_id),
+            connection_id: attempt.connection_id.clone(),
+            kind: ErrandKind::Poll,
+            store_id: order.store_id.clone(),
+            since_ms: order.create_time.as_ref().map_or_else(time::now_unix_ms, time::to_unix_ms),
+            due_in: Duration::ZERO,
+        };
+        let waker = self.clone();
+        self.tasks.spawn(async move { waker.wake_poll(key, wake).await });
+    }
+
+    async fn wake_poll(&self, key: Key, wake: Wake) {
+        match self.reader.link_to(&wake.connection_id, 0).await {
+            Ok(link) if link.can("POLL_EVENTS") => {
+                let due_in = least_interval(&link.descriptor);
+                self.wake(key, Wake { due_in, ..wake }).await;
+            }
+            Ok(_) => self.remember(key, NO_POLLING),
+            Err(failure) => {
+                tracing::debug!(%failure, connection.id = %wake.connection_id, "whether it is polled is not known yet");
+                self.forget(&key);
+            }
+        }
+    }
+
+    async fn wake(&self, key: Key, wake: Wake) {
+        let woken = tokio::time::timeout(WAKE_TIMEOUT, self.storage.wake(&wake)).await;
+        if let Ok(Ok(())) = woken {
+            return;
+        }
+        tracing::warn!(connection.id = %wake.connection_id, kind = ?wake.kind, ?woken, "an errand could not be noted yet");
+        self.forget(&key);
+    }
+
+    /// Whether this was not noted for a while; then it counts as noted for `again`.
+    fn is_news(&self, key: &Key, again: Duration) -> bool {
+        let now = Instant::now();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(key).is_some_and(|until| *until > now) {
+            return false;
+        }
+        if noted.len() >= MAX_REMEMBERED {
+            noted.retain(|_, until| *until > now);
+        }
+        noted.insert(key.clone(), now + again);
+        true
+    }
+
+    fn remember(&self, key: Key, long: Duration) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Instant::now() + long);
+    }
+
+    fn forget(&self, key: &Key) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// The least time between two polls of a connection.
+pub(super) fn least_interval(descriptor: &AdapterDescriptor) -> Duration {
+    let named = descriptor.min_poll_interval.as_ref().and_then(time::from_proto_duration);
+    named.filter(|interval| !interval.is_zero()).unwrap_or(POLL_INTERVAL)
+}
+
+/// Whether an attempt ended like this because the way to the POS is broken, or may be.
+fn is_link_failure(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::InDoubt(_) => true,
+        Outcome::NotHandedOver(why) | Outcome::RefusedForNow(why, _) => is_link_cause(&why.cause),
+        _ => false,
+    }
+}
+
+/// Causes of a link; those of a check or an order say nothing about it.
+pub(super) fn is_link_cause(cause: &str) -> bool {
+    matches!(
+        cause,
+        cause::NETWORK_DOWN
+            | cause::TIMED_OUT
+            | cause::ADAPTER_DOWN
+            | cause::VENDOR_SERVICE_DOWN
+            | cause::CREDENTIALS_REJECTED
+            | cause::POS_APP_NOT_RUNNING
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lifecycle::Why;
+
+    #[test]
+    fn only_what_the_link_is_to_blame_for_makes_an_outage() {
+        let why = |cause: &str| Why::new(cause, "");
+        assert!(is_link_failure(&Outcome::InDoubt(why(cause::UNKNOWN))));
+        assert!(is_link_failure(&Outcome::NotHandedOver(why(cause::ADAPTER_DOWN))));
+        assert!(is_link_failure(&Outcome::RefusedForNow(why(cause::POS_APP_NOT_RUNNING), None)));
+        assert!(!is_link_failure(&Outcome::RefusedForNow(why(cause::TABLE_LOCKED), None)));
+        assert!(!is_link_failure(&Outcome::NotHandedOver(why(cause::RATE_LIMITED))));
+        assert!(!is_link_failure(&Outcome::Rejected(why(cause::ITEM_SOLD_OUT))));
+    }
+}
