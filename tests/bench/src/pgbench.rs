@@ -73,8 +73,8 @@ pub(crate) fn run(
     read(folder.path(), duration)
 }
 
-/// What the rows hold. Ids are made of a counter and the client, so that they ascend as ours do; the rest is as long as
-/// ours is.
+/// What the rows hold. Order ids are made of a counter and the client, so that they ascend as ours do, and request ids are
+/// as random; the rest is as long as ours is.
 fn variables(new: &NewOrder, stores: usize, first_order: u64) -> Vec<(&'static str, String)> {
     let hex = |bytes: &[u8]| {
         bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
@@ -99,12 +99,12 @@ fn variables(new: &NewOrder, stores: usize, first_order: u64) -> Vec<(&'static s
 fn text(style: Style) -> String {
     let order_id = "'01998a5e-7c31-7000-8000-' || :id";
     let store_id = "'store-' || lpad(:store, 5, '0')";
-    let request_id = format!("'kiosk:' || {store_id} || ':01998a5e-7c31-7000-8000-' || :id");
+    let request_id = format!("'kiosk:' || {store_id} || ':' || gen_random_uuid()");
     let now = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
     let insert_order = format!(
         "INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, \
-             created_ms, display_number, check_id, round, due_ms, lease_owner, doc) \
-         VALUES ('{TENANT}', {order_id}, '{CALLER}', {request_id}, :hash, {store_id}, 3, '', 1, {now}, :n % 1000, NULL, 0, {now} + 35000, :replica, :taken)"
+             created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms) \
+         VALUES ('{TENANT}', {order_id}, '{CALLER}', {request_id}, :hash, {store_id}, 3, '', 1, {now}, :n % 1000, NULL, 0, {now} + 35000, :replica, :taken, {now} + 43200000)"
     );
     let update_order = format!(
         "UPDATE orders SET version = 2, state = 5, cause = '', lease_owner = NULL, due_ms = NULL, doc = :placed \

@@ -66,6 +66,12 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0005_postgres.sql"),
         sqlite: include_str!("migrations/0005_sqlite.sql"),
     },
+    Script {
+        version: 6,
+        name: "indexes that begin with what differs",
+        postgres: include_str!("migrations/0006_postgres.sql"),
+        sqlite: include_str!("migrations/0006_sqlite.sql"),
+    },
 ];
 
 /// Contacts that one call erases.

@@ -45,7 +45,7 @@ const INSERT: &str = "WITH numbers AS ( \
              created_ms, later_of_day, check_id, round, due_in_ms, replica, doc, complete_in_ms) \
          JOIN numbers AS n ON n.store_id = new.store_id AND n.business_date = new.business_date \
              AND n.tenant_id = new.tenant_id \
-         ORDER BY new.tenant_id, caller, request_id \
+         ORDER BY request_id, caller, new.tenant_id \
          ON CONFLICT (tenant_id, caller, request_id) DO NOTHING \
          RETURNING tenant_id, order_id, version, created_ms, state, cause, lease_owner, display_number), \
      events AS ( \

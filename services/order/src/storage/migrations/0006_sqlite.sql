@@ -1,0 +1,1 @@
+-- Nothing to do: SQLite chooses an index by how many of its columns a lookup gives, not by how large the table is.
