@@ -187,6 +187,14 @@ impl Mesh {
         launch::urls(&self.ports.routers)
     }
 
+    /// Where the operator's program finds the services.
+    pub(crate) fn peers(&self) -> [(&'static str, String); 2] {
+        [
+            ("POSMESH__PEERS__ORDER", launch::urls(&self.ports.orders)),
+            ("POSMESH__PEERS__ROUTER", launch::urls(&self.ports.routers)),
+        ]
+    }
+
     /// A client of the gateway.
     ///
     /// # Errors

@@ -134,6 +134,14 @@ impl Pos {
         self.ask(Method::POST, &format!("/api/checks/{number}/close"), Some(&body)).await;
     }
 
+    /// An order comes that the platform does not send now. The POS looks neither whether it is late nor whether it knows
+    /// the reference.
+    pub async fn receive(&self, mut request: Value) {
+        request["uniqueness"] = json!({ "kind": "none" });
+        request["not_after"] = Value::Null;
+        self.ask(Method::POST, "/api/orders", Some(&request)).await;
+    }
+
     /// The staff do something at the till, in the words of `POST /control/staff`.
     pub async fn staff(&self, mut action: Value) {
         action["staff"] = "hanako".into();

@@ -1,6 +1,7 @@
 //! A store with its own POS in a mesh, and everybody who deals with it.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -24,7 +25,7 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::{
-    Http, Mesh, Options, Pos, Proxy, Shape, eventually,
+    Http, Mesh, Options, Pos, Process, Proxy, Shape, binary, eventually,
     launch::OPS_TOKEN,
     pos::API_KEY,
     provision::{self, ANY_REVISION},
@@ -45,6 +46,8 @@ pub struct Shop {
     /// The gateway.
     pub http: Http,
     gate: Option<Proxy>,
+    /// Its vendor's, where that is not the mesh's own.
+    adapter: Option<Process>,
     log_lengths: Vec<usize>,
 }
 
@@ -76,39 +79,76 @@ impl Shop {
         Self::open_in(Arc::new(mesh), &[], true).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
+    /// Opens one in the shared mesh whose POS is of another vendor: a simulator that can do what this profile says, by
+    /// names of its settings. Its [`Shop::gate`] stands between the adapter and the POS.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn open_with_profile(shape: Shape, profile: &[(&str, &str)]) -> Self {
+        let mesh = Mesh::shared(shape).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let open = async {
+            let mut shop = Self::furnish(mesh, true).await?;
+            let vendor = format!("{}-vendor", shop.store_id);
+            shop.adapter = Some(shop.start_adapter(&vendor, profile)?);
+            shop.connect(&vendor, &[]).await?;
+            Ok::<_, anyhow::Error>(shop)
+        };
+        open.await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// Opens one in a mesh.
     ///
     /// # Errors
     /// When a service refuses, or the menu cannot be synced.
     pub async fn open_in(mesh: Arc<Mesh>, success_evidence: &[EvidenceKind], gated: bool) -> Result<Self> {
+        // Where everything is one process, the wire between order and POS begins behind the adapter.
+        let gated = gated && mesh.shape() == Shape::Sqlite;
+        let shop = Self::furnish(mesh, gated).await?;
+        shop.connect("simulator", success_evidence).await?;
+        Ok(shop)
+    }
+
+    /// One with a POS that nobody knows of yet.
+    async fn furnish(mesh: Arc<Mesh>, gated: bool) -> Result<Self> {
         static OPENED: AtomicU32 = AtomicU32::new(1);
         let log_lengths = mesh.log_lengths();
         let store_id = format!("shop-{}", OPENED.fetch_add(1, Ordering::Relaxed));
         let pos = Pos::start(&store_id).await?;
-        // Where everything is one process, the wire between order and POS begins behind the adapter.
-        let gate = match mesh.shape() {
-            Shape::Sqlite if gated => Some(Proxy::before(pos.address()).await?),
-            _ => None,
-        };
-        let pos_url = gate.as_ref().map_or_else(|| format!("http://{}", pos.address()), Proxy::url);
+        let gate = if gated { Some(Proxy::before(pos.address()).await?) } else { None };
         let http = mesh.http()?;
-        let shop = Self { mesh, store_id, pos, http, gate, log_lengths };
-        provision::put_store(&shop.mesh, provision::store(&shop.store_id, success_evidence)).await?;
+        Ok(Self { mesh, store_id, pos, http, gate, adapter: None, log_lengths })
+    }
+
+    fn start_adapter(&self, vendor: &str, profile: &[(&str, &str)]) -> Result<Process> {
+        let listen = SocketAddr::from(([127, 0, 0, 1], posmesh_counterparts::free_port()?));
+        let own = [("ROUTER", self.mesh.router_urls()), ("LISTEN", listen.to_string())];
+        let own = own.map(|(key, value)| (format!("POSMESH__{key}"), value));
+        let profile = [("vendor", vendor)].into_iter().chain(profile.iter().copied());
+        let profile =
+            profile.map(|(key, value)| (format!("POSMESH__ADAPTER__{}", key.to_uppercase()), value.to_owned()));
+        let settings = own.into_iter().chain(profile).collect();
+        Process::start(vendor, &binary("adapter-simulator")?, Vec::new(), settings, self.mesh.folder().path())
+    }
+
+    /// Makes the store and its POS known, and pulls the menu.
+    async fn connect(&self, vendor: &str, success_evidence: &[EvidenceKind]) -> Result<()> {
+        let pos_url = self.gate.as_ref().map_or_else(|| format!("http://{}", self.pos.address()), Proxy::url);
+        provision::put_store(&self.mesh, provision::store(&self.store_id, success_evidence)).await?;
         let connection = Connection {
-            connection_id: format!("{}-pos", shop.store_id),
-            store_id: shop.store_id.clone(),
-            vendor: "simulator".into(),
+            connection_id: format!("{}-pos", self.store_id),
+            store_id: self.store_id.clone(),
+            vendor: vendor.to_owned(),
             settings_json: json!({ "base_url": pos_url }).to_string(),
             revision: ANY_REVISION,
             ..Connection::default()
         };
-        provision::put_connection(&shop.mesh, connection, API_KEY).await?;
-        let run = shop.sync().await?;
+        provision::put_connection(&self.mesh, connection, API_KEY).await?;
+        let run = self.sync().await?;
         anyhow::ensure!(
             run.catalog_version > 0 && run.problems.is_empty(),
             "the first sync published nothing: {run:?}"
         );
-        Ok(shop)
+        Ok(())
     }
 
     /// The proxy that stands between the first order replica and the POS: before the router where that is another process,
@@ -236,7 +276,8 @@ impl Drop for Shop {
         if std::thread::panicking() {
             let store = &self.store_id;
             eprintln!("logs of the mesh since {store} was opened:\n{}", self.mesh.logs_since(&self.log_lengths));
-            eprintln!("{}", self.pos.process().log_end(0));
+            let processes = self.adapter.iter().chain([self.pos.process()]);
+            processes.for_each(|process| eprintln!("{}", process.log_end(0)));
         }
     }
 }

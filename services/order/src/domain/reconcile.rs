@@ -126,19 +126,28 @@ fn shown(order: &Order, record: &PosOrderRecord) -> Option<Finding> {
     let is_refused = |change: &posmesh_proto::order::v1::OrderChange| {
         change.requested_by == PLATFORM && change.state() == OrderChangeState::Refused
     };
-    Some(if order.changes.iter().any(is_refused) {
-        let message = format!("{message}, and does not take it back");
-        Finding { flag: Some(attention::CONTRADICTED_END), ..noted(message, ProposedRepair::TellPerson) }
+    // What the POS made twice, or does not take back, only a person can sort out.
+    let why = if is_another_one(order, record) {
+        format!(", which it had as {} before", order.pos_order_references.join(", "))
+    } else if order.changes.iter().any(is_refused) {
+        ", and does not take it back".to_owned()
     } else {
-        noted(message, ProposedRepair::CancelAtPos)
-    })
+        return Some(noted(message, ProposedRepair::CancelAtPos));
+    };
+    let finding = noted(format!("{message}{why}"), ProposedRepair::TellPerson);
+    Some(Finding { flag: Some(attention::CONTRADICTED_END), ..finding })
+}
+
+/// The POS had the order under another number before.
+fn is_another_one(order: &Order, record: &PosOrderRecord) -> bool {
+    let (known, reference) = (&order.pos_order_references, &record.pos_order_reference);
+    !known.is_empty() && !reference.is_empty() && !known.contains(reference)
 }
 
 fn held_as_placed(order: &Order, record: &PosOrderRecord) -> Option<Finding> {
-    let known = &order.pos_order_references;
-    let reference = &record.pos_order_reference;
-    if !known.is_empty() && !reference.is_empty() && !known.contains(reference) {
-        let message = format!("{} was {} at the POS, and is {reference} there now", name(order), known.join(", "));
+    if is_another_one(order, record) {
+        let (name, known) = (name(order), order.pos_order_references.join(", "));
+        let message = format!("{name} was {known} at the POS, and is {} there now", number(record));
         let finding =
             finding(DiscrepancyKind::DuplicateAtPos, order, Some(record), message, ProposedRepair::TellPerson);
         return Some(Finding { records: vec![record.clone()], flag: Some(attention::DUPLICATE_AT_POS), ..finding });

@@ -80,7 +80,7 @@ async fn a_guest_who_has_seen_the_end_is_told_that_nothing_more_will_come(shape:
 }
 
 /// Places a ToGo order without waiting for the POS: its path and its token.
-async fn place(shop: &Shop) -> (String, String) {
+pub(crate) async fn place(shop: &Shop) -> (String, String) {
     let path = format!("/togo/v1/stores/{}/orders", shop.store_id);
     let body = json!({ "lines": [{ "item_id": "yaki_onigiri", "quantity": 1 }],
         "expected_total": { "currency": "JPY", "amount": 250 }, "pickup_time": an_hour_from_now() });

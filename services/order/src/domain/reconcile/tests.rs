@@ -128,6 +128,14 @@ fn what_the_pos_refused_to_take_back_is_for_a_person() {
 }
 
 #[test]
+fn what_stands_there_again_under_another_number_is_for_a_person() {
+    let again = PosOrderRecord { pos_order_reference: "pos-2".into(), ..record() };
+    let both = [with_progress(PosOrderProgress::Cancelled), again];
+    let finding = verdict(found(&in_state(OrderState::Cancelled), both));
+    assert_eq!(finding, Some((ExtraAtPos, TellPerson, Some("CONTRADICTED_END"))));
+}
+
+#[test]
 fn an_attempt_whose_answer_may_still_come_is_left_to_its_owner() {
     let mut order = in_state(OrderState::Sending);
     order.attempts[0].not_after = Some(from_unix_ms(NOW_MS + 1));
