@@ -9,6 +9,7 @@ mod faults;
 mod odoo;
 mod orders;
 mod outage;
+mod pickup;
 mod polling;
 mod raw;
 mod reconciling;
