@@ -125,7 +125,7 @@ problems! {
         403 => "TABLE_CODE_INVALID", "TABLE_CODE_EXPIRED";
         404 => "STORE_NOT_FOUND", "TABLE_NOT_FOUND";
         409 => "SEVERAL_CHECKS_OPEN", "CHECK_NOT_OPENED_AT_POS", "TABLE_NOT_FREE";
-        503 => "POS_UNREACHABLE";
+        503 => "POS_UNREACHABLE", "CLOCK_NOT_STEADY";
     }
     /// Of every route that needs a guest token.
     GuestProblems {

@@ -5,6 +5,7 @@
 //! are pure and stand in [`domain`]; every write goes through [`ledger`] to the [`storage`].
 
 mod checks;
+mod clock;
 mod config;
 mod dispatch;
 mod domain;
@@ -41,6 +42,7 @@ pub use storage::MIGRATIONS;
 
 use crate::{
     checks::Checks,
+    clock::Clock,
     dispatch::Dispatcher,
     errands::{Errands, Waker},
     ledger::Ledger,
@@ -66,7 +68,9 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
     let reader = Reader::new(peers, stores, config.cache_age);
     let ledger = Ledger::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop);
-    let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, tasks.clone());
+    // Whatever attempt had begun when a clock jumped is over when it is trusted again.
+    let clock = Clock::new(config.lease_margin, config.attempt_timeout + config.lease_margin);
+    let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, clock, tasks.clone());
     tasks.spawn(checks.clone().sweep(config.sweep_interval, stop.clone()));
     let margin = config.attempt_timeout + config.lease_margin;
     let waker = Waker::new(Arc::clone(&storage), reader.clone(), tasks.clone(), margin);

@@ -28,6 +28,7 @@ use tonic::Code;
 
 use self::pos::Pos;
 use crate::{
+    clock::Clock,
     domain::accept::can_be_id,
     error::Error,
     ledger::Ledger,
@@ -51,6 +52,8 @@ pub(crate) struct Checks {
     pos: Pos,
     /// How often an open check is compared with the POS when nobody asks for it.
     interval: Duration,
+    /// While it cannot be trusted, no day ends.
+    pub(crate) clock: Clock,
     verified: Arc<Mutex<HashMap<String, Instant>>>,
     /// Connections that the sweep could not ask, and how long it leaves them alone.
     pauses: Arc<Mutex<HashMap<String, Duration>>>,
@@ -58,9 +61,9 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    pub(crate) fn new(ledger: Ledger, reader: Reader, interval: Duration, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(ledger: Ledger, reader: Reader, interval: Duration, clock: Clock, tasks: TaskTracker) -> Self {
         let pos = Pos::new(reader.adapter.clone());
-        Self { ledger, reader, pos, interval, verified: Arc::default(), pauses: Arc::default(), tasks }
+        Self { ledger, reader, pos, interval, clock, verified: Arc::default(), pauses: Arc::default(), tasks }
     }
 
     fn storage(&self) -> &Arc<dyn Storage> {
@@ -120,6 +123,12 @@ impl Checks {
 
 fn changes_all_the_time(check_id: &str) -> Error {
     StorageError::Refused(format!("the check {check_id} changes all the time")).into()
+}
+
+/// The clock was set just now, and only it could tell whether a check on the table is one of an earlier day.
+fn clock_not_steady() -> Failure {
+    let message = "the platform's clock was set just now, so nobody knows whose check is on the table; try again";
+    Failure::new(Code::Unavailable, "CLOCK_NOT_STEADY", message).retry_after(Duration::from_secs(10))
 }
 
 /// There is no such check.

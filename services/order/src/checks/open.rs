@@ -14,7 +14,7 @@ use posmesh_proto::{
 };
 use tonic::Code;
 
-use super::{Checks, FINISH_LEASE, MAX_CONFLICTS, changes_all_the_time, pos::unreachable};
+use super::{Checks, FINISH_LEASE, MAX_CONFLICTS, changes_all_the_time, clock_not_steady, pos::unreachable};
 use crate::{
     domain::{
         business_day::business_date,
@@ -172,7 +172,12 @@ impl Checks {
     ) -> Result<Option<&'static str>, Error> {
         let under_way = check.rounds > 0 && check.pos_check_reference.is_empty();
         let quiet = !under_way || !self.has_round_in_flight(tenant_id, &check.check_id).await?;
-        Ok(visit::outlived(check, today, quiet, time::now_unix_ms()))
+        let outlived = visit::outlived(check, today, quiet, time::now_unix_ms());
+        // Theirs or the last guests': only a clock that is trusted can tell.
+        if outlived.is_some() && !self.clock.is_steady() {
+            return Err(clock_not_steady().into());
+        }
+        Ok(outlived)
     }
 
     /// Joins a check that stands at the POS, unless it is that of the guests before.

@@ -3,7 +3,6 @@
 
 mod attempt;
 mod change;
-mod clock;
 mod due;
 mod flow;
 mod held;
@@ -19,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     checks::Checks,
+    clock::Clock,
     config::Config,
     domain::{
         lifecycle::{Event, Outcome, Why, last_submit},
@@ -31,10 +31,7 @@ use crate::{
     storage::CheckChange,
 };
 
-use self::{
-    clock::Clock,
-    flow::{Flow, Full},
-};
+use self::flow::{Flow, Full};
 
 pub(crate) use self::{attempt::with_connection, change::capability, flow::Place, held::round_wait};
 
@@ -86,8 +83,7 @@ impl Dispatcher {
     ) -> Self {
         let in_flight = Flow::new(config.max_in_flight, config.max_in_flight_per_store);
         let due = Flow::new(MAX_DUE, MAX_DUE_PER_STORE);
-        // Whatever attempt had begun when a clock jumped is over when it is trusted again.
-        let clock = Clock::new(config.lease_margin, config.attempt_timeout + config.lease_margin);
+        let clock = checks.clock.clone();
         Self { ledger, reader, checks, config, replica, in_flight, due, clock, waker, tasks }
     }
 

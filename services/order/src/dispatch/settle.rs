@@ -78,8 +78,8 @@ impl Dispatcher {
 
     async fn record_settled(&self, tenant_id: &Arc<str>, order: Order, attempt: &Attempt, outcome: Outcome) {
         tracing::info!(order.id = %order.order_id, attempt.number = attempt.number, ?outcome, "settled");
-        let late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero());
-        let waiting = matches!(&outcome, Outcome::Placed(_)) && late && !has_enough_evidence(&order);
+        let is_late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero()) && self.clock.is_steady();
+        let waiting = matches!(&outcome, Outcome::Placed(_)) && is_late && !has_enough_evidence(&order);
         let after = order.clone();
         self.record(tenant_id, order, attempt.number, outcome).await;
         if waiting && !attention::is_seen(&after, attention::EVIDENCE_MISSING) {

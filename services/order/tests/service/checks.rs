@@ -28,7 +28,7 @@ fn memory() -> Arc<MemoryStorage> {
 }
 
 /// Looks after open checks all the time.
-fn watchful() -> Config {
+pub(crate) fn watchful() -> Config {
     Config { check_interval: Duration::from_millis(40), ..config() }
 }
 
@@ -46,14 +46,14 @@ fn now(request: PlaceOrderRequest) -> PlaceOrderRequest {
 }
 
 impl Replica {
-    async fn sit_down(&self, table_id: &str) -> Result<(Check, bool), Status> {
+    pub(crate) async fn sit_down(&self, table_id: &str) -> Result<(Check, bool), Status> {
         let request = OpenCheckRequest { store_id: STORE.into(), table_id: table_id.into(), party_size: 2 };
         let opened = self.client.clone().open_check(request).await?.into_inner();
         Ok((opened.check.unwrap(), opened.joined))
     }
 
     /// A check with a round at the POS.
-    async fn dine(&self, table_id: &str, request_id: &str) -> (Check, Order) {
+    pub(crate) async fn dine(&self, table_id: &str, request_id: &str) -> (Check, Order) {
         let (check, _) = self.sit_down(table_id).await.unwrap();
         let placed = self.place(round(&check, request_id)).await.unwrap();
         assert_eq!(placed.state(), OrderState::Placed);
@@ -89,7 +89,7 @@ async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     tokio::time::timeout(WITHIN, asking).await.expect(what)
 }
 
-async fn stored(storage: &MemoryStorage, check_id: &str) -> Check {
+pub(crate) async fn stored(storage: &MemoryStorage, check_id: &str) -> Check {
     storage.check("default", check_id).await.unwrap().unwrap()
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod checks;
+mod clock_jumps;
 mod fakes;
 mod polling;
 mod progress;

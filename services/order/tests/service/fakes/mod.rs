@@ -27,7 +27,7 @@ use posmesh_proto::{
         PlaceOrderRequest, RecordOrderEventsRequest, ResolutionKind, ResolveOrderRequest, WatchOrderRequest,
         cancel_order_request, get_order_request, order_service_client::OrderServiceClient,
     },
-    store::v1::ProductPolicy,
+    store::v1::{OpeningHours, ProductPolicy},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,8 @@ pub(crate) struct PosState {
     pub(crate) togo: ProductPolicy,
     /// Likewise for Table.
     pub(crate) table: ProductPolicy,
+    /// When the store is open; empty: always.
+    pub(crate) hours: Vec<OpeningHours>,
     /// The POS of this store answers nothing until it is let go.
     pub(crate) hangs: Option<(String, CancellationToken)>,
     /// The next submit of this store fails with this.

@@ -50,6 +50,7 @@ fn store(pos: &Pos, store_id: &str) -> Store {
         time_zone: "Asia/Tokyo".into(),
         currency_code: "JPY".into(),
         locales: vec!["en".into()],
+        opening_hours: state.hours.clone(),
         lifecycle: StoreLifecycle::Live.into(),
         product_policies: [Product::Table, Product::ToGo, Product::Kiosk].map(policy).to_vec(),
         revision: 1,

@@ -28,7 +28,9 @@ impl Clock {
     /// Clocks may differ by `tolerance`; after a jump the clock is trusted when it was steady for `calm`.
     pub(crate) fn new(tolerance: Duration, calm: Duration) -> Self {
         let watch = ClockWatch::new(millis(tolerance.max(LEAST_TOLERANCE)), millis(calm));
-        Self { watch: Arc::new(Mutex::new(watch)), begun: Instant::now() }
+        let clock = Self { watch: Arc::new(Mutex::new(watch)), begun: Instant::now() };
+        clock.note(None);
+        clock
     }
 
     /// Whether the clock can be trusted now.
@@ -39,9 +41,11 @@ impl Clock {
     /// Looks at the database's clock as well. A database that does not answer soon says nothing.
     pub(crate) async fn compare(&self, storage: &dyn Storage) {
         let asked = Instant::now();
-        if let Ok(Ok(Some(database_ms))) = tokio::time::timeout(LEAST_TOLERANCE / 2, storage.now_ms()).await {
-            self.note(Some(database_ms + millis(asked.elapsed() / 2) - time::now_unix_ms()));
-        }
+        let database_ahead_ms = match tokio::time::timeout(LEAST_TOLERANCE / 2, storage.now_ms()).await {
+            Ok(Ok(Some(database_ms))) => Some(database_ms + millis(asked.elapsed() / 2) - time::now_unix_ms()),
+            _ => None,
+        };
+        self.note(database_ahead_ms);
     }
 
     fn note(&self, database_ahead_ms: Option<i64>) -> bool {
@@ -53,17 +57,17 @@ impl Clock {
             Some(Disturbance::Jumped(ms)) => {
                 tracing::error!(
                     clock.jump_ms = ms,
-                    "the clock jumped; firing and expiry pause until it is steady again"
+                    "the clock jumped; firing, expiry and the day's end pause until it is steady again"
                 );
             }
             Some(Disturbance::DatabaseJumped(ms)) => {
                 tracing::error!(
                     clock.jump_ms = ms,
-                    "the database's clock jumped; firing and expiry pause until it is steady again"
+                    "the database's clock jumped; firing, expiry and the day's end pause until it is steady again"
                 );
             }
             None if !was_steady && watch.is_steady() => {
-                tracing::warn!("the clocks are steady again; firing and expiry go on");
+                tracing::warn!("the clocks are steady again; firing, expiry and the day's end go on");
             }
             None => {}
         }
