@@ -26,6 +26,7 @@ pub(crate) fn all(app: &App) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(table::list_rounds, table::place_round))
         .routes(routes!(table::get_round))
         .routes(routes!(table::round_events))
+        .routes(routes!(table::cancel_round))
         .routes(routes!(table::request_bill))
         .routes(routes!(table::split_check))
         .routes(routes!(togo::quote))

@@ -19,7 +19,7 @@ use crate::{
     events,
     extract::{self, Guest, IdempotencyKey, Path, Query, Seat},
     inputs::{self, OpenCheckInput, QuoteInput, RoundInput, SplitInput, Text},
-    openapi::{GuestProblems, OpenCheckProblems, PlaceProblems, SplitProblems},
+    openapi::{CancelProblems, GuestProblems, OpenCheckProblems, PlaceProblems, SplitProblems},
     orders,
     problem::{Place, Problem},
     table_code::CodeError,
@@ -237,6 +237,27 @@ pub(crate) async fn round_events(
 ) -> Result<Response, Problem> {
     let order = own_round(&app, &guest, order_id).await?;
     events::stream_of(&app, order, &headers).await
+}
+
+/// Takes a round back.
+///
+/// At once while nothing was sent; else the store's POS decides, and until then `change.state` is REQUESTED (202). With
+/// `Prefer: wait=N` the answer waits up to N seconds for that. REFUSED: the round stays as it is, `change.cause` says why.
+#[utoipa::path(post, path = "/table/v1/check/rounds/{order_id}/cancel", tag = "table",
+    params(("order_id" = String, Path),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS")),
+    security(("guest_token" = [])),
+    responses((status = OK, body = Order, description = "Decided: see `state` and `change`"),
+        (status = ACCEPTED, body = Order, description = "Not decided yet: watch the round"),
+        GuestProblems, CancelProblems))]
+pub(crate) async fn cancel_round(
+    State(app): State<Arc<App>>,
+    guest: Guest,
+    Path(order_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let order = own_round(&app, &guest, order_id).await?;
+    orders::cancel(&app, order, &headers).await
 }
 
 /// Tells the staff that the guests want to pay.

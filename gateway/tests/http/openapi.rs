@@ -36,6 +36,7 @@ async fn the_document_is_openapi_3_1_and_lists_every_route() {
         "post /table/v1/check/rounds",
         "get /table/v1/check/rounds/{order_id}",
         "get /table/v1/check/rounds/{order_id}/events",
+        "post /table/v1/check/rounds/{order_id}/cancel",
         "post /table/v1/check/bill",
         "post /table/v1/check/split",
         "post /togo/v1/stores/{store_id}/quote",

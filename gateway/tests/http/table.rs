@@ -104,6 +104,29 @@ async fn asking_for_the_bill_before_anything_was_ordered_is_refused_with_the_rea
 }
 
 #[tokio::test]
+async fn a_round_can_be_taken_back_and_once_the_store_has_it_the_store_decides() {
+    let gateway = gateway().await;
+    let (token, _) = gateway.sit_down(0).await;
+    let cancel = |order_id: &str| gateway.post(&format!("/table/v1/check/rounds/{order_id}/cancel"));
+
+    let early = gateway.order_round(&token, KEY).await;
+    let cancelled = body(cancel(&early).bearer_auth(&token).send().await.unwrap(), 200).await;
+    assert_eq!((&cancelled["state"], &cancelled["ended"]), (&json!("CANCELLED"), &json!(true)));
+
+    let late = gateway.order_round(&token, OTHER_KEY).await;
+    problem(cancel(&late).send().await.unwrap(), 401, "TOKEN_REQUIRED").await;
+    let (other_table, _) = gateway.sit_down(1).await;
+    problem(cancel(&late).bearer_auth(&other_table).send().await.unwrap(), 404, "ORDER_NOT_FOUND").await;
+    gateway.fakes.orders.advance(&late, OrderState::Placed, |_| ());
+    let wished = cancel(&late).bearer_auth(&token).header("prefer", "wait=1").send().await.unwrap();
+    assert_eq!(header(&wished, "preference-applied"), "wait=1");
+    let wished = body(wished, 202).await;
+    assert_eq!((&wished["state"], &wished["change"]["state"]), (&json!("PLACED"), &json!("REQUESTED")));
+    gateway.fakes.orders.advance(&late, OrderState::Ready, |_| ());
+    problem(cancel(&late).bearer_auth(&token).send().await.unwrap(), 409, "CANCEL_TOO_LATE").await;
+}
+
+#[tokio::test]
 async fn rounds_are_listed_newest_first_in_pages() {
     let gateway = gateway().await;
     let (token, _) = gateway.sit_down(0).await;

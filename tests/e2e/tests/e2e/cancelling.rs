@@ -9,11 +9,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::orders::{an_hour_from_now, key};
+use crate::{
+    orders::{an_hour_from_now, key},
+    tables::order_round,
+};
 
 posmesh_e2e::on_both_shapes!(
     an_order_that_was_not_taken_yet_can_be_taken_back_and_never_reaches_the_pos,
     an_order_that_the_pos_has_is_void_there_before_it_is_told_as_cancelled,
+    guests_at_a_table_take_a_round_back_over_http,
     what_the_kitchen_has_begun_is_cooked_and_the_reason_is_told,
     a_cancel_whose_answer_is_lost_is_found_at_the_pos,
     an_order_whose_answer_is_lost_is_taken_back_once_it_is_found,
@@ -64,6 +68,28 @@ async fn taken_back(shop: &Shop, replica: usize, order_id: &str) -> Order {
 
 fn wishes(order: &Order) -> Vec<OrderChangeState> {
     order.changes.iter().map(|change| change.state()).collect()
+}
+
+async fn guests_at_a_table_take_a_round_back_over_http(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    let seated = shop.sit_down("T1").await;
+    let token = seated["guest_token"].as_str().unwrap();
+    let (kept, unwanted) = (a_bowl(&shop, token).await, a_bowl(&shop, token).await);
+    let path = format!("/table/v1/check/rounds/{unwanted}/cancel");
+    let cancel = shop.http.post(&path, &Value::Null).bearer_auth(token).header("prefer", "wait=20");
+    let cancelled = Http::send(cancel).await.unwrap().ok();
+    assert_eq!((&cancelled["state"], &cancelled["change"]["state"]), (&json!("CANCELLED"), &json!("CONFIRMED")));
+    is_void_at_pos(&shop, &unwanted).await;
+    assert_eq!(shop.order(1, &kept).await.unwrap().state(), OrderState::Placed, "the other round stays");
+    let others = shop.sit_down("T2").await;
+    let stolen = shop.http.post(&path.replace(&unwanted, &kept), &Value::Null);
+    let stolen = Http::send(stolen.bearer_auth(others["guest_token"].as_str().unwrap())).await.unwrap();
+    assert_eq!(stolen.problem().1, "ORDER_NOT_FOUND");
+}
+
+async fn a_bowl(shop: &Shop, token: &str) -> String {
+    let round = order_round(shop, token, json!([{ "item_id": "nikujaga", "quantity": 1 }])).await;
+    round["order_id"].as_str().unwrap().to_owned()
 }
 
 /// The order is void at the POS, and its kitchen was told once.
