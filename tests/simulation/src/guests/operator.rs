@@ -1,0 +1,143 @@
+//! Who sets the store up, keeps its catalog current, and looks through everything at the end.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use posmesh_proto::{
+    catalog::v1::{GetCatalogRequest, StartSyncRequest, catalog_service_client::CatalogServiceClient},
+    common::v1::{LocalizedText, Product},
+    order::v1::{GetOrderRequest, get_order_request::Key, order_service_client::OrderServiceClient},
+    router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
+    store::v1::{
+        Brand, ProductPolicy, PutBrandRequest, PutStoreRequest, Store, StoreLifecycle,
+        store_service_client::StoreServiceClient,
+    },
+};
+use tonic::{Request, Status};
+
+use super::{Guests, STORE};
+use crate::{cluster, pos};
+
+const RETRY: Duration = Duration::from_millis(200);
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often the store's staff have the menu read from the POS.
+const SYNC_INTERVAL: Duration = Duration::from_secs(4);
+/// Longer than a guest waits at a table, short enough for a simulation.
+const DELIVER_WITHIN_S: i64 = 15;
+
+fn text(text: &str) -> Option<LocalizedText> {
+    Some(LocalizedText { texts: [("en".to_owned(), text.to_owned())].into() })
+}
+
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_TIMEOUT);
+    request
+}
+
+/// Again and again until it is done: at the begin, services come up in any order.
+async fn insist<T, F: Future<Output = Result<T, Status>>>(call: impl Fn() -> F) -> T {
+    loop {
+        match call().await {
+            Ok(done) => return done,
+            Err(status) => {
+                tracing::debug!(%status, "the operator tries again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+pub(super) async fn set_up() {
+    let store = StoreServiceClient::new(cluster::channel("masters"));
+    let brand = Brand { brand_id: "brand".to_owned(), name: text("Brand"), ..Brand::default() };
+    insist(|| {
+        let request = timed(PutBrandRequest { brand: Some(Brand { revision: -1, ..brand.clone() }) });
+        let mut store = store.clone();
+        async move { store.put_brand(request).await }
+    })
+    .await;
+    insist(|| {
+        let request = timed(PutStoreRequest { store: Some(the_store()) });
+        let mut store = store.clone();
+        async move { store.put_store(request).await }
+    })
+    .await;
+    let router = RouterServiceClient::new(cluster::channel("router"));
+    let connection = Connection {
+        connection_id: "till".to_owned(),
+        store_id: STORE.to_owned(),
+        vendor: posmesh_adapter_simulator::VENDOR.to_owned(),
+        settings_json: format!(r#"{{"base_url":"http://pos:{}"}}"#, pos::PORT),
+        revision: -1,
+        ..Connection::default()
+    };
+    insist(|| {
+        let credentials = [("api_key".to_owned(), pos::API_KEY.to_owned())].into();
+        let request = timed(PutConnectionRequest { connection: Some(connection.clone()), credentials });
+        let mut router = router.clone();
+        async move { router.put_connection(request).await }
+    })
+    .await;
+    let catalog = CatalogServiceClient::new(cluster::channel("masters"));
+    insist(|| {
+        let mut catalog = catalog.clone();
+        async move {
+            let _ = catalog.start_sync(timed(sync_request())).await;
+            tokio::time::sleep(RETRY).await;
+            let current = GetCatalogRequest { store_id: STORE.to_owned(), ..GetCatalogRequest::default() };
+            catalog.get_catalog(timed(current)).await
+        }
+    })
+    .await;
+}
+
+fn sync_request() -> StartSyncRequest {
+    StartSyncRequest { store_id: STORE.to_owned(), ..StartSyncRequest::default() }
+}
+
+fn the_store() -> Store {
+    let policy = |product: Product| ProductPolicy {
+        product: product.into(),
+        deliver_within: Some(prost_types::Duration { seconds: DELIVER_WITHIN_S, nanos: 0 }),
+        ..ProductPolicy::default()
+    };
+    Store {
+        store_id: STORE.to_owned(),
+        brand_id: "brand".to_owned(),
+        name: text("Izakaya"),
+        time_zone: "Asia/Tokyo".to_owned(),
+        currency_code: "JPY".to_owned(),
+        locales: vec!["en".to_owned()],
+        lifecycle: StoreLifecycle::Live.into(),
+        product_policies: [Product::Table, Product::ToGo, Product::Kiosk].map(policy).to_vec(),
+        revision: -1,
+        ..Store::default()
+    }
+}
+
+/// Prices and sold-out marks of the POS come to the platform with each.
+pub(super) async fn sync_again_and_again() {
+    let catalog = CatalogServiceClient::new(cluster::channel("masters"));
+    loop {
+        tokio::time::sleep(SYNC_INTERVAL).await;
+        let _ = catalog.clone().start_sync(timed(sync_request())).await;
+    }
+}
+
+/// Asks every replica about every order that anybody was told of.
+pub(super) async fn audit(guests: &Guests) {
+    let order_ids: BTreeSet<String> = guests.told.list().iter().map(|t| t.order.order_id.clone()).collect();
+    for replica in &guests.replicas {
+        let client = OrderServiceClient::new(replica.clone());
+        for order_id in &order_ids {
+            let answer = insist(|| {
+                let request = timed(GetOrderRequest { key: Some(Key::OrderId(order_id.clone())) });
+                let mut client = client.clone();
+                async move { client.get_order(request).await }
+            });
+            if let Some(order) = answer.await.into_inner().order {
+                guests.told.order("auditor", None, order);
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The POS of the simulation: speaks the simulator vendor's HTTP API, keeps its book across crashes, and has exactly the
+//! properties that its descriptor claims.
+
+pub(crate) mod book;
+mod http;
+mod mishap;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub(crate) use book::{Book, Entry};
+pub(crate) use mishap::Mishap;
+
+use crate::{
+    chance::{self, Dice},
+    trace::Trace,
+    world::{
+        Now, Software,
+        net::{HostId, Net},
+    },
+};
+
+pub(crate) const PORT: u16 = 8070;
+pub(crate) const API_KEY: &str = "key";
+
+/// What a submit that was seen before comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idempotency {
+    /// A second order.
+    None,
+    /// The same order for so long after it was recorded, then a second one.
+    WindowMs(u64),
+    /// The same order.
+    Forever,
+}
+
+/// What the POS says of an order that it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Find {
+    /// Nothing: it cannot be asked.
+    None,
+    /// Whether it has it.
+    Authoritative,
+    /// Whether it has it, but that it has not proves nothing.
+    NotAuthoritative,
+}
+
+/// What a vendor's POS is like: drawn once for each seed, and told in the descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Profile {
+    pub(crate) idempotency: Idempotency,
+    pub(crate) find: Find,
+    /// It may record so long after an attempt's `not_after`.
+    pub(crate) max_apply_delay_ms: u64,
+}
+
+impl Profile {
+    pub(crate) fn of_seed(seed: u64) -> Self {
+        let mut dice = Dice::new(&[seed, chance::text("profile")]);
+        let idempotency = *dice.pick(&[
+            Idempotency::Forever,
+            Idempotency::Forever,
+            Idempotency::WindowMs(4_000),
+            Idempotency::WindowMs(20_000),
+            Idempotency::None,
+        ]);
+        let find = match dice.between(0, 9) {
+            0 => Find::None,
+            1 | 2 => Find::NotAuthoritative,
+            _ => Find::Authoritative,
+        };
+        Self { idempotency, find, max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]) }
+    }
+}
+
+/// The POS as the simulation sees it from outside. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Pos {
+    pub(crate) profile: Profile,
+    book: Arc<Mutex<Book>>,
+    control: Arc<Mutex<Control>>,
+    seed: u64,
+    trace: Trace,
+}
+
+/// What happens to it.
+#[derive(Default)]
+struct Control {
+    /// Submits that have arrived.
+    submits: u64,
+    /// One in so many submits meets a mishap; 0: none.
+    one_in: u64,
+    /// Those that happened.
+    happened: Vec<Mishap>,
+    /// It must crash now.
+    crash: bool,
+}
+
+impl Pos {
+    pub(crate) fn new(seed: u64, now: Now, trace: Trace) -> Self {
+        let profile = Profile::of_seed(seed);
+        let book = Arc::new(Mutex::new(Book::new(profile, now)));
+        Self { profile, book, control: Arc::default(), seed, trace }
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on one in so many submits meets a mishap; 0: none.
+    pub(crate) fn set_mishaps(&self, one_in: u64) {
+        self.control().one_in = one_in;
+    }
+
+    pub(crate) fn mishaps(&self) -> Vec<Mishap> {
+        self.control().happened.clone()
+    }
+
+    /// Whether a mishap made it crash; forgets it.
+    pub(crate) fn take_crash(&self) -> bool {
+        std::mem::take(&mut self.control().crash)
+    }
+
+    /// What the POS's host runs.
+    pub(crate) fn software(&self, net: &Net) -> impl FnOnce(HostId) -> Software + use<> {
+        let (pos, net) = (self.clone(), net.clone());
+        move |host| {
+            Box::new(move || {
+                let listener = net.listen(host, PORT);
+                Box::pin(http::serve(pos.clone(), listener))
+            })
+        }
+    }
+
+    /// What shall happen to the submit that arrives now.
+    fn mishap(&self) -> Option<Mishap> {
+        let mut control = self.control();
+        control.submits += 1;
+        let mut dice = Dice::new(&[self.seed, chance::text("mishap"), control.submits]);
+        if control.one_in == 0 || !dice.one_in(control.one_in) {
+            return None;
+        }
+        let mishap = Mishap::draw(&mut dice, self.profile);
+        control.happened.push(mishap);
+        Some(mishap)
+    }
+
+    fn thinking(&self) -> Duration {
+        let submits = self.control().submits;
+        Duration::from_millis(Dice::new(&[self.seed, chance::text("thinking"), submits]).between(5, 80))
+    }
+
+    fn crash(&self) {
+        self.control().crash = true;
+    }
+}
