@@ -1,4 +1,4 @@
-//! The real adapter of the simulator vendor, over the simulated network, with the descriptor of this seed's POS.
+//! The real adapter of the simulator vendor, over the simulated network, with the profile of this seed's POS.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -6,22 +6,17 @@ use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use posmesh_adapter_kit::{
-    Adapter, CatalogParts, Connection, PosError, Submit, Unplaced,
-    http::{Answer, HttpConfig, HttpError, Transport},
-};
-use posmesh_adapter_simulator::Simulator;
-use posmesh_kit::{ambient, cause, config::ConfigError, time};
-use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, CapabilitySupport, Find as FindFacts, FindKind, FindOrderRequest,
-    Idempotency as IdempotencyFacts, IdempotencyKind, NotFound, Placed, PosCheck, ProbeLinkResponse,
-    find_order_response::Result as Found,
-};
+use posmesh_adapter_kit::http::{Answer, HttpConfig, HttpError, Transport};
+use posmesh_adapter_simulator::{FindProfile, IdempotencyProfile, ListProfile, Profile as Described, Simulator};
+use posmesh_kit::{ambient, cause, config::ConfigError};
 
 use crate::{
     pos::{self, Find, Idempotency, Profile},
     world::net::Net,
 };
+
+/// The vendor's id: another one than the rich simulator's.
+pub(crate) const VENDOR: &str = "simulated";
 
 /// How long a call to the POS may take.
 const HTTP: HttpConfig = HttpConfig {
@@ -31,82 +26,34 @@ const HTTP: HttpConfig = HttpConfig {
     max_answer_bytes: 1 << 20,
 };
 
-/// The vendor's adapter as this seed's POS is.
-pub(crate) struct Vendor {
-    inner: Simulator,
-    profile: Profile,
-}
-
-impl Vendor {
-    pub(crate) fn new(profile: Profile, net: &Net) -> Result<Self, ConfigError> {
-        let inner = Simulator::new(&HTTP)?.over(Arc::new(Http { net: net.clone() }));
-        Ok(Self { inner, profile })
-    }
-}
-
-/// What the adapters of this vendor say of a POS like this.
-pub(crate) fn described(mut descriptor: AdapterDescriptor, profile: Profile) -> AdapterDescriptor {
-    let (kind, window_ms) = match profile.idempotency {
-        Idempotency::None => (IdempotencyKind::None, None),
-        Idempotency::WindowMs(ms) => (IdempotencyKind::Window, Some(ms)),
-        Idempotency::Forever => (IdempotencyKind::Forever, None),
+/// The vendor's adapter, for a POS like this.
+pub(crate) fn adapter(profile: Profile, net: &Net) -> Result<Simulator, ConfigError> {
+    let window = match profile.idempotency {
+        Idempotency::WindowMs(ms) => ms,
+        Idempotency::None | Idempotency::Forever => 0,
     };
-    let window = window_ms.map(|ms| time::to_proto_duration(Duration::from_millis(ms)));
-    descriptor.idempotency = Some(IdempotencyFacts { kind: kind.into(), window });
-    let (find, authoritative) = match profile.find {
-        Find::None => (FindKind::None, false),
-        Find::Authoritative => (FindKind::ByReference, true),
-        Find::NotAuthoritative => (FindKind::ByReference, false),
+    let described = Described {
+        vendor: VENDOR.to_owned(),
+        find: match profile.find {
+            Find::None => FindProfile::None,
+            Find::Authoritative => FindProfile::Authoritative,
+            Find::NotAuthoritative => FindProfile::NotAuthoritative,
+        },
+        idempotency: match profile.idempotency {
+            Idempotency::None => IdempotencyProfile::None,
+            Idempotency::WindowMs(_) => IdempotencyProfile::Window,
+            Idempotency::Forever => IdempotencyProfile::Forever,
+        },
+        idempotency_window: Duration::from_millis(window),
+        cancel_order: profile.cancels,
+        void_lines: false,
+        list_orders: ListProfile::None,
+        poll_events: false,
+        split_check: false,
+        max_apply_delay: Duration::from_millis(profile.max_apply_delay_ms),
+        ..Described::default()
     };
-    descriptor.find = Some(FindFacts { kind: find.into(), authoritative });
-    if profile.find == Find::None {
-        let finding = descriptor.capabilities.iter_mut().filter(|c| c.name == "FIND_ORDER");
-        finding.for_each(|c| c.set_support(CapabilitySupport::Unsupported));
-    }
-    let delay = Duration::from_millis(profile.max_apply_delay_ms);
-    descriptor.max_apply_delay = Some(time::to_proto_duration(delay));
-    descriptor
-}
-
-#[async_trait]
-impl Adapter for Vendor {
-    fn descriptor(&self) -> AdapterDescriptor {
-        described(self.inner.descriptor(), self.profile)
-    }
-
-    async fn probe_link(&self, connection: &Connection) -> Result<ProbeLinkResponse, PosError> {
-        self.inner.probe_link(connection).await
-    }
-
-    async fn submit_order(&self, connection: &Connection, submit: Submit) -> Result<Placed, Unplaced> {
-        self.inner.submit_order(connection, submit).await
-    }
-
-    async fn find_order(&self, connection: &Connection, request: FindOrderRequest) -> Result<Found, PosError> {
-        if self.profile.find == Find::None {
-            return Err(PosError::failed(cause::NOT_SUPPORTED, "this POS cannot be asked for an order"));
-        }
-        Ok(match self.inner.find_order(connection, request).await? {
-            Found::NotFound(_) => Found::NotFound(NotFound { authoritative: self.profile.find == Find::Authoritative }),
-            found => found,
-        })
-    }
-
-    async fn pull_catalog(&self, connection: &Connection, parts: &CatalogParts) -> Result<Vec<String>, PosError> {
-        self.inner.pull_catalog(connection, parts).await
-    }
-
-    async fn list_checks(&self, connection: &Connection, table_id: &str) -> Result<Vec<PosCheck>, PosError> {
-        self.inner.list_checks(connection, table_id).await
-    }
-
-    async fn get_check(&self, connection: &Connection, reference: &str) -> Result<PosCheck, PosError> {
-        self.inner.get_check(connection, reference).await
-    }
-
-    async fn request_bill(&self, connection: &Connection, reference: &str) -> Result<PosCheck, PosError> {
-        self.inner.request_bill(connection, reference).await
-    }
+    Ok(Simulator::with_profile(&HTTP, described)?.over(Arc::new(Http { net: net.clone() })))
 }
 
 /// HTTP over the simulated network; a connection for each request.

@@ -112,7 +112,7 @@ impl Witnesses {
             if at_pos(state) && !entries.iter().any(|entry| entry.at_ms <= *at_ms) {
                 found.push(format!("{to} was told at {at_ms} ms that {id} is {}: it is not", state.as_str_name()));
             }
-            let there = entries.iter().any(|entry| entry.gone_ms.is_none_or(|gone_ms| gone_ms > *at_ms));
+            let there = entries.iter().any(|entry| entry.gone.is_none_or(|(gone_ms, _)| gone_ms > *at_ms));
             if not_at_pos(state) && there {
                 found.push(format!("{to} was told at {at_ms} ms that {id} is {}: the POS has it", state.as_str_name()));
             }

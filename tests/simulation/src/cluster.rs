@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use posmesh_adapter_kit::{Registration, mount_registered};
 use posmesh_catalog::storage::MemoryStorage as CatalogStorage;
 use posmesh_kit::{
     Channel,
@@ -14,7 +15,7 @@ use posmesh_store::storage::MemoryStorage as StoreStorage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adapter::Vendor,
+    adapter,
     database::Database,
     guests::Guests,
     planted::Planted,
@@ -76,7 +77,7 @@ impl Cluster {
         }
         for n in 0..ADAPTERS {
             let name = format!("adapter-{n}");
-            hosts.adapters.push(world.add(&[&name], adapter(&net, &name, &pos)));
+            hosts.adapters.push(world.add(&[&name], adapter_host(&net, &name, &pos)));
         }
         for n in 0..ORDERS {
             let software = order(&net, database.clone(), n, seed, planted);
@@ -146,27 +147,20 @@ fn router(net: &Net, storage: Arc<RouterStorage>, keys: SealingKeys) -> impl FnO
     }
 }
 
-fn adapter(net: &Net, name: &str, pos: &Pos) -> impl FnOnce(HostId) -> Software + use<> {
+fn adapter_host(net: &Net, name: &str, pos: &Pos) -> impl FnOnce(HostId) -> Software + use<> {
     let (net, name, profile) = (net.clone(), name.to_owned(), pos.profile);
     move |host| {
         Box::new(move || {
             let listener = net.listen(host, PORT);
             let endpoint = format!("http://{name}:{PORT}");
-            let vendor = Vendor::new(profile, &net);
+            let adapter = adapter::adapter(profile, &net);
             Box::pin(async move {
-                let vendor = match vendor {
-                    Ok(vendor) => Arc::new(vendor),
+                let adapter = match adapter {
+                    Ok(adapter) => Arc::new(adapter),
                     Err(error) => return tracing::error!(%error, "an adapter of the simulation did not start"),
                 };
-                let descriptor = posmesh_adapter_kit::Adapter::descriptor(&*vendor);
-                let mounted = posmesh_adapter_kit::mount(vendor);
-                let registration = posmesh_adapter_kit::Registration {
-                    router: channel("router"),
-                    endpoint,
-                    descriptor,
-                    connection_ids: Vec::new(),
-                };
-                posmesh_adapter_kit::register(&mounted, registration);
+                let registration = Registration { router: channel("router"), endpoint, connection_ids: Vec::new() };
+                let (mounted, _) = mount_registered(adapter, registration);
                 serve(vec![mounted], listener).await;
             })
         })

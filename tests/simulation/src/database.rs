@@ -420,7 +420,12 @@ impl Storage for Reached {
 
 #[tonic::async_trait]
 impl CheckStorage for Reached {
-    async fn open_check(&self, tenant_id: &str, check: &Check, due_in: Duration) -> Result<Option<Check>, StorageError> {
+    async fn open_check(
+        &self,
+        tenant_id: &str,
+        check: &Check,
+        due_in: Duration,
+    ) -> Result<Option<Check>, StorageError> {
         self.attempt(self.database.inner.open_check(tenant_id, check, due_in)).await
     }
 

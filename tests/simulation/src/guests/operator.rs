@@ -15,7 +15,7 @@ use posmesh_proto::{
 use tonic::{Request, Status};
 
 use super::{Guests, STORE};
-use crate::{cluster, pos};
+use crate::{adapter, cluster, pos};
 
 const RETRY: Duration = Duration::from_millis(200);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -66,7 +66,7 @@ pub(super) async fn set_up() {
     let connection = Connection {
         connection_id: "till".to_owned(),
         store_id: STORE.to_owned(),
-        vendor: posmesh_adapter_simulator::VENDOR.to_owned(),
+        vendor: adapter::VENDOR.to_owned(),
         settings_json: format!(r#"{{"base_url":"http://pos:{}"}}"#, pos::PORT),
         revision: -1,
         ..Connection::default()

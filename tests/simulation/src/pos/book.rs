@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use posmesh_kit::time;
 use posmesh_simpos::api::{
-    Area, Category, Check, CheckLine, CheckState, Item, Line, Menu, Order, OrderAnswer, Refusal, SubmitOrder, Table,
-    TaxClass, TaxTotal, TenderType, Totals, cause,
+    Area, CancelOrder, Category, Check, CheckLine, CheckState, Item, Line, Menu, Order, OrderAnswer, Progress, Refusal,
+    SubmitOrder, Table, TaxClass, TaxTotal, TenderType, Totals, cause,
 };
 
 use super::{Idempotency, Profile};
@@ -23,11 +23,25 @@ pub(crate) struct Entry {
     pub(crate) recorded: Arc<Order>,
     /// By the simulation's clock.
     pub(crate) at_ms: u64,
-    /// When it was taken out again.
-    pub(crate) gone_ms: Option<u64>,
+    /// When it was cancelled, by the simulation's clock and by the POS's.
+    pub(crate) gone: Option<(u64, i64)>,
 }
 
 impl Entry {
+    fn answer(&self, duplicate: bool) -> OrderAnswer {
+        OrderAnswer {
+            duplicate,
+            printed: true,
+            progress: Progress::Accepted,
+            cancelled_at: self.gone.map(|(_, unix_ms)| unix_ms),
+            check_number: self.recorded.check_number,
+            voided: BTreeMap::new(),
+            total: self.recorded.totals.total,
+            copies: Vec::new(),
+            order: Arc::clone(&self.recorded),
+        }
+    }
+
     pub(crate) fn reference(&self) -> &str {
         &self.recorded.request.reference
     }
@@ -59,13 +73,10 @@ impl Book {
     /// Records an order, or says why not.
     pub(super) fn submit(&mut self, order: SubmitOrder) -> Result<OrderAnswer, Refusal> {
         if let Some(known) = self.recognized(&order.reference) {
-            return Ok(OrderAnswer { duplicate: true, printed: true, order: Arc::clone(&known.recorded) });
+            return Ok(known.answer(true));
         }
         let now_ms = time::now_unix_ms();
-        let latest_ms = order.not_after.map(|ms| ms.saturating_add_unsigned(self.profile.max_apply_delay_ms));
-        if latest_ms.is_some_and(|latest_ms| now_ms > latest_ms) {
-            return Err(Refusal::new(422, cause::EXPIRED, "not_after has passed").at("not_after"));
-        }
+        check_not_after(order.not_after, now_ms)?;
         let lines = order.lines.iter().map(|line| self.line(line)).collect::<Result<Vec<_>, _>>()?;
         let totals = totals(lines.iter());
         if order.expected_total.is_some_and(|expected| expected != totals.total) {
@@ -90,22 +101,20 @@ impl Book {
             request: order,
         });
         let at_ms = self.now.ms();
-        self.entries.push(Entry { recorded: Arc::clone(&recorded), at_ms, gone_ms: None });
-        Ok(OrderAnswer { duplicate: false, printed: true, order: recorded })
+        let entry = Entry { recorded, at_ms, gone: None };
+        let answer = entry.answer(false);
+        self.entries.push(entry);
+        Ok(answer)
     }
 
     fn recognized(&self, reference: &str) -> Option<&Entry> {
-        let known = self.live(reference)?;
+        let known = self.entries.iter().rev().find(|entry| entry.reference() == reference)?;
         let is_remembered = match self.profile.idempotency {
             Idempotency::None => false,
             Idempotency::WindowMs(window_ms) => self.now.ms() <= known.at_ms + window_ms,
             Idempotency::Forever => true,
         };
         is_remembered.then_some(known)
-    }
-
-    fn live(&self, reference: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.reference() == reference && entry.gone_ms.is_none())
     }
 
     fn line(&self, line: &posmesh_simpos::api::LineInput) -> Result<Line, Refusal> {
@@ -124,6 +133,7 @@ impl Book {
             tax_rate_percent: TAX_PERCENT,
             unit_price: *price,
             total: price * i64::from(line.quantity),
+            voided: 0,
             modifiers: Vec::new(),
             note: line.note.clone(),
         })
@@ -159,10 +169,18 @@ impl Book {
     }
 
     pub(super) fn find(&self, reference: &str) -> Result<OrderAnswer, Refusal> {
-        match self.live(reference) {
-            Some(entry) => Ok(OrderAnswer { duplicate: true, printed: true, order: Arc::clone(&entry.recorded) }),
-            None => Err(Refusal::new(404, cause::ORDER_NOT_FOUND, "no such order")),
-        }
+        self.entries.iter().find(|e| e.reference() == reference).map(|e| e.answer(true)).ok_or_else(not_found)
+    }
+
+    /// Takes an order back.
+    pub(super) fn cancel(&mut self, reference: &str, cancel: &CancelOrder) -> Result<OrderAnswer, Refusal> {
+        let now_ms = time::now_unix_ms();
+        check_not_after(cancel.not_after, now_ms)?;
+        let at_ms = self.now.ms();
+        let entry = self.entries.iter_mut().find(|e| e.reference() == reference).ok_or_else(not_found)?;
+        let duplicate = entry.gone.is_some();
+        entry.gone.get_or_insert((at_ms, now_ms));
+        Ok(entry.answer(duplicate))
     }
 
     pub(super) fn check(&self, number: u32) -> Result<Check, Refusal> {
@@ -179,13 +197,16 @@ impl Book {
 
     fn view(&self, number: u32) -> Option<Check> {
         let check = self.checks.get(&number)?;
-        let on_it = |entry: &&Entry| entry.recorded.check_number == number && entry.gone_ms.is_none();
+        let on_it = |entry: &&Entry| entry.recorded.check_number == number && entry.gone.is_none();
         let lines: Vec<CheckLine> = self
             .entries
             .iter()
             .filter(on_it)
             .flat_map(|entry| entry.recorded.lines.iter().map(|line| (entry.reference().to_owned(), line)))
-            .map(|(reference, line)| CheckLine {
+            .zip(1..)
+            .map(|((reference, line), line_id)| CheckLine {
+                line_id,
+                order_number: None,
                 order_reference: Some(reference),
                 entered_by: "api".to_owned(),
                 line: line.clone(),
@@ -200,6 +221,8 @@ impl Book {
             opened_by: "api".to_owned(),
             opened_at: check.opened_at,
             closed_at: check.closed_at,
+            merged_into: None,
+            split_from: None,
             due: totals.total,
             lines,
             totals,
@@ -217,9 +240,9 @@ impl Book {
 
     /// The staff take an order out at the till.
     pub(crate) fn take_out(&mut self, reference: &str) {
-        let at_ms = self.now.ms();
-        let entry = self.entries.iter_mut().find(|e| e.reference() == reference && e.gone_ms.is_none());
-        entry.into_iter().for_each(|entry| entry.gone_ms = Some(at_ms));
+        let gone = (self.now.ms(), self.now.unix_ms());
+        let entry = self.entries.iter_mut().find(|e| e.reference() == reference && e.gone.is_none());
+        entry.into_iter().for_each(|entry| entry.gone = Some(gone));
     }
 
     /// Changes what an item costs, or that it is sold out.
@@ -262,6 +285,17 @@ impl Book {
             tenders: vec![TenderType { id: "external".to_owned(), name: texts("App"), external: true }],
         }
     }
+}
+
+fn check_not_after(not_after: Option<i64>, now_ms: i64) -> Result<(), Refusal> {
+    if not_after.is_some_and(|latest_ms| now_ms > latest_ms) {
+        return Err(Refusal::new(422, cause::EXPIRED, "not_after has passed").at("not_after"));
+    }
+    Ok(())
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(404, cause::ORDER_NOT_FOUND, "no such order")
 }
 
 fn totals<'a>(lines: impl Iterator<Item = &'a Line>) -> Totals {

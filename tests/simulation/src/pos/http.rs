@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use posmesh_simpos::api::{
-    AppState, CheckList, OrderAnswer, PrinterState, Refusal, RefusalBody, Status, SubmitOrder, cause,
+    AppState, CancelOrder, CheckList, OrderAnswer, PrinterState, Refusal, RefusalBody, Status, SubmitOrder, cause,
 };
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -48,6 +48,13 @@ async fn answer(pos: &Pos, request: Request<Incoming>, hang_up: &Notify) -> Answ
     match (&head.method, path.as_slice()) {
         (&Method::POST, ["api", "orders"]) => match serde_json::from_slice(&body.to_bytes()) {
             Ok(order) => match submit(pos, order).await {
+                Some(answer) => told(answer),
+                None => hung_up(hang_up).await,
+            },
+            Err(error) => told::<()>(Err(Refusal::new(400, cause::INVALID_REQUEST, error.to_string()))),
+        },
+        (&Method::POST, ["api", "orders", reference, "cancel"]) => match serde_json::from_slice(&body.to_bytes()) {
+            Ok(cancel) => match change(pos, reference, cancel).await {
                 Some(answer) => told(answer),
                 None => hung_up(hang_up).await,
             },
@@ -128,10 +135,49 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
     tokio::spawn(work).await.ok().flatten()
 }
 
+/// Takes an order back as it goes today. `None`: the caller gets no answer.
+async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Result<OrderAnswer, Refusal>> {
+    let mishap = pos.mishap();
+    pos.trace.tell("pos", || format!("cancel of {} arrives, mishap {mishap:?}", short(reference)));
+    let cancelled = || {
+        let answer = pos.book().cancel(reference, &cancel);
+        pos.trace.tell("pos", || match &answer {
+            Ok(_) => format!("{} is cancelled", short(reference)),
+            Err(refusal) => format!("{} is not cancelled: {}", short(reference), refusal.cause),
+        });
+        answer
+    };
+    match mishap {
+        Some(Mishap::Refuse) => {
+            Some(Err(Refusal::for_now(503, cause::BUSINESS_DAY_NOT_OPEN, "the day is not open", 1_000)))
+        }
+        Some(Mishap::Reject) => Some(Err(Refusal::new(422, "TOO_LATE", "the kitchen is too far"))),
+        Some(Mishap::LoseBefore) => None,
+        Some(Mishap::LoseAnswer | Mishap::Late) => {
+            let _ = cancelled();
+            None
+        }
+        Some(Mishap::CrashBefore) => {
+            pos.crash();
+            std::future::pending().await
+        }
+        Some(Mishap::CrashAfter) => {
+            let _ = cancelled();
+            pos.crash();
+            std::future::pending().await
+        }
+        Some(Mishap::Slow(ms)) => {
+            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            Some(cancelled())
+        }
+        None => Some(cancelled()),
+    }
+}
+
 /// As late as the descriptor allows.
 async fn record_late(pos: &Pos, order: SubmitOrder) {
-    let latest_ms = order.not_after.unwrap_or_default().saturating_add_unsigned(pos.profile.max_apply_delay_ms);
-    let wait_ms = latest_ms.saturating_sub(posmesh_kit::time::now_unix_ms()).saturating_sub(60);
+    let wait_ms =
+        order.not_after.unwrap_or_default().saturating_sub(posmesh_kit::time::now_unix_ms()).saturating_sub(60);
     tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
     let _ = record(pos, order);
 }
@@ -165,5 +211,6 @@ fn status() -> Status {
         menu_revision: 1,
         clock: posmesh_kit::time::now_unix_ms(),
         max_apply_delay_ms: 0,
+        complete_since: None,
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Profile {
     pub(crate) find: Find,
     /// It may record so long after an attempt's `not_after`.
     pub(crate) max_apply_delay_ms: u64,
+    /// Orders can be taken back there.
+    pub(crate) cancels: bool,
 }
 
 impl Profile {
@@ -71,7 +73,7 @@ impl Profile {
             1 | 2 => Find::NotAuthoritative,
             _ => Find::Authoritative,
         };
-        Self { idempotency, find, max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]) }
+        Self { idempotency, find, max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]), cancels: !dice.one_in(4) }
     }
 }
 
