@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use posmesh_kit::ambient;
 use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
     catalog::v1::Menu,
@@ -104,7 +105,7 @@ impl Menus {
             let locales = domain::locales(&catalog);
             Ok::<_, Error>(Current { index: CatalogIndex::new(Arc::new(catalog))?, locales })
         };
-        let current = Arc::new(tokio::task::spawn_blocking(prepare).await??);
+        let current = Arc::new(ambient::blocking(prepare).await??);
         self.catalogs.insert(key.clone(), Arc::clone(&current), bytes);
         Ok(current)
     }
@@ -131,7 +132,7 @@ impl Menus {
             return Ok(prepared);
         }
         let question = wanted.2.clone();
-        let prepared = tokio::task::spawn_blocking(move || Arc::new(prepare(&current.index, &question))).await?;
+        let prepared = ambient::blocking(move || Arc::new(prepare(&current.index, &question))).await?;
         self.prepared.insert(wanted, Arc::clone(&prepared), prepared.menu.encoded_len());
         Ok(prepared)
     }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{
-    Channel,
+    Channel, ambient,
     backoff::delay_after,
     call::{self, Identity, Scope},
     cause,
@@ -95,7 +95,7 @@ impl Syncs {
             return self.running(&key).await?.ok_or(Error::TooManySyncs);
         };
         let run = SyncRun {
-            sync_run_id: Uuid::now_v7().to_string(),
+            sync_run_id: ambient::new_id().to_string(),
             store_id: store.store_id.clone(),
             state: SyncState::Running.into(),
             start_time: Some(time::now()),
@@ -240,7 +240,7 @@ async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
             Outcome::Ended(Box::new(domain::quarantined(run, domain::counts(&catalog), problems)))
         }
     };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    ambient::blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "the check of a catalog broke off");
         Outcome::Ended(Box::new(domain::failed(
             failure,

@@ -7,6 +7,7 @@ use rand::RngExt as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    task::JoinError,
 };
 use uuid::Uuid;
 
@@ -67,6 +68,14 @@ pub fn jitter(least: f64, most: f64) -> f64 {
     // The upper 53 bits fill a double's fraction: 0 <= fraction < 1.
     let fraction = given(|world| (world.random() >> 11) as f64 / (1u64 << 53) as f64);
     least + (most - least) * fraction.unwrap_or_else(|| rand::rng().random())
+}
+
+/// Does work that keeps a thread busy on a thread of its own; in a given world, which has one thread, here.
+pub async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, JoinError> {
+    match given(|_| ()) {
+        Some(()) => Ok(work()),
+        None => tokio::task::spawn_blocking(work).await,
+    }
 }
 
 pub(crate) fn unix_ms() -> Option<i64> {

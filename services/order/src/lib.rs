@@ -24,14 +24,17 @@ pub mod storage;
 mod takeback;
 mod watch;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use posmesh_kit::{
     server::{MAX_MESSAGE_BYTES, Mounted},
     store_cache::StoreCache,
 };
 use posmesh_kit_db::DatabaseConfig;
-use posmesh_proto::order::v1::order_service_server::{OrderServiceServer, SERVICE_NAME};
+use posmesh_proto::order::v1::{
+    OrderState,
+    order_service_server::{OrderServiceServer, SERVICE_NAME},
+};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
@@ -53,6 +56,11 @@ use crate::{
     storage::Storage,
     watch::Attention,
 };
+
+/// Every way from one state of an order to another, by the table of its life: for tests that shall go each of them.
+pub fn state_edges() -> BTreeSet<(OrderState, OrderState)> {
+    domain::lifecycle::edges()
+}
 
 /// Opens the database, takes up what fell due, and is ready to be served.
 pub async fn mount(config: &Config, database: &DatabaseConfig, peers: Peers) -> Result<Mounted, Error> {

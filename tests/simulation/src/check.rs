@@ -3,18 +3,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use posmesh_proto::order::v1::{Order, OrderState};
+use posmesh_proto::{
+    common::v1::EvidenceKind,
+    order::v1::{Order, OrderState},
+};
 
-use crate::{cluster::Cluster, pos::Entry, told::Telling, trace::short};
+use serde::{Deserialize, Serialize};
+
+use crate::{cluster::Cluster, heard::Yes, pos::Entry, told::Telling, trace::short};
 
 /// A broken promise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// The invariant, `I1` to `I6`.
-    pub invariant: &'static str,
+    pub invariant: String,
     /// What happened.
     pub what: String,
 }
+
+impl Violation {
+    pub(crate) fn new(invariant: &str, what: impl Into<String>) -> Self {
+        Self { invariant: invariant.to_owned(), what: what.into() }
+    }
+}
+
+/// A replica makes an answer durable within so long.
+const RECORDED_WITHIN_MS: u64 = 10_000;
 
 /// Orders, as the different witnesses know them.
 struct Witnesses {
@@ -23,6 +37,11 @@ struct Witnesses {
     /// The POS's book by order.
     book: BTreeMap<String, Vec<Entry>>,
     told: Vec<Telling>,
+    /// Yeses that a replica heard and had the time to make durable.
+    heard: Vec<Yes>,
+    /// Orders for which the POS did not keep what its descriptor says: what it says is what I1, I3 and I6 rest on. Such
+    /// orders must be before a person.
+    unpromised: BTreeSet<String>,
     violations: Vec<Violation>,
 }
 
@@ -33,7 +52,18 @@ pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
     }
     let history = cluster.database.history();
     let told = cluster.guests.told.list().clone();
-    let mut witnesses = Witnesses { history, book, told, violations: Vec::new() };
+    let unpromised = book
+        .iter()
+        .filter(|(_, entries)| entries.iter().any(|entry| entry.breaks_promise))
+        .map(|(id, _)| id.clone())
+        .collect();
+    // A replica tries for a while to make durable what it heard: longer than that, and it is settled by asking the POS.
+    let was_kept = |yes: &Yes| {
+        cluster.world.is_up_since(cluster.hosts.orders[yes.replica], yes.at_ms)
+            && cluster.database.was_fine(yes.replica, yes.at_ms, yes.at_ms + RECORDED_WITHIN_MS)
+    };
+    let heard = cluster.heard.list().into_iter().filter(was_kept).collect();
+    let mut witnesses = Witnesses { history, book, told, heard, unpromised, violations: Vec::new() };
     witnesses.once();
     witnesses.none_lost();
     witnesses.truth();
@@ -55,7 +85,7 @@ fn not_at_pos(state: OrderState) -> bool {
 
 impl Witnesses {
     fn broken(&mut self, invariant: &'static str, what: String) {
-        self.violations.push(Violation { invariant, what });
+        self.violations.push(Violation::new(invariant, what));
     }
 
     /// I1: at most one order at the POS for each order.
@@ -63,7 +93,7 @@ impl Witnesses {
         let twice: Vec<String> = self
             .book
             .iter()
-            .filter(|(_, entries)| entries.len() > 1)
+            .filter(|(id, entries)| entries.len() > 1 && !self.unpromised.contains(*id))
             .map(|(id, entries)| format!("{} is {} times in the POS's book", short(id), entries.len()))
             .collect();
         twice.into_iter().for_each(|what| self.broken("I1", what));
@@ -108,13 +138,30 @@ impl Witnesses {
                     state.as_str_name()
                 ));
             }
+            if self.unpromised.contains(&order.order_id) {
+                continue;
+            }
             let entries = self.book.get(&order.order_id).map(Vec::as_slice).unwrap_or_default();
-            if at_pos(state) && !entries.iter().any(|entry| entry.at_ms <= *at_ms) {
+            // A person's word stands in for the ticket.
+            let by_staff = order.evidence.iter().any(|evidence| evidence.kind() == EvidenceKind::Staff);
+            let needs_ticket = order.success_evidence.contains(&EvidenceKind::Printed.into()) && !by_staff;
+            let proves = |entry: &Entry| entry.at_ms <= *at_ms && (!needs_ticket || entry.is_printed(*at_ms));
+            if at_pos(state) && !entries.iter().any(proves) {
                 found.push(format!("{to} was told at {at_ms} ms that {id} is {}: it is not", state.as_str_name()));
             }
             let there = entries.iter().any(|entry| entry.gone.is_none_or(|(gone_ms, _)| gone_ms > *at_ms));
             if not_at_pos(state) && there {
                 found.push(format!("{to} was told at {at_ms} ms that {id} is {}: the POS has it", state.as_str_name()));
+            }
+        }
+        for yes in &self.heard {
+            let last = self.history.get(&yes.order_id).and_then(|versions| versions.last());
+            if last.is_none_or(|(_, order)| order.evidence.is_empty()) {
+                let (id, replica) = (short(&yes.order_id), yes.replica);
+                found.push(format!(
+                    "order-{replica} heard at {} ms that the POS has {id}, and nobody knows it",
+                    yes.at_ms
+                ));
             }
         }
         found.into_iter().for_each(|what| self.broken("I3", what));
@@ -171,7 +218,9 @@ impl Witnesses {
         let mut checks: BTreeMap<&str, Vec<(u64, u32, i32)>> = BTreeMap::new();
         for (id, entries) in &self.book {
             let Some((_, order)) = self.history.get(id).and_then(|versions| versions.last()) else { continue };
-            if !order.check_id.is_empty() {
+            // The store's policy lets rounds pass a doubtful one, marked so; a doubtful one that is passed comes late.
+            let may_pass = order.passed_doubtful_round || self.is_passed(order) || self.unpromised.contains(id);
+            if !order.check_id.is_empty() && !may_pass {
                 let rounds = entries.iter().map(|entry| (entry.at_ms, entry.recorded.order_number, order.round));
                 checks.entry(&order.check_id).or_default().extend(rounds);
             }
@@ -185,5 +234,13 @@ impl Witnesses {
             }
         }
         found.into_iter().for_each(|what| self.broken("I6", what));
+    }
+
+    /// Whether a later round of its check was let past it.
+    fn is_passed(&self, order: &Order) -> bool {
+        let passes = |other: &Order| {
+            other.check_id == order.check_id && other.round > order.round && other.passed_doubtful_round
+        };
+        self.history.values().filter_map(|versions| versions.last()).any(|(_, other)| passes(other))
     }
 }

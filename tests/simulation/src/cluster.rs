@@ -18,6 +18,7 @@ use crate::{
     adapter,
     database::Database,
     guests::Guests,
+    heard::Heard,
     planted::Planted,
     pos::Pos,
     trace::Trace,
@@ -44,6 +45,7 @@ pub(crate) struct Cluster {
     pub(crate) database: Database,
     pub(crate) pos: Pos,
     pub(crate) guests: Guests,
+    pub(crate) heard: Heard,
     pub(crate) trace: Trace,
     pub(crate) hosts: Hosts,
 }
@@ -66,7 +68,8 @@ impl Cluster {
         let trace = Trace::new(now.clone());
         let database = Database::new(ORDERS, now.clone(), trace.clone());
         let pos = Pos::new(seed, now.clone(), trace.clone());
-        let guests = Guests::new(seed, ORDERS, now.clone(), trace.clone());
+        let guests = Guests::new(seed, ORDERS, pos.clone(), now.clone(), trace.clone());
+        let heard = Heard::new(now.clone());
         let mut hosts = Hosts { pos: world.add(&["pos"], pos.software(&net)), ..Hosts::default() };
         hosts.masters = world.add(&["masters"], masters(&net));
         let connections = Arc::new(RouterStorage::on_clock(now.clock()));
@@ -80,11 +83,11 @@ impl Cluster {
             hosts.adapters.push(world.add(&[&name], adapter_host(&net, &name, &pos)));
         }
         for n in 0..ORDERS {
-            let software = order(&net, database.clone(), n, seed, planted);
+            let software = order(&net, database.clone(), n, seed, &heard, planted);
             hosts.orders.push(world.add(&[&format!("order-{n}"), "order"], software));
         }
         hosts.guests = world.add(&["guests"], guests.software());
-        Self { world, database, pos, guests, trace, hosts }
+        Self { world, database, pos, guests, heard, trace, hosts }
     }
 }
 
@@ -190,16 +193,16 @@ fn order(
     database: Database,
     replica: usize,
     seed: u64,
+    heard: &Heard,
     planted: Option<Planted>,
 ) -> impl FnOnce(HostId) -> Software + use<> {
-    let net = net.clone();
+    let (net, heard) = (net.clone(), heard.clone());
     move |host| {
         Box::new(move || {
             let listener = net.listen(host, PORT);
             let storage = database.reached_by(replica, seed, planted);
+            let router = heard.on_the_way(channel("router"), replica, planted);
             Box::pin(async move {
-                let router = channel("router");
-                let router = planted.map_or(router.clone(), |bug| bug.on_the_way(router));
                 let peers = Peers { store: channel("masters"), catalog: channel("masters"), router };
                 let mounted = posmesh_order::mount_on(&order_config(), storage, peers);
                 serve(vec![mounted], listener).await;

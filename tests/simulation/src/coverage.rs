@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use posmesh_proto::order::v1::OrderState;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster::Cluster,
@@ -12,12 +13,12 @@ use crate::{
 };
 
 /// How often each kind of fault occurred, and which ways orders went.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Coverage {
     /// Kinds of faults.
-    pub faults: BTreeMap<&'static str, usize>,
+    pub faults: BTreeMap<String, usize>,
     /// From which state to which.
-    pub edges: BTreeMap<(i32, i32), usize>,
+    pub edges: BTreeMap<String, usize>,
 }
 
 impl Coverage {
@@ -25,13 +26,13 @@ impl Coverage {
         let mut coverage = Self::default();
         let mishaps = cluster.pos.mishaps();
         for kind in plan.begun.iter().copied().chain(mishaps.iter().map(|mishap| mishap.kind())) {
-            *coverage.faults.entry(kind).or_default() += 1;
+            *coverage.faults.entry(kind.to_owned()).or_default() += 1;
         }
         for versions in cluster.database.history().values() {
             for pair in versions.windows(2) {
                 let (from, to) = (pair[0].1.state(), pair[1].1.state());
                 if from != to {
-                    *coverage.edges.entry((from.into(), to.into())).or_default() += 1;
+                    *coverage.edges.entry(edge(from, to)).or_default() += 1;
                 }
             }
         }
@@ -40,22 +41,21 @@ impl Coverage {
 
     /// Adds what occurred in another run.
     pub fn add(&mut self, other: &Self) {
-        other.faults.iter().for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
-        other.edges.iter().for_each(|(edge, count)| *self.edges.entry(*edge).or_default() += count);
+        other.faults.iter().for_each(|(kind, count)| *self.faults.entry(kind.clone()).or_default() += count);
+        other.edges.iter().for_each(|(edge, count)| *self.edges.entry(edge.clone()).or_default() += count);
     }
 
     /// What never occurred.
     pub fn missing(&self) -> Vec<String> {
         let kinds: BTreeSet<&str> =
             Fault::KINDS.into_iter().chain(Way::FAULTS.map(|(_, name)| name)).chain(Mishap::KINDS).collect();
-        let faults = kinds.into_iter().filter(|kind| !self.faults.contains_key(kind)).map(str::to_owned);
-        faults.collect()
+        let faults = kinds.into_iter().filter(|kind| !self.faults.contains_key(*kind)).map(str::to_owned);
+        let edges = posmesh_order::state_edges().into_iter().map(|(from, to)| edge(from, to));
+        faults.chain(edges.filter(|edge| !self.edges.contains_key(edge))).collect()
     }
+}
 
-    /// The ways that orders went, for people.
-    pub fn edges(&self) -> Vec<String> {
-        let name =
-            |state: i32| OrderState::try_from(state).map_or("?", |s| s.as_str_name()).replace("ORDER_STATE_", "");
-        self.edges.iter().map(|((from, to), count)| format!("{} → {}: {count}", name(*from), name(*to))).collect()
-    }
+fn edge(from: OrderState, to: OrderState) -> String {
+    let name = |state: OrderState| state.as_str_name().trim_start_matches("ORDER_STATE_");
+    format!("{} → {}", name(from), name(to))
 }

@@ -65,13 +65,22 @@ struct Shared {
     ways: Vec<Way>,
     /// Each order in each version, with the time of its commit.
     history: BTreeMap<String, Vec<(u64, Order)>>,
+    /// The replica that sends each order, as far as anybody does.
+    senders: BTreeMap<String, usize>,
+    /// When the way of which replica was not fine, from when until when.
+    troubles: Vec<(usize, u64, u64)>,
     listeners: Vec<Option<mpsc::Sender<Heard>>>,
 }
 
 impl Database {
     pub(crate) fn new(replicas: usize, now: Now, trace: Trace) -> Self {
-        let shared =
-            Shared { ways: vec![Way::Fine; replicas], history: BTreeMap::new(), listeners: vec![None; replicas] };
+        let shared = Shared {
+            ways: vec![Way::Fine; replicas],
+            history: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            troubles: Vec::new(),
+            listeners: vec![None; replicas],
+        };
         Self { inner: Arc::new(MemoryStorage::on_clock(now.clock())), shared: Arc::new(Mutex::new(shared)), now, trace }
     }
 
@@ -80,7 +89,25 @@ impl Database {
     }
 
     pub(crate) fn set_way(&self, replica: usize, way: Way) {
-        self.shared().ways[replica] = way;
+        let (now_ms, mut shared) = (self.now.ms(), self.shared());
+        shared.ways[replica] = way;
+        match shared.troubles.iter_mut().rfind(|(of, _, until)| *of == replica && *until == u64::MAX) {
+            Some((.., until)) if way == Way::Fine => *until = now_ms,
+            None if way != Way::Fine => shared.troubles.push((replica, now_ms, u64::MAX)),
+            _ => {}
+        }
+    }
+
+    /// Whether a replica's way was fine all the time.
+    pub(crate) fn was_fine(&self, replica: usize, from_ms: u64, until_ms: u64) -> bool {
+        let disturbs =
+            |(of, begun, ended): &(usize, u64, u64)| *of == replica && *begun <= until_ms && *ended >= from_ms;
+        !self.shared().troubles.iter().any(disturbs)
+    }
+
+    /// The replica that sends an order, or sent it last.
+    pub(crate) fn sender(&self, order_id: &str) -> Option<usize> {
+        self.shared().senders.get(order_id).copied()
     }
 
     /// Each order in each version, oldest first, with the time of its commit.
@@ -99,14 +126,17 @@ impl Database {
         Arc::new(Reached { database: self.clone(), replica, dice, planted })
     }
 
-    fn committed(&self, who: &str, order: &Order) {
+    fn committed(&self, replica: usize, order: &Order) {
         let last = {
             let mut shared = self.shared();
+            if order.state() == OrderState::Sending {
+                shared.senders.insert(order.order_id.clone(), replica);
+            }
             let versions = shared.history.entry(order.order_id.clone()).or_default();
             versions.push((self.now.ms(), order.clone()));
             versions.len()
         };
-        self.trace.tell(who, || {
+        self.trace.tell(&format!("db-{replica}"), || {
             let (id, state) = (short(&order.order_id), order.state().as_str_name());
             let attempts = order.attempts.len();
             let flags = order.attention.join(",");
@@ -115,33 +145,33 @@ impl Database {
     }
 
     /// Places and remembers, in one moment.
-    async fn place(&self, who: &str, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
+    async fn place(&self, replica: usize, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
         let answers = self.inner.place_batch(orders).await;
         for answer in &answers {
             if let Ok(Placement::Taken { order, .. }) = answer {
-                self.committed(who, order);
+                self.committed(replica, order);
             }
         }
         answers
     }
 
     /// Changes and remembers, in one moment.
-    async fn change(&self, who: &str, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
+    async fn change(&self, replica: usize, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
         let orders: Vec<Order> = changes.iter().map(|change| change.order.clone()).collect();
         let answers = self.inner.change_batch(changes.clone()).await;
         for (answer, (order, change)) in answers.iter().zip(orders.iter().zip(&changes)) {
             let Ok(Changed::Done { next_round }) = answer else { continue };
-            self.committed(who, order);
+            self.committed(replica, order);
             match next_round {
-                Some(round) => self.committed(who, &round.0),
-                None => self.handed_on(who, change).await,
+                Some(round) => self.committed(replica, &round.0),
+                None => self.handed_on(replica, change).await,
             }
         }
         answers
     }
 
     /// A round whose turn came without anybody to send it: it is there in a newer version.
-    async fn handed_on(&self, who: &str, change: &OrderChange) {
+    async fn handed_on(&self, replica: usize, change: &OrderChange) {
         if change.order.check_id.is_empty() {
             return;
         }
@@ -160,7 +190,7 @@ impl Database {
                 .is_some_and(|(_, o)| o.version < round.version)
         };
         for round in rounds.into_iter().filter(|round| is_newer(round)) {
-            self.committed(who, &round);
+            self.committed(replica, &round);
         }
     }
 }
@@ -188,10 +218,6 @@ fn ambiguous() -> StorageError {
 }
 
 impl Reached {
-    fn who(&self) -> String {
-        format!("db-{}", self.replica)
-    }
-
     fn draw(&self, least: u64, most: u64) -> u64 {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).between(least, most)
     }
@@ -240,7 +266,7 @@ impl Reached {
                 let due_in = Some(Duration::from_secs(4));
                 let (tenant_id, check) = ("default".into(), CheckChange::default());
                 let change = OrderChange { tenant_id, order: order.clone(), due_in, check };
-                self.database.change(&self.who(), vec![change]).await;
+                self.database.change(self.replica, vec![change]).await;
             }
             overtaken.push(Ok(Placement::Taken { order: Box::new(order), check }));
         }
@@ -296,37 +322,38 @@ impl Reached {
 #[tonic::async_trait]
 impl Storage for Reached {
     async fn place_batch(&self, orders: Vec<NewOrder>) -> Vec<Result<Placement, StorageError>> {
-        let (database, who) = (self.database.clone(), self.who());
+        let (database, replica) = (self.database.clone(), self.replica);
         match self.planted {
             Some(Planted::AckBeforeCommit) if orders.iter().all(|new| new.order.check_id.is_empty()) => {
                 let taken = |new: &NewOrder| Ok(Placement::Taken { order: Box::new(new.order.clone()), check: None });
                 let answers = orders.iter().map(taken).collect();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    database.place(&who, orders).await;
+                    database.place(replica, orders).await;
                 });
                 answers
             }
             Some(Planted::RoundOvertakes) => {
                 let attempts = orders.iter().map(|new| new.order.attempts.clone()).collect();
-                let answers = self.write(orders.len(), move || async move { database.place(&who, orders).await }).await;
+                let answers =
+                    self.write(orders.len(), move || async move { database.place(replica, orders).await }).await;
                 self.overtake(answers, attempts).await
             }
-            _ => self.write(orders.len(), move || async move { database.place(&who, orders).await }).await,
+            _ => self.write(orders.len(), move || async move { database.place(replica, orders).await }).await,
         }
     }
 
     async fn change_batch(&self, changes: Vec<OrderChange>) -> Vec<Result<Changed, StorageError>> {
         let count = changes.len();
-        let (database, who, planted) = (self.database.clone(), self.who(), self.planted);
+        let (database, replica, planted) = (self.database.clone(), self.replica, self.planted);
         let write = move || async move {
-            let mut answers = database.change(&who, changes.clone()).await;
+            let mut answers = database.change(replica, changes.clone()).await;
             for (answer, mut change) in answers.iter_mut().zip(changes) {
                 let Ok(Changed::Conflict(current)) = answer else { continue };
                 match planted {
                     Some(Planted::MissingFence) => {
                         change.order.version = current.version + 1;
-                        *answer = database.change(&who, vec![change]).await.remove(0);
+                        *answer = database.change(replica, vec![change]).await.remove(0);
                     }
                     Some(Planted::LateAnswerDropped) => *answer = Ok(Changed::Missing),
                     _ => {}
@@ -344,7 +371,7 @@ impl Storage for Reached {
         }
         let mut claimed = self.database.inner.claim_due(replica, lease, room).await?;
         for claimed in &claimed {
-            self.database.committed(&self.who(), &claimed.order);
+            self.database.committed(self.replica, &claimed.order);
         }
         if self.planted == Some(Planted::TakeoverSends) {
             let orders = claimed.iter_mut().map(|claimed| &mut claimed.order);
@@ -523,22 +550,22 @@ impl TimeStorage for Reached {
     }
 
     async fn complete_due(&self, limit: usize, now: Timestamp) -> Result<Vec<(Arc<str>, Order)>, StorageError> {
-        let who = self.who();
+        let replica = self.replica;
         self.attempt(async {
             let completed = self.database.inner.complete_due(limit, now).await?;
-            completed.iter().for_each(|(_, order)| self.database.committed(&who, order));
+            completed.iter().for_each(|(_, order)| self.database.committed(replica, order));
             Ok(completed)
         })
         .await
     }
 
     async fn take_turn(&self, turn: Turn) -> Result<TurnTaken, StorageError> {
-        let who = self.who();
+        let replica = self.replica;
         self.attempt(async {
             let taken = self.database.inner.take_turn(turn).await?;
             match &taken {
-                TurnTaken::Begun(begun) => self.database.committed(&who, &begun.0),
-                TurnTaken::Waits(order) => self.database.committed(&who, order),
+                TurnTaken::Begun(begun) => self.database.committed(replica, &begun.0),
+                TurnTaken::Waits(order) => self.database.committed(replica, order),
                 TurnTaken::Conflict(_) | TurnTaken::Missing => {}
             }
             Ok(taken)

@@ -4,7 +4,7 @@ use crate::{
     chance::{self, Dice},
     cluster::{Cluster, Hosts, ORDERS},
     database::Way,
-    world::net::HostId,
+    world::net::{HostId, Trap},
 };
 
 /// Faults come over so long after the guests.
@@ -13,6 +13,7 @@ const SPAN_MS: u64 = 26_000;
 const COUNT: (u64, u64) = (3, 9);
 /// By so much a clock may be wrong without anybody noticing: two of them differ by less than the lease margin.
 const CLOCK_MARGIN_MS: i64 = 450;
+const JUMPS_MS: [i64; 6] = [-86_400_000, -3_600_000, -20_000, 5_000, 60_000, 3_600_000];
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) enum Fault {
     Cut(HostId, HostId),
     /// The next data from the first to the second breaks its connection instead of arriving.
     Lose(HostId, HostId),
+    /// The next data from the first to the second arrives so much later; other connections overtake it.
+    Delay(HostId, HostId, u64),
     Crash(HostId),
     PowerCut(HostId),
     /// All order replicas at once.
@@ -33,6 +36,8 @@ pub(crate) enum Fault {
     Stop(HostId),
     Suspend(HostId),
     Clock(HostId, i64),
+    /// A clock is set by far more than clocks may differ.
+    ClockJump(HostId, i64),
     Database(usize, usize),
     TakeOut(usize),
     CloseTable(usize),
@@ -42,7 +47,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every kind of it, by name.
-    pub(crate) const KINDS: [&str; 16] = [
+    pub(crate) const KINDS: [&str; 18] = [
         "partition",
         "one-way partition",
         "replica alone",
@@ -59,6 +64,8 @@ impl Fault {
         "check closed at the till",
         "price changed",
         "item sold out",
+        "message overtaken",
+        "clock jump",
     ];
 
     /// Its name.
@@ -81,6 +88,8 @@ impl Fault {
             Self::CloseTable(_) => 13,
             Self::Price(..) => 14,
             Self::SoldOut(_) => 15,
+            Self::Delay(..) => 16,
+            Self::ClockJump(..) => 17,
         };
         Self::KINDS[index]
     }
@@ -88,7 +97,9 @@ impl Fault {
     fn draw(dice: &mut Dice, hosts: &Hosts) -> Self {
         let (a, b) = link(dice, hosts);
         let (any, order) = (process(dice, hosts), *dice.pick(&hosts.orders));
-        match dice.between(0, 26) {
+        // Where a POS keeps `not_after` by a clock of its own, that clock is part of what its vendor promises.
+        let ours = if any == hosts.pos { order } else { any };
+        match dice.between(0, 30) {
             0 | 1 => Self::Partition(a, b),
             2 | 3 => Self::OneWay(a, b),
             4 => Self::Alone(order),
@@ -104,7 +115,9 @@ impl Fault {
             19..=22 => Self::Database(dice.next() as usize % ORDERS, dice.next() as usize % Way::FAULTS.len()),
             23 => Self::TakeOut(dice.next() as usize),
             24 => Self::CloseTable(dice.next() as usize),
-            25 => Self::Price(dice.next() as usize, dice.between(300, 900) as i64),
+            25..=27 => Self::Delay(a, b, dice.between(1_000, 9_000)),
+            28 => Self::ClockJump(ours, *dice.pick(&JUMPS_MS)),
+            29 => Self::Price(dice.next() as usize, dice.between(300, 900) as i64),
             _ => Self::SoldOut(dice.next() as usize),
         }
     }
@@ -211,13 +224,14 @@ fn begin(fault: Fault, length_ms: u64, cluster: &mut Cluster) {
             world.net.slow_down(b, a, ms);
         }
         Fault::Cut(a, b) => world.net.cut(a, b),
-        Fault::Lose(a, b) => world.net.trap(a, b),
+        Fault::Lose(a, b) => world.net.trap(a, b, Trap::Break),
+        Fault::Delay(a, b, ms) => world.net.trap(a, b, Trap::Delay(ms)),
         Fault::Crash(a) => world.crash(a, false),
         Fault::PowerCut(a) => world.crash(a, true),
         Fault::CrashAll => hosts.orders.iter().for_each(|a| world.crash(*a, false)),
         Fault::Stop(a) => world.stop_until(a, until_ms, false),
         Fault::Suspend(a) => world.stop_until(a, until_ms, true),
-        Fault::Clock(a, ahead_ms) => world.set_clock(a, ahead_ms),
+        Fault::Clock(a, ahead_ms) | Fault::ClockJump(a, ahead_ms) => world.set_clock(a, ahead_ms),
         Fault::Database(replica, way) => database.set_way(replica, Way::FAULTS[way].0),
         Fault::TakeOut(n) => {
             // Of what the platform knows to be there: a POS that forgets what nobody has seen yet finds nothing with
@@ -252,10 +266,10 @@ fn end(fault: Fault, cluster: &mut Cluster) {
             world.net.slow_down(a, b, 0);
             world.net.slow_down(b, a, 0);
         }
-        Fault::Lose(..) => world.net.disarm(),
+        Fault::Lose(..) | Fault::Delay(..) => world.net.disarm(),
         Fault::Crash(a) | Fault::PowerCut(a) => start(world, a),
         Fault::CrashAll => hosts.orders.iter().for_each(|a| start(world, *a)),
-        Fault::Clock(a, _) => world.set_clock(a, 0),
+        Fault::Clock(a, _) | Fault::ClockJump(a, _) => world.set_clock(a, 0),
         Fault::Database(replica, _) => database.set_way(replica, Way::Fine),
         Fault::SoldOut(n) => pos.book().set_item(n, 500, true),
         Fault::Cut(..) | Fault::Stop(_) | Fault::Suspend(_) => {}

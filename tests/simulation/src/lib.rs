@@ -13,13 +13,16 @@ mod coverage;
 mod database;
 mod faults;
 mod guests;
+mod heard;
 mod planted;
 mod pos;
 mod told;
 mod trace;
+pub mod worker;
 mod world;
 
 use posmesh_proto::order::v1::OrderState;
+use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
 pub use coverage::Coverage;
@@ -27,6 +30,8 @@ pub use planted::Planted;
 
 use cluster::Cluster;
 use faults::Plan;
+use pos::Shock;
+use world::net::HostId;
 
 /// The guests come in within so long, or the simulation itself is broken.
 const SET_UP_MS: u64 = 30_000;
@@ -37,7 +42,7 @@ const CALM_MS: u64 = 4_000;
 const AUDIT_MS: u64 = 20_000;
 
 /// What came of one seed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -57,22 +62,18 @@ pub struct Report {
     pub coverage: Coverage,
 }
 
-/// Runs one seed to its end.
-pub fn run(seed: u64) -> Report {
-    Simulation::new(seed, None).run()
-}
-
-/// Runs one seed with a bug in it.
-pub fn run_with(seed: u64, bug: Planted) -> Report {
-    Simulation::new(seed, Some(bug)).run()
+/// Runs one seed to its end, if asked with a bug in it. It is the same run each time only in a process of its own: see
+/// [`worker`].
+pub fn run(seed: u64, bug: Option<Planted>) -> Report {
+    Simulation::new(seed, bug).run()
 }
 
 struct Simulation {
     seed: u64,
     cluster: Cluster,
     plan: Plan,
-    /// When the POS starts again.
-    pos_starts_ms: Option<u64>,
+    /// What starts again, and when.
+    restarts: Vec<(u64, HostId)>,
     violations: Vec<Violation>,
 }
 
@@ -80,7 +81,7 @@ impl Simulation {
     fn new(seed: u64, planted: Option<Planted>) -> Self {
         let cluster = Cluster::new(seed, planted);
         let plan = Plan::of_seed(seed, &cluster.hosts);
-        Self { seed, cluster, plan, pos_starts_ms: None, violations: Vec::new() }
+        Self { seed, cluster, plan, restarts: Vec::new(), violations: Vec::new() }
     }
 
     fn run(mut self) -> Report {
@@ -143,21 +144,41 @@ impl Simulation {
 
     fn step(&mut self) {
         self.cluster.world.step();
-        let (now_ms, pos) = (self.cluster.world.now.ms(), self.cluster.hosts.pos);
-        if self.cluster.pos.take_crash() {
-            self.cluster.world.crash(pos, false);
-            self.pos_starts_ms = Some(now_ms + 500 + chance::mix(&[self.seed, now_ms]) % 3_000);
+        let now_ms = self.cluster.world.now.ms();
+        for shock in self.cluster.pos.take_shocks() {
+            self.shake(shock, now_ms);
         }
-        if self.pos_starts_ms.is_some_and(|at| at <= now_ms) {
-            self.pos_starts_ms = None;
-            if !self.cluster.world.is_up(pos) {
-                self.cluster.world.start(pos);
+        for (_, host) in self.restarts.extract_if(.., |(at, _)| *at <= now_ms) {
+            if !self.cluster.world.is_up(host) {
+                self.cluster.world.start(host);
             }
         }
     }
 
+    /// Does to a host what a mishap at the POS asks for.
+    fn shake(&mut self, shock: Shock, now_ms: u64) {
+        let Cluster { world, hosts, database, .. } = &mut self.cluster;
+        let sender = |reference: &str| database.sender(reference).map(|replica| hosts.orders[replica]);
+        let length_ms = 500 + chance::mix(&[self.seed, now_ms]) % 4_000;
+        let crashes = match shock {
+            Shock::PosCrashes => Some(hosts.pos),
+            Shock::SenderCrashes(reference) => sender(&reference),
+            Shock::SenderStops(reference) => {
+                // Longer than its lease.
+                sender(&reference)
+                    .into_iter()
+                    .for_each(|host| world.stop_until(host, now_ms + 5_000 + length_ms, false));
+                None
+            }
+        };
+        if let Some(host) = crashes {
+            world.crash(host, false);
+            self.restarts.push((now_ms + length_ms, host));
+        }
+    }
+
     fn broken(&mut self, what: &str) {
-        self.violations.push(Violation { invariant: "I2", what: what.to_owned() });
+        self.violations.push(Violation::new("I2", what));
     }
 
     fn report(mut self) -> Report {

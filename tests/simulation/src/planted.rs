@@ -2,22 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use bytes::Bytes;
 use posmesh_kit::{Channel, time};
 use posmesh_proto::adapter::v1::{FindOrderRequest, SubmitOrderRequest};
-use prost::Message;
-use tonic::{Status, body::Body};
-use tower::{Service as _, service_fn};
+
+use crate::heard::{Answer, Call, framed, message};
 
 /// A bug.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Planted {
     /// A submit that failed is sent again at once.
     BlindRetry,
@@ -50,63 +46,21 @@ impl Planted {
         Self::RoundOvertakes,
     ];
 
-    /// The order service's way to the router, with this bug in it if it belongs there.
-    pub(crate) fn on_the_way(self, router: Channel) -> Channel {
-        if !matches!(self, Self::BlindRetry | Self::NotAfterIgnored | Self::ReplayOutsideWindow) {
-            return router;
-        }
-        let submits = Submits::default();
-        let service = service_fn(move |request: Request<Body>| {
-            let (router, submits) = (router.clone(), submits.clone());
-            async move { Ok::<_, Infallible>(self.pass(router, &submits, request).await) }
-        });
-        Channel::in_process("router", service)
-    }
-
-    async fn pass(self, router: Channel, submits: &Submits, request: Request<Body>) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let mut body = match body.collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(status) => return status.into_http(),
-        };
-        let (submits_order, finds) =
-            (head.uri.path().ends_with("/SubmitOrder"), head.uri.path().ends_with("/FindOrder"));
+    /// Carries a call of the order service to the router and back, with this bug in it if it belongs there.
+    pub(crate) async fn pass(self, router: &Channel, submits: &Submits, call: Call) -> Answer {
+        let mut call = call;
         match self {
-            Self::NotAfterIgnored if submits_order => body = without_end(&body),
-            Self::ReplayOutsideWindow if submits_order => submits.remember(&head, &body),
-            Self::ReplayOutsideWindow if finds => submits.replay(&router, &body).await,
+            Self::NotAfterIgnored if call.submits() => call.body = without_end(&call.body),
+            Self::ReplayOutsideWindow if call.submits() => submits.remember(&call),
+            Self::ReplayOutsideWindow if call.finds() => submits.replay(router, &call).await,
             _ => {}
         }
-        let answer = call(&router, &head, &body).await;
-        let failed = answer.headers().get("grpc-status").is_some_and(|status| status != "0");
-        if self == Self::BlindRetry && submits_order && failed {
-            return call(&router, &head, &body).await;
+        let answer = call.clone().go(router).await;
+        if self == Self::BlindRetry && call.submits() && !answer.is_certain() {
+            return call.go(router).await;
         }
         answer
     }
-}
-
-async fn call(router: &Channel, head: &http::request::Parts, body: &Bytes) -> Response<Body> {
-    let mut request = Request::new(Body::new(Full::new(body.clone())));
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    *request.version_mut() = head.version;
-    *request.headers_mut() = head.headers.clone();
-    router.clone().call(request).await.unwrap_or_else(Status::into_http)
-}
-
-/// The one message in a gRPC body: a flag, a length, the message.
-fn message<M: Message + Default>(body: &Bytes) -> M {
-    body.get(5..).and_then(|bytes| M::decode(bytes).ok()).unwrap_or_default()
-}
-
-fn framed(message: &impl Message) -> Bytes {
-    let encoded = message.encode_to_vec();
-    let mut body = BytesMut::with_capacity(encoded.len() + 5);
-    body.put_u8(0);
-    body.put_u32(encoded.len() as u32);
-    body.put_slice(&encoded);
-    body.freeze()
 }
 
 fn without_end(body: &Bytes) -> Bytes {
@@ -117,22 +71,22 @@ fn without_end(body: &Bytes) -> Bytes {
 
 /// What was submitted last for each order.
 #[derive(Clone, Default)]
-struct Submits(Arc<Mutex<BTreeMap<String, (http::request::Parts, Bytes)>>>);
+pub(crate) struct Submits(Arc<Mutex<BTreeMap<String, Call>>>);
 
 impl Submits {
-    fn remember(&self, head: &http::request::Parts, body: &Bytes) {
-        let reference = message::<SubmitOrderRequest>(body).order.unwrap_or_default().reference;
-        let mut submits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        submits.insert(reference, (head.clone(), body.clone()));
+    fn remember(&self, call: &Call) {
+        let reference = message::<SubmitOrderRequest>(&call.body).order.unwrap_or_default().reference;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reference, call.clone());
     }
 
-    async fn replay(&self, router: &Channel, find: &Bytes) {
-        let reference = message::<FindOrderRequest>(find).reference;
+    async fn replay(&self, router: &Channel, find: &Call) {
+        let reference = message::<FindOrderRequest>(&find.body).reference;
         let submit = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&reference).cloned();
-        if let Some((head, body)) = submit {
-            let body = without_end(&body);
+        if let Some(submit) = submit {
+            let mut again = submit;
+            again.body = without_end(&again.body);
             // Whatever comes of it.
-            let _ = tokio::time::timeout(Duration::from_secs(2), call(router, &head, &body)).await;
+            let _ = tokio::time::timeout(Duration::from_secs(2), again.go(router)).await;
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) use evidence::{has_enough as has_enough_evidence, was_at_pos};
 pub(crate) use history::{
     PLATFORM, is_open, last_attempt_of, last_submit, open_attempts_of, open_change, ordinal, submits, wish,
 };
-pub(crate) use table::Wish;
+pub(crate) use table::{Wish, edges};
 
 /// Whether an order in this state may still change by itself.
 pub(crate) fn is_in_flight(state: OrderState) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use posmesh_kit::{Failure, Violation, cause};
+use posmesh_kit::{Failure, Violation, ambient, cause};
 use posmesh_proto::order::v1::{
     LineVoid, Order, OrderChange, OrderChangeKind, OrderChangeState, OrderState, ResolutionKind,
 };
@@ -131,7 +131,7 @@ fn check_lines(order: &Order, lines: &[LineVoid]) -> Result<(), Failure> {
 /// The wish as it is noted; the rest is set when it is.
 pub(crate) fn change(kind: OrderChangeKind, lines: &[LineVoid], by: &str, reason: &str) -> OrderChange {
     OrderChange {
-        change_id: uuid::Uuid::now_v7().to_string(),
+        change_id: ambient::new_id().to_string(),
         kind: kind.into(),
         lines: lines.to_vec(),
         requested_by: by.to_owned(),

@@ -1,9 +1,11 @@
 //! The guests and what they do: rounds at tables that two share, orders to go, kiosk orders; repeated by callers who got
-//! no answer, with the same body or another; taken back at any moment; watched.
+//! no answer, with the same body or another; taken back at any moment; watched. And who works there.
 
 mod caller;
+mod kitchen;
 mod operator;
 mod script;
+mod staff;
 
 use std::sync::{
     Arc,
@@ -15,6 +17,7 @@ use posmesh_kit::Channel;
 use crate::{
     chance::{self, Dice},
     cluster,
+    pos::Pos,
     told::Told,
     trace::Trace,
     world::{Now, Software, net::HostId},
@@ -30,6 +33,7 @@ const SINGLES: (u64, u64) = (4, 10);
 #[derive(Clone)]
 pub(crate) struct Guests {
     pub(crate) told: Told,
+    pos: Pos,
     seed: u64,
     /// The order service, whichever replica answers; and each replica.
     any_replica: Channel,
@@ -49,11 +53,11 @@ struct Progress {
 }
 
 impl Guests {
-    pub(crate) fn new(seed: u64, replicas: usize, now: Now, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, replicas: usize, pos: Pos, now: Now, trace: Trace) -> Self {
         let told = Told::new(now.clone(), trace.clone());
         let any_replica = cluster::channel("order");
         let replicas = (0..replicas).map(|n| cluster::channel(&format!("order-{n}"))).collect();
-        Self { told, seed, any_replica, replicas, now, trace, progress: Arc::default() }
+        Self { told, pos, seed, any_replica, replicas, now, trace, progress: Arc::default() }
     }
 
     /// The store is set up, and guests come in.
@@ -92,7 +96,7 @@ impl Guests {
     }
 
     async fn run(self) {
-        operator::set_up().await;
+        operator::set_up(&self).await;
         self.trace.tell("operator", || "the store is open".to_owned());
         let mut dice = Dice::new(&[self.seed, chance::text("guests")]);
         let (parties, singles) = (dice.between(PARTIES.0, PARTIES.1), dice.between(SINGLES.0, SINGLES.1));
@@ -104,6 +108,10 @@ impl Guests {
         }
         self.progress.ready.store(true, Ordering::Relaxed);
         tokio::spawn(operator::sync_again_and_again());
+        tokio::spawn(staff::look_after_orders(self.clone()));
+        if self.pos.profile.tells_progress {
+            tokio::spawn(kitchen::cook(self.clone()));
+        }
         while !self.progress.audit.load(Ordering::Relaxed) {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

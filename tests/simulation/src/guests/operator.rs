@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use posmesh_proto::{
     catalog::v1::{GetCatalogRequest, StartSyncRequest, catalog_service_client::CatalogServiceClient},
-    common::v1::{LocalizedText, Product},
+    common::v1::{EvidenceKind, LocalizedText, Product},
     order::v1::{GetOrderRequest, get_order_request::Key, order_service_client::OrderServiceClient},
     router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
     store::v1::{
@@ -17,12 +17,18 @@ use tonic::{Request, Status};
 use super::{Guests, STORE};
 use crate::{adapter, cluster, pos};
 
+/// The store's tie to its POS.
+pub(super) const CONNECTION: &str = "till";
 const RETRY: Duration = Duration::from_millis(200);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store's staff have the menu read from the POS.
 const SYNC_INTERVAL: Duration = Duration::from_secs(4);
 /// Longer than a guest waits at a table, short enough for a simulation.
 const DELIVER_WITHIN_S: i64 = 15;
+/// How long before its pickup time an order goes to the POS.
+pub(super) const PREPARATION_S: i64 = 1_200;
+/// How long rounds wait for one in doubt, where they may pass it.
+const ROUND_WAIT_S: i64 = 3;
 
 fn text(text: &str) -> Option<LocalizedText> {
     Some(LocalizedText { texts: [("en".to_owned(), text.to_owned())].into() })
@@ -47,7 +53,7 @@ async fn insist<T, F: Future<Output = Result<T, Status>>>(call: impl Fn() -> F) 
     }
 }
 
-pub(super) async fn set_up() {
+pub(super) async fn set_up(guests: &Guests) {
     let store = StoreServiceClient::new(cluster::channel("masters"));
     let brand = Brand { brand_id: "brand".to_owned(), name: text("Brand"), ..Brand::default() };
     insist(|| {
@@ -57,14 +63,14 @@ pub(super) async fn set_up() {
     })
     .await;
     insist(|| {
-        let request = timed(PutStoreRequest { store: Some(the_store()) });
+        let request = timed(PutStoreRequest { store: Some(the_store(guests)) });
         let mut store = store.clone();
         async move { store.put_store(request).await }
     })
     .await;
     let router = RouterServiceClient::new(cluster::channel("router"));
     let connection = Connection {
-        connection_id: "till".to_owned(),
+        connection_id: CONNECTION.to_owned(),
         store_id: STORE.to_owned(),
         vendor: adapter::VENDOR.to_owned(),
         settings_json: format!(r#"{{"base_url":"http://pos:{}"}}"#, pos::PORT),
@@ -95,10 +101,18 @@ fn sync_request() -> StartSyncRequest {
     StartSyncRequest { store_id: STORE.to_owned(), ..StartSyncRequest::default() }
 }
 
-fn the_store() -> Store {
+fn the_store(guests: &Guests) -> Store {
+    let (printed, mut dice) = (guests.pos.profile.prints_late, guests.dice("store", 0));
+    let rounds_may_pass = dice.one_in(2);
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let evidence = [EvidenceKind::Pos, EvidenceKind::Printed].map(i32::from);
     let policy = |product: Product| ProductPolicy {
         product: product.into(),
-        deliver_within: Some(prost_types::Duration { seconds: DELIVER_WITHIN_S, nanos: 0 }),
+        deliver_within: seconds(DELIVER_WITHIN_S),
+        success_evidence: if printed { evidence.to_vec() } else { Vec::new() },
+        preparation_time: if product == Product::ToGo { seconds(PREPARATION_S) } else { None },
+        rounds_may_pass: rounds_may_pass && product == Product::Table,
+        round_wait: seconds(ROUND_WAIT_S),
         ..ProductPolicy::default()
     };
     Store {

@@ -12,6 +12,7 @@ use tonic::Request;
 use super::{
     Guests, STORE,
     caller::{self, Placed, Wish},
+    operator,
 };
 use crate::{
     chance::Dice,
@@ -85,7 +86,9 @@ pub(super) async fn single(guests: Guests, number: u64) {
     let mut dice = guests.dice("single", number);
     pause(&mut dice, 0, ARRIVALS_MS).await;
     let is_kiosk = dice.one_in(2);
-    let in_an_hour_ms = guests.now.unix_ms() + 3_600_000;
+    // Some as soon as the kitchen can, others a little later: these wait until it is time.
+    let wait_ms = if dice.one_in(2) { 0 } else { dice.between(1_000, 12_000) };
+    let pickup_ms = guests.now.unix_ms() + operator::PREPARATION_S * 1000 + wait_ms as i64;
     let wish = Wish {
         who: format!("{}{number}", if is_kiosk { "kiosk" } else { "togo" }),
         request_id: format!("s{number}"),
@@ -93,7 +96,7 @@ pub(super) async fn single(guests: Guests, number: u64) {
         check_id: String::new(),
         lines: lines(&mut dice),
         is_paid: is_kiosk || dice.one_in(2),
-        pickup_time: (!is_kiosk).then(|| time::from_unix_ms(in_an_hour_ms)),
+        pickup_time: (!is_kiosk).then(|| time::from_unix_ms(pickup_ms)),
     };
     order(&guests, &mut dice, wish).await;
 }

@@ -16,6 +16,8 @@ pub(crate) const TABLES: [&str; 3] = ["T1", "T2", "T3"];
 /// What it sells, and for how much at first.
 pub(crate) const ITEMS: [(&str, i64); 4] = [("beer", 550), ("edamame", 380), ("karaage", 680), ("cola", 400)];
 const TAX_PERCENT: u32 = 10;
+/// So long after `not_after` the platform believes that nothing is recorded any more.
+const PROOF_MARGIN_MS: i64 = 1_000;
 
 /// One order as it was recorded.
 #[derive(Debug, Clone)]
@@ -25,14 +27,19 @@ pub(crate) struct Entry {
     pub(crate) at_ms: u64,
     /// When it was cancelled, by the simulation's clock and by the POS's.
     pub(crate) gone: Option<(u64, i64)>,
+    /// It was recorded after the POS had promised that it would not be.
+    pub(crate) breaks_promise: bool,
+    /// By the simulation's clock.
+    printed_at_ms: u64,
+    progress: Progress,
 }
 
 impl Entry {
-    fn answer(&self, duplicate: bool) -> OrderAnswer {
+    fn answer(&self, duplicate: bool, now_ms: u64) -> OrderAnswer {
         OrderAnswer {
             duplicate,
-            printed: true,
-            progress: Progress::Accepted,
+            printed: self.printed_at_ms <= now_ms,
+            progress: self.progress,
             cancelled_at: self.gone.map(|(_, unix_ms)| unix_ms),
             check_number: self.recorded.check_number,
             voided: BTreeMap::new(),
@@ -40,6 +47,10 @@ impl Entry {
             copies: Vec::new(),
             order: Arc::clone(&self.recorded),
         }
+    }
+
+    pub(crate) fn is_printed(&self, now_ms: u64) -> bool {
+        self.printed_at_ms <= now_ms
     }
 
     pub(crate) fn reference(&self) -> &str {
@@ -53,6 +64,7 @@ pub(crate) struct Book {
     checks: BTreeMap<u32, OpenCheck>,
     prices: BTreeMap<&'static str, (i64, bool)>,
     revision: u64,
+    kept_back: Vec<SubmitOrder>,
     profile: Profile,
     now: Now,
 }
@@ -67,16 +79,27 @@ struct OpenCheck {
 impl Book {
     pub(super) fn new(profile: Profile, now: Now) -> Self {
         let prices = ITEMS.into_iter().map(|(id, price)| (id, (price, true))).collect();
-        Self { entries: Vec::new(), checks: BTreeMap::new(), prices, revision: 1, profile, now }
+        Self { entries: Vec::new(), checks: BTreeMap::new(), prices, revision: 1, kept_back: Vec::new(), profile, now }
     }
 
     /// Records an order, or says why not.
     pub(super) fn submit(&mut self, order: SubmitOrder) -> Result<OrderAnswer, Refusal> {
+        self.record(order, false)
+    }
+
+    /// Records an order that nobody may record any more.
+    pub(super) fn record_against_promise(&mut self, order: SubmitOrder) -> Result<OrderAnswer, Refusal> {
+        self.record(order, true)
+    }
+
+    fn record(&mut self, order: SubmitOrder, breaks_promise: bool) -> Result<OrderAnswer, Refusal> {
         if let Some(known) = self.recognized(&order.reference) {
-            return Ok(known.answer(true));
+            return Ok(known.answer(true, self.now.ms()));
         }
         let now_ms = time::now_unix_ms();
-        check_not_after(order.not_after, now_ms)?;
+        if !breaks_promise {
+            check_not_after(order.not_after, now_ms)?;
+        }
         let lines = order.lines.iter().map(|line| self.line(line)).collect::<Result<Vec<_>, _>>()?;
         let totals = totals(lines.iter());
         if order.expected_total.is_some_and(|expected| expected != totals.total) {
@@ -101,10 +124,32 @@ impl Book {
             request: order,
         });
         let at_ms = self.now.ms();
-        let entry = Entry { recorded, at_ms, gone: None };
-        let answer = entry.answer(false);
+        let printed_at_ms = at_ms + if self.profile.prints_late { at_ms % 4_000 } else { 0 };
+        let progress = Progress::Accepted;
+        let entry = Entry { recorded, at_ms, gone: None, breaks_promise, printed_at_ms, progress };
+        let answer = entry.answer(false, at_ms);
         self.entries.push(entry);
         Ok(answer)
+    }
+
+    /// Keeps an order back, to record it when nobody expects it any more.
+    pub(super) fn keep_back(&mut self, order: SubmitOrder) {
+        self.kept_back.push(order);
+    }
+
+    /// An order that was kept back, when its time is over.
+    pub(super) fn take_kept_back(&mut self, reference: &str) -> Option<SubmitOrder> {
+        let now_ms = time::now_unix_ms();
+        let is_over =
+            |order: &SubmitOrder| order.not_after.is_none_or(|latest_ms| latest_ms + PROOF_MARGIN_MS <= now_ms);
+        let position = self.kept_back.iter().position(|order| order.reference == reference && is_over(order))?;
+        Some(self.kept_back.swap_remove(position))
+    }
+
+    /// The kitchen is so far with an order.
+    pub(crate) fn advance(&mut self, order_number: u32, progress: Progress) {
+        let entry = self.entries.iter_mut().find(|entry| entry.recorded.order_number == order_number);
+        entry.into_iter().for_each(|entry| entry.progress = progress);
     }
 
     fn recognized(&self, reference: &str) -> Option<&Entry> {
@@ -169,7 +214,11 @@ impl Book {
     }
 
     pub(super) fn find(&self, reference: &str) -> Result<OrderAnswer, Refusal> {
-        self.entries.iter().find(|e| e.reference() == reference).map(|e| e.answer(true)).ok_or_else(not_found)
+        self.entries
+            .iter()
+            .find(|e| e.reference() == reference)
+            .map(|e| e.answer(true, self.now.ms()))
+            .ok_or_else(not_found)
     }
 
     /// Takes an order back.
@@ -180,7 +229,7 @@ impl Book {
         let entry = self.entries.iter_mut().find(|e| e.reference() == reference).ok_or_else(not_found)?;
         let duplicate = entry.gone.is_some();
         entry.gone.get_or_insert((at_ms, now_ms));
-        Ok(entry.answer(duplicate))
+        Ok(entry.answer(duplicate, at_ms))
     }
 
     pub(super) fn check(&self, number: u32) -> Result<Check, Refusal> {

@@ -14,8 +14,11 @@ use posmesh_simpos::api::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::{Mishap, Pos};
-use crate::world::net::{Listener, Wire};
+use super::{Mishap, Pos, Shock};
+use crate::{
+    chance,
+    world::net::{Listener, Wire},
+};
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
@@ -60,7 +63,7 @@ async fn answer(pos: &Pos, request: Request<Incoming>, hang_up: &Notify) -> Answ
             },
             Err(error) => told::<()>(Err(Refusal::new(400, cause::INVALID_REQUEST, error.to_string()))),
         },
-        (&Method::GET, ["api", "orders", reference]) => told(pos.book().find(reference)),
+        (&Method::GET, ["api", "orders", reference]) => told(find(pos, reference)),
         (&Method::GET, ["api", "checks"]) => {
             let table = query.split('&').find_map(|pair| pair.strip_prefix("table="));
             told(Ok(CheckList { checks: pos.book().open_checks(table), more: false }))
@@ -112,12 +115,12 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
                     None
                 }
                 Some(Mishap::CrashBefore) => {
-                    pos.crash();
+                    pos.shock(Shock::PosCrashes);
                     std::future::pending().await
                 }
                 Some(Mishap::CrashAfter) => {
                     let _ = record(&pos, order);
-                    pos.crash();
+                    pos.shock(Shock::PosCrashes);
                     std::future::pending().await
                 }
                 Some(Mishap::Slow(ms)) => {
@@ -126,6 +129,18 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
                 }
                 Some(Mishap::Late) => {
                     tokio::spawn(async move { record_late(&pos, order).await });
+                    None
+                }
+                Some(Mishap::SenderCrashes) => {
+                    pos.shock(Shock::SenderCrashes(order.reference.clone()));
+                    Some(record(&pos, order))
+                }
+                Some(Mishap::SenderStops) => {
+                    pos.shock(Shock::SenderStops(order.reference.clone()));
+                    Some(record(&pos, order))
+                }
+                Some(Mishap::BreaksPromise) => {
+                    pos.book().keep_back(order);
                     None
                 }
             }
@@ -153,17 +168,25 @@ async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Resul
         }
         Some(Mishap::Reject) => Some(Err(Refusal::new(422, "TOO_LATE", "the kitchen is too far"))),
         Some(Mishap::LoseBefore) => None,
-        Some(Mishap::LoseAnswer | Mishap::Late) => {
+        Some(Mishap::LoseAnswer | Mishap::Late | Mishap::BreaksPromise) => {
             let _ = cancelled();
             None
         }
+        Some(Mishap::SenderCrashes) => {
+            pos.shock(Shock::SenderCrashes(reference.to_owned()));
+            Some(cancelled())
+        }
+        Some(Mishap::SenderStops) => {
+            pos.shock(Shock::SenderStops(reference.to_owned()));
+            Some(cancelled())
+        }
         Some(Mishap::CrashBefore) => {
-            pos.crash();
+            pos.shock(Shock::PosCrashes);
             std::future::pending().await
         }
         Some(Mishap::CrashAfter) => {
             let _ = cancelled();
-            pos.crash();
+            pos.shock(Shock::PosCrashes);
             std::future::pending().await
         }
         Some(Mishap::Slow(ms)) => {
@@ -172,6 +195,21 @@ async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Resul
         }
         None => Some(cancelled()),
     }
+}
+
+/// Tells whether it has an order. One that was kept back is recorded soon after it was said not to be there.
+fn find(pos: &Pos, reference: &str) -> Result<OrderAnswer, Refusal> {
+    let answer = pos.book().find(reference);
+    let kept_back = if answer.is_err() { pos.book().take_kept_back(reference) } else { None };
+    if let Some(order) = kept_back {
+        let (pos, wait_ms) = (pos.clone(), 20 + chance::mix(&[chance::text(reference)]) % 400);
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+            pos.trace.tell("pos", || format!("{} is recorded against the promise", short(&order.reference)));
+            let _ = pos.book().record_against_promise(order);
+        });
+    }
+    answer
 }
 
 /// As late as the descriptor allows.

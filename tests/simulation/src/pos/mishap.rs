@@ -22,10 +22,16 @@ pub(crate) enum Mishap {
     Slow(u64),
     /// The connection breaks at once, and it is recorded later, as late as the descriptor allows.
     Late,
+    /// It is recorded, and the order replica that sent it dies before it can hear of it.
+    SenderCrashes,
+    /// It is recorded, and the order replica that sent it stands still for longer than its lease.
+    SenderStops,
+    /// Against its descriptor: the connection breaks, and it is recorded after the POS has said that it has no such order.
+    BreaksPromise,
 }
 
 impl Mishap {
-    pub(crate) const KINDS: [&str; 8] = [
+    pub(crate) const KINDS: [&str; 11] = [
         "pos refuses for now",
         "pos rejects",
         "pos loses before recording",
@@ -34,6 +40,9 @@ impl Mishap {
         "pos crashes after recording",
         "pos is slow",
         "pos records late",
+        "sender crashes when the pos records",
+        "sender stops when the pos records",
+        "pos breaks its promise",
     ];
 
     pub(crate) fn kind(self) -> &'static str {
@@ -46,12 +55,18 @@ impl Mishap {
             Self::CrashAfter => 5,
             Self::Slow(_) => 6,
             Self::Late => 7,
+            Self::SenderCrashes => 8,
+            Self::SenderStops => 9,
+            Self::BreaksPromise => 10,
         };
         Self::KINDS[index]
     }
 
     pub(super) fn draw(dice: &mut Dice, profile: Profile) -> Self {
-        match dice.between(0, 12) {
+        if profile.breaks_promises && dice.one_in(2) {
+            return Self::BreaksPromise;
+        }
+        match dice.between(0, 15) {
             0 | 1 => Self::Refuse,
             2 => Self::Reject,
             3 | 4 => Self::LoseBefore,
@@ -59,6 +74,8 @@ impl Mishap {
             7 => Self::CrashBefore,
             8 => Self::CrashAfter,
             9 | 10 => Self::Slow(dice.between(500, 4_500)),
+            11 | 12 => Self::SenderCrashes,
+            13 => Self::SenderStops,
             _ if profile.max_apply_delay_ms == 0 => Self::LoseAnswer,
             _ => Self::Late,
         }

@@ -56,6 +56,12 @@ pub(crate) struct Profile {
     pub(crate) max_apply_delay_ms: u64,
     /// Orders can be taken back there.
     pub(crate) cancels: bool,
+    /// Its tickets are printed a while after it records; the store's success is the printed ticket.
+    pub(crate) prints_late: bool,
+    /// It tells how far the kitchen is.
+    pub(crate) tells_progress: bool,
+    /// It does not keep what its descriptor says.
+    pub(crate) breaks_promises: bool,
 }
 
 impl Profile {
@@ -67,13 +73,22 @@ impl Profile {
             Idempotency::WindowMs(4_000),
             Idempotency::WindowMs(20_000),
             Idempotency::None,
+            Idempotency::None,
         ]);
         let find = match dice.between(0, 9) {
             0 => Find::None,
             1 | 2 => Find::NotAuthoritative,
             _ => Find::Authoritative,
         };
-        Self { idempotency, find, max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]), cancels: !dice.one_in(4) }
+        Self {
+            idempotency,
+            find,
+            max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]),
+            cancels: !dice.one_in(4),
+            prints_late: dice.one_in(4),
+            tells_progress: dice.one_in(2),
+            breaks_promises: dice.one_in(8),
+        }
     }
 }
 
@@ -96,8 +111,19 @@ struct Control {
     one_in: u64,
     /// Those that happened.
     happened: Vec<Mishap>,
-    /// It must crash now.
-    crash: bool,
+    /// What must be done to hosts now.
+    shocks: Vec<Shock>,
+}
+
+/// What a mishap does to a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shock {
+    /// The POS dies.
+    PosCrashes,
+    /// The replica dies that sends this order.
+    SenderCrashes(String),
+    /// The replica stands still that sends this order.
+    SenderStops(String),
 }
 
 impl Pos {
@@ -124,9 +150,9 @@ impl Pos {
         self.control().happened.clone()
     }
 
-    /// Whether a mishap made it crash; forgets it.
-    pub(crate) fn take_crash(&self) -> bool {
-        std::mem::take(&mut self.control().crash)
+    /// What mishaps did to hosts since it was last asked.
+    pub(crate) fn take_shocks(&self) -> Vec<Shock> {
+        std::mem::take(&mut self.control().shocks)
     }
 
     /// What the POS's host runs.
@@ -140,7 +166,7 @@ impl Pos {
         }
     }
 
-    /// What shall happen to the submit that arrives now.
+    /// What shall happen to the submit or cancel that arrives now.
     fn mishap(&self) -> Option<Mishap> {
         let mut control = self.control();
         control.submits += 1;
@@ -158,7 +184,7 @@ impl Pos {
         Duration::from_millis(Dice::new(&[self.seed, chance::text("thinking"), submits]).between(5, 80))
     }
 
-    fn crash(&self) {
-        self.control().crash = true;
+    fn shock(&self, shock: Shock) {
+        self.control().shocks.push(shock);
     }
 }

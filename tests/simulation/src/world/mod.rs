@@ -75,6 +75,7 @@ struct Host {
     /// By how much the runtime's own time is behind the world's.
     behind_ms: u64,
     starts: u64,
+    crashed_ms: Option<u64>,
     still: Option<Still>,
 }
 
@@ -109,6 +110,7 @@ impl World {
             begun: None,
             behind_ms: 0,
             starts: 0,
+            crashed_ms: None,
             still: None,
         });
         self.start(id);
@@ -137,8 +139,14 @@ impl World {
     pub(crate) fn crash(&mut self, id: HostId, power_cut: bool) {
         self.net.crash(id, power_cut);
         let host = &mut self.hosts[id];
+        host.crashed_ms = Some(self.now.ms());
         let runtime = host.runtime.take();
         ambient::within(Rc::clone(&host.surroundings) as Rc<dyn ambient::World>, || drop(runtime));
+    }
+
+    /// Whether the host has not crashed since a time.
+    pub(crate) fn is_up_since(&self, id: HostId, ms: u64) -> bool {
+        self.hosts[id].crashed_ms.is_none_or(|crashed_ms| crashed_ms < ms)
     }
 
     pub(crate) fn is_up(&self, id: HostId) -> bool {

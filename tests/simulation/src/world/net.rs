@@ -4,7 +4,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
@@ -47,8 +47,17 @@ struct State {
     held: BTreeMap<(HostId, HostId), Vec<u64>>,
     /// Further delay of a direction, at most, in milliseconds.
     slow: BTreeMap<(HostId, HostId), u64>,
-    /// Directions on which the next data segment breaks its connection instead of arriving.
-    traps: BTreeSet<(HostId, HostId)>,
+    /// Directions on which something happens to the next data segment.
+    traps: BTreeMap<(HostId, HostId), Trap>,
+}
+
+/// What happens to the next data segment of a direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trap {
+    /// Its connection breaks instead.
+    Break,
+    /// It arrives so many milliseconds later, and what its connection carries after it; other connections overtake it.
+    Delay(u64),
 }
 
 #[derive(Default)]
@@ -119,7 +128,7 @@ impl Net {
             last_segment: 0,
             held: BTreeMap::new(),
             slow: BTreeMap::new(),
-            traps: BTreeSet::new(),
+            traps: BTreeMap::new(),
         })))
     }
 
@@ -202,9 +211,9 @@ impl Net {
         self.state().slow.insert((from, to), most_ms);
     }
 
-    /// The next data from one host to another breaks its connection instead of arriving.
-    pub(crate) fn trap(&self, from: HostId, to: HostId) {
-        self.state().traps.insert((from, to));
+    /// Something happens to the next data from one host to another.
+    pub(crate) fn trap(&self, from: HostId, to: HostId, trap: Trap) {
+        self.state().traps.insert((from, to), trap);
     }
 
     /// Takes away traps that did not spring.
@@ -314,8 +323,13 @@ impl State {
             held.push(number);
             return;
         }
+        let trap = if matches!(segment.content, Content::Data(_)) { self.traps.remove(&way) } else { None };
+        if let Some(Trap::Delay(ms)) = trap {
+            self.under_way.push(Reverse((self.now_ms + ms, number)));
+            return;
+        }
         let Some(segment) = self.segments.remove(&number) else { return };
-        if matches!(segment.content, Content::Data(_)) && self.traps.remove(&way) {
+        if trap == Some(Trap::Break) {
             if let Some(id) = segment.end {
                 let peer = self.ends.get(&id).and_then(|end| end.peer);
                 self.break_end(id);

@@ -1,5 +1,7 @@
 //! The table: state × event → state, guard, flag.
 
+use std::collections::BTreeSet;
+
 use posmesh_proto::order::v1::OrderState;
 
 use super::attention;
@@ -90,6 +92,52 @@ pub(crate) enum Next {
 use Next::{Refuse, Stay, StayAndFlag, To};
 use OrderState as S;
 
+/// The states of an order.
+pub(super) const STATES: [S; 11] = [
+    S::Pending,
+    S::Held,
+    S::Sending,
+    S::InDoubt,
+    S::Placed,
+    S::InPreparation,
+    S::Ready,
+    S::Completed,
+    S::Rejected,
+    S::Expired,
+    S::Cancelled,
+];
+
+/// The kinds of events.
+pub(super) const KINDS: [Kind; 27] = [
+    Kind::Begin,
+    Kind::Replay,
+    Kind::Placed,
+    Kind::PlacedWithout,
+    Kind::InPreparation,
+    Kind::Ready,
+    Kind::Completed,
+    Kind::CancelledAtPos,
+    Kind::Rejected,
+    Kind::NotThere,
+    Kind::InDoubt,
+    Kind::Partly,
+    Kind::Cancel,
+    Kind::Void,
+    Kind::BeginChange,
+    Kind::Changed,
+    Kind::Deadline,
+    Kind::Person,
+    Kind::AtPos,
+    Kind::SendAgain,
+    Kind::NotAtPos,
+    Kind::Noted,
+    Kind::Busy,
+    Kind::CheckEnded,
+    Kind::Over,
+    Kind::Wait,
+    Kind::Notice,
+];
+
 /// The table.
 pub(crate) fn next(state: OrderState, kind: Kind, wish: Wish) -> Next {
     match state {
@@ -99,6 +147,17 @@ pub(crate) fn next(state: OrderState, kind: Kind, wish: Wish) -> Next {
         S::Placed | S::InPreparation | S::Ready | S::Completed => at_pos(state, kind),
         S::Rejected | S::Expired | S::Cancelled => ended(state, kind),
     }
+}
+
+/// Every way from one state to another that the table has.
+pub(crate) fn edges() -> BTreeSet<(OrderState, OrderState)> {
+    let wishes = [Wish::None, Wish::Caller, Wish::Platform];
+    let events = KINDS.into_iter().flat_map(|kind| wishes.map(|wish| (kind, wish)));
+    STATES
+        .into_iter()
+        .flat_map(|from| events.clone().map(move |(kind, wish)| (from, next(from, kind, wish))))
+        .filter_map(|(from, next)| if let To(to) = next { Some((from, to)) } else { None })
+        .collect()
 }
 
 /// Nothing of it is at the POS, as far as is proven; an attempt that was proven absent may have reached somebody after

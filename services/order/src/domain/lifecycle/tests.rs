@@ -14,55 +14,11 @@ use proptest::prelude::*;
 use prost_types::Timestamp;
 
 use super::{
-    table::{Kind, Next, next},
+    table::{KINDS, Kind, Next, STATES, next},
     *,
 };
 
 mod wishes;
-
-const STATES: [OrderState; 11] = [
-    OrderState::Pending,
-    OrderState::Held,
-    OrderState::Sending,
-    OrderState::InDoubt,
-    OrderState::Placed,
-    OrderState::InPreparation,
-    OrderState::Ready,
-    OrderState::Completed,
-    OrderState::Rejected,
-    OrderState::Expired,
-    OrderState::Cancelled,
-];
-
-const KINDS: [Kind; 27] = [
-    Kind::Begin,
-    Kind::Replay,
-    Kind::Placed,
-    Kind::PlacedWithout,
-    Kind::InPreparation,
-    Kind::Ready,
-    Kind::Completed,
-    Kind::CancelledAtPos,
-    Kind::Rejected,
-    Kind::NotThere,
-    Kind::InDoubt,
-    Kind::Partly,
-    Kind::Cancel,
-    Kind::Void,
-    Kind::BeginChange,
-    Kind::Changed,
-    Kind::Deadline,
-    Kind::Person,
-    Kind::AtPos,
-    Kind::SendAgain,
-    Kind::NotAtPos,
-    Kind::Noted,
-    Kind::Busy,
-    Kind::CheckEnded,
-    Kind::Over,
-    Kind::Wait,
-    Kind::Notice,
-];
 
 /// The table of the design, written down a second time by hand: one row per state and wish to take it back, one column
 /// per [`KINDS`]. `.` stay, `-` refused, `!` stay and flag, else the first letters of the state to go to.
