@@ -35,7 +35,13 @@ impl Clock {
 
     /// Whether the clock can be trusted now.
     pub(crate) fn is_steady(&self) -> bool {
-        self.note(None)
+        self.note(None).0
+    }
+
+    /// The time for what is begun now. A clock that jumped does not shift what an order promises: until it can be trusted
+    /// again, time goes on as this process's own does.
+    pub(crate) fn now_unix_ms(&self) -> i64 {
+        self.note(None).1
     }
 
     /// Looks at the database's clock as well. A database that does not answer soon says nothing.
@@ -48,7 +54,8 @@ impl Clock {
         self.note(database_ahead_ms);
     }
 
-    fn note(&self, database_ahead_ms: Option<i64>) -> bool {
+    /// Whether the clock can be trusted, and the time.
+    fn note(&self, database_ahead_ms: Option<i64>) -> (bool, i64) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let reading =
             Reading { wall_ms: time::now_unix_ms(), elapsed_ms: millis(self.begun.elapsed()), database_ahead_ms };
@@ -71,7 +78,7 @@ impl Clock {
             }
             None => {}
         }
-        watch.is_steady()
+        (watch.is_steady(), watch.time_ms(reading))
     }
 }
 

@@ -97,7 +97,7 @@ impl Orders {
     }
 
     async fn take(&self, who: &Identity, request: PlaceOrderRequest) -> Result<(Order, Subscription), Error> {
-        let now_ms = time::now_unix_ms();
+        let now_ms = self.dispatcher.clock.now_unix_ms();
         let product = accept::check_request(&request, now_ms)?;
         let store = self.reader.stores.get(&request.store_id).await?;
         let policy = accept::policy(&store, product, purpose(&request))?;

@@ -67,6 +67,7 @@ pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
     witnesses.once();
     witnesses.none_lost();
     witnesses.truth();
+    witnesses.told_to_a_person();
     witnesses.money();
     witnesses.same_id();
     witnesses.rounds();
@@ -156,12 +157,29 @@ impl Witnesses {
         }
         for yes in &self.heard {
             let last = self.history.get(&yes.order_id).and_then(|versions| versions.last());
-            if last.is_none_or(|(_, order)| order.evidence.is_empty()) {
+            let is_known = |order: &Order| order.evidence.iter().any(|evidence| evidence.kind() != EvidenceKind::Staff);
+            if last.is_none_or(|(_, order)| !is_known(order)) {
                 let (id, replica) = (short(&yes.order_id), yes.replica);
                 found.push(format!(
                     "order-{replica} heard at {} ms that the POS has {id}, and nobody knows it",
                     yes.at_ms
                 ));
+            }
+        }
+        found.into_iter().for_each(|what| self.broken("I3", what));
+    }
+
+    /// I3: what contradicts what a guest was told is before a person, or was.
+    fn told_to_a_person(&mut self) {
+        let mut found = Vec::new();
+        for (id, versions) in &self.history {
+            let Some((_, order)) = versions.last() else { continue };
+            let entries = self.book.get(id).map(Vec::as_slice).unwrap_or_default();
+            let is_there = entries.iter().any(|entry| entry.gone.is_none());
+            let contradicted = not_at_pos(order.state()) && is_there && !order.evidence.is_empty();
+            let is_twice = order.pos_order_references.len() > 1;
+            if (contradicted || is_twice) && order.attention.is_empty() && order.resolutions.is_empty() {
+                found.push(format!("{} is otherwise at the POS than was told, and no person knows", short(id)));
             }
         }
         found.into_iter().for_each(|what| self.broken("I3", what));

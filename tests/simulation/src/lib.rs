@@ -157,24 +157,27 @@ impl Simulation {
 
     /// Does to a host what a mishap at the POS asks for.
     fn shake(&mut self, shock: Shock, now_ms: u64) {
-        let Cluster { world, hosts, database, .. } = &mut self.cluster;
-        let sender = |reference: &str| database.sender(reference).map(|replica| hosts.orders[replica]);
+        let (hosts, database) = (self.cluster.hosts.clone(), self.cluster.database.clone());
+        let sender = |order_id: &str| database.sender(order_id).map(|replica| hosts.orders[replica]);
         let length_ms = 500 + chance::mix(&[self.seed, now_ms]) % 4_000;
-        let crashes = match shock {
-            Shock::PosCrashes => Some(hosts.pos),
-            Shock::SenderCrashes(reference) => sender(&reference),
-            Shock::SenderStops(reference) => {
-                // Longer than its lease.
-                sender(&reference)
-                    .into_iter()
-                    .for_each(|host| world.stop_until(host, now_ms + 5_000 + length_ms, false));
-                None
+        match shock {
+            Shock::PosCrashes => self.kill(hosts.pos, now_ms + length_ms),
+            Shock::SenderCrashes(order_id) => {
+                let host = sender(&order_id);
+                host.into_iter().for_each(|host| self.kill(host, now_ms + length_ms));
             }
-        };
-        if let Some(host) = crashes {
-            world.crash(host, false);
-            self.restarts.push((now_ms + length_ms, host));
+            Shock::SenderStops { order_id, suspended } => {
+                // Longer than its lease.
+                let until_ms = now_ms + 5_000 + length_ms;
+                let host = sender(&order_id);
+                host.into_iter().for_each(|host| self.cluster.world.stop_until(host, until_ms, suspended));
+            }
         }
+    }
+
+    fn kill(&mut self, host: HostId, restart_ms: u64) {
+        self.cluster.world.crash(host, false);
+        self.restarts.push((restart_ms, host));
     }
 
     fn broken(&mut self, what: &str) {

@@ -76,8 +76,10 @@ fn main() -> ExitCode {
 fn run_here(seed: u64, bug: Option<Planted>) -> io::Result<Report> {
     entropy::seed(seed);
     let (done, result) = mpsc::channel();
-    // A thread that goes round in circles ends with the process.
-    std::thread::spawn(move || done.send(simulation::run(seed, bug)));
+    std::thread::spawn(move || {
+        // Nobody listens any more to one that went round in circles.
+        let _ = done.send(simulation::run(seed, bug));
+    });
     result.recv_timeout(MAX_REAL_TIME).map_err(|error| io::Error::other(format!("seed {seed} broke off: {error}")))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use posmesh_kit::{backoff, time};
 use posmesh_proto::order::v1::{Attempt, AttemptOutcome, Order, OrderState};
+use prost_types::Timestamp;
 
 use super::Dispatcher;
 use crate::domain::{
@@ -25,16 +26,21 @@ impl Dispatcher {
     /// [`Dispatcher::due`] of an order that the POS does not want to see again before some time has passed. Its deadline
     /// holds all the same.
     pub(super) fn due_after(&self, order: &Order, not_before: Duration) -> Option<Duration> {
-        let until_late = order.deliver_by.as_ref().map_or(Duration::MAX, time::until);
+        let until_late = order.deliver_by.as_ref().map_or(Duration::MAX, |by| self.until(by));
         match order.state() {
             OrderState::Pending => Some(self.retry_delay(order).max(not_before).min(until_late)),
-            OrderState::Held => order.fire_time.as_ref().or(order.deliver_by.as_ref()).map(time::until),
+            OrderState::Held => order.fire_time.as_ref().or(order.deliver_by.as_ref()).map(|at| self.until(at)),
             OrderState::Sending | OrderState::InDoubt => match open_change_attempt(order).or(last_submit(order)) {
                 Some(attempt) => self.settle_delay(order, attempt),
                 None => Some(self.config.retry_cap),
             },
             _ => self.change_due(order, not_before),
         }
+    }
+
+    fn until(&self, at: &Timestamp) -> Duration {
+        let left_ms = time::to_unix_ms(at).saturating_sub(self.clock.now_unix_ms());
+        Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
     }
 
     fn retry_delay(&self, order: &Order) -> Duration {
@@ -63,7 +69,7 @@ impl Dispatcher {
     /// Looks for what became of an attempt soon at first, then more and more rarely.
     fn settle_delay(&self, order: &Order, attempt: &Attempt) -> Option<Duration> {
         let begun_ms = attempt.begin_time.as_ref().map_or(0, time::to_unix_ms);
-        let age = Duration::from_millis(u64::try_from(time::now_unix_ms().saturating_sub(begun_ms)).unwrap_or(0));
+        let age = Duration::from_millis(u64::try_from(self.clock.now_unix_ms().saturating_sub(begun_ms)).unwrap_or(0));
         if age > GIVEN_UP_AFTER && !order.attention.is_empty() {
             return None;
         }

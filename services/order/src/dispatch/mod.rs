@@ -60,7 +60,7 @@ pub(crate) struct Dispatcher {
     in_flight: Flow,
     /// Places for what fell due, so that new orders cannot take them all.
     due: Flow,
-    clock: Clock,
+    pub(crate) clock: Clock,
     /// Notes what follows from orders for their connections.
     waker: Waker,
     tasks: TaskTracker,
@@ -97,7 +97,7 @@ impl Dispatcher {
 
     /// The next attempt of an order, and the lease that it needs.
     pub(crate) fn next_attempt(&self, number: i32, link: Option<&Link>) -> (Attempt, Duration) {
-        let now_ms = time::now_unix_ms();
+        let now_ms = self.clock.now_unix_ms();
         let timeout_ms = i64::try_from(self.config.attempt_timeout.as_millis()).unwrap_or(i64::MAX);
         let attempt = Attempt {
             number,

@@ -30,6 +30,8 @@ pub(crate) struct ClockWatch {
     tolerance_ms: i64,
     calm_ms: i64,
     last: Option<Reading>,
+    /// When the clock could be trusted last.
+    trusted: Option<Reading>,
     database_ahead_ms: Option<i64>,
     /// Likewise, while the clocks were last trusted.
     trusted_ahead_ms: Option<i64>,
@@ -39,7 +41,15 @@ pub(crate) struct ClockWatch {
 impl ClockWatch {
     /// Tolerates differences up to `tolerance_ms`; trusts a clock again that was steady for `calm_ms`.
     pub(crate) fn new(tolerance_ms: i64, calm_ms: i64) -> Self {
-        Self { tolerance_ms, calm_ms, last: None, database_ahead_ms: None, trusted_ahead_ms: None, disturbed_ms: None }
+        Self {
+            tolerance_ms,
+            calm_ms,
+            last: None,
+            trusted: None,
+            database_ahead_ms: None,
+            trusted_ahead_ms: None,
+            disturbed_ms: None,
+        }
     }
 
     /// Notes a reading, and tells what is wrong with it.
@@ -64,7 +74,19 @@ impl ClockWatch {
             self.disturbed_ms = None;
             self.trusted_ahead_ms = self.database_ahead_ms;
         }
+        if self.is_steady() {
+            self.trusted = Some(now);
+        }
         disturbance
+    }
+
+    /// The time at a reading that was noted: by the wall clock; while that cannot be trusted, as the process's own time has
+    /// gone on since it could.
+    pub(crate) fn time_ms(&self, now: Reading) -> i64 {
+        match self.trusted {
+            Some(then) if !self.is_steady() => then.wall_ms + (now.elapsed_ms - then.elapsed_ms),
+            _ => now.wall_ms,
+        }
     }
 
     fn has_calmed(&self, elapsed_ms: i64) -> bool {
@@ -180,5 +202,20 @@ mod tests {
         watch.note(Reading { database_ahead_ms: Some(0), ..at(0, 0) });
         assert_eq!(watch.note(at(HOUR_MS, 0)), Some(Disturbance::Jumped(HOUR_MS)));
         assert_eq!(watch.note(Reading { database_ahead_ms: Some(-HOUR_MS), ..at(HOUR_MS, 0) }), None);
+    }
+
+    #[test]
+    fn while_the_clock_cannot_be_trusted_time_goes_on_as_the_own_time_does() {
+        let mut watch = watch();
+        watch.note(at(HOUR_MS, 0));
+        for (wall_ms, elapsed_ms, time_ms) in
+            [(5 * HOUR_MS, 1_000, HOUR_MS + 1_000), (5 * HOUR_MS + 9_000, 10_000, HOUR_MS + 10_000)]
+        {
+            watch.note(at(wall_ms, elapsed_ms));
+            assert_eq!(watch.time_ms(at(wall_ms, elapsed_ms)), time_ms);
+        }
+        let calm = at(5 * HOUR_MS + 40_000, 41_000);
+        watch.note(calm);
+        assert_eq!((watch.is_steady(), watch.time_ms(calm)), (true, calm.wall_ms));
     }
 }

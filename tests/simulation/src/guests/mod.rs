@@ -80,6 +80,10 @@ impl Guests {
         self.progress.audit.store(true, Ordering::Relaxed);
     }
 
+    fn is_audited(&self) -> bool {
+        self.progress.audit.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn have_audited(&self) -> bool {
         self.progress.audited.load(Ordering::Relaxed)
     }
@@ -112,7 +116,7 @@ impl Guests {
         if self.pos.profile.tells_progress {
             tokio::spawn(kitchen::cook(self.clone()));
         }
-        while !self.progress.audit.load(Ordering::Relaxed) {
+        while !self.is_audited() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         operator::audit(&self).await;

@@ -65,12 +65,8 @@ pub(super) async fn party(guests: Guests, number: u64) {
 async fn open_check(guests: &Guests, dice: &mut Dice, number: u64, table: &str) -> Option<String> {
     let who = format!("table{number}");
     for _ in 0..8 {
-        let mut request = Request::new(OpenCheckRequest {
-            store_id: STORE.to_owned(),
-            table_id: table.to_owned(),
-            party_size: 2,
-            ..OpenCheckRequest::default()
-        });
+        let mut request =
+            Request::new(OpenCheckRequest { store_id: STORE.to_owned(), table_id: table.to_owned(), party_size: 2 });
         request.set_timeout(Duration::from_secs(4));
         match OrderServiceClient::new(guests.any_replica.clone()).open_check(request).await {
             Ok(answer) => return answer.into_inner().check.map(|check| check.check_id),

@@ -15,10 +15,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// The staff wait so long longer than an attempt may take before they trust what they see.
 const PATIENCE_MS: i64 = 2_000;
 
-/// Looks after orders, for ever.
+/// Looks after orders, until everything is looked through.
 pub(super) async fn look_after_orders(guests: Guests) {
     let mut dice = guests.dice("staff", 0);
-    loop {
+    while !guests.is_audited() {
         tokio::time::sleep(Duration::from_millis(dice.between(500, 4_000))).await;
         let wanted =
             ListOrdersRequest { store_id: STORE.to_owned(), needs_person: true, ..ListOrdersRequest::default() };
@@ -27,7 +27,7 @@ pub(super) async fn look_after_orders(guests: Guests) {
         let listed = OrderServiceClient::new(guests.any_replica.clone()).list_orders(request).await;
         for order in listed.map(|listed| listed.into_inner().orders).unwrap_or_default() {
             // They are busy with other things, too.
-            if !dice.one_in(3) {
+            if !dice.one_in(3) && !guests.is_audited() {
                 look_at(&guests, &mut dice, order).await;
             }
         }

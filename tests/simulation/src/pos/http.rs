@@ -135,8 +135,9 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
                     pos.shock(Shock::SenderCrashes(order.reference.clone()));
                     Some(record(&pos, order))
                 }
-                Some(Mishap::SenderStops) => {
-                    pos.shock(Shock::SenderStops(order.reference.clone()));
+                Some(Mishap::SenderStops | Mishap::SenderSuspends) => {
+                    let suspended = mishap == Some(Mishap::SenderSuspends);
+                    pos.shock(Shock::SenderStops { order_id: order.reference.clone(), suspended });
                     Some(record(&pos, order))
                 }
                 Some(Mishap::BreaksPromise) => {
@@ -176,8 +177,9 @@ async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Resul
             pos.shock(Shock::SenderCrashes(reference.to_owned()));
             Some(cancelled())
         }
-        Some(Mishap::SenderStops) => {
-            pos.shock(Shock::SenderStops(reference.to_owned()));
+        Some(Mishap::SenderStops | Mishap::SenderSuspends) => {
+            let suspended = mishap == Some(Mishap::SenderSuspends);
+            pos.shock(Shock::SenderStops { order_id: reference.to_owned(), suspended });
             Some(cancelled())
         }
         Some(Mishap::CrashBefore) => {
@@ -202,7 +204,7 @@ fn find(pos: &Pos, reference: &str) -> Result<OrderAnswer, Refusal> {
     let answer = pos.book().find(reference);
     let kept_back = if answer.is_err() { pos.book().take_kept_back(reference) } else { None };
     if let Some(order) = kept_back {
-        let (pos, wait_ms) = (pos.clone(), 20 + chance::mix(&[chance::text(reference)]) % 400);
+        let (pos, wait_ms) = (pos.clone(), 20 + chance::mix(&[chance::text(reference)]) % 1_500);
         tokio::spawn(async move {
             tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
             pos.trace.tell("pos", || format!("{} is recorded against the promise", short(&order.reference)));

@@ -26,12 +26,14 @@ pub(crate) enum Mishap {
     SenderCrashes,
     /// It is recorded, and the order replica that sent it stands still for longer than its lease.
     SenderStops,
+    /// The same, and its clocks stand, too: it does not know that its time is over.
+    SenderSuspends,
     /// Against its descriptor: the connection breaks, and it is recorded after the POS has said that it has no such order.
     BreaksPromise,
 }
 
 impl Mishap {
-    pub(crate) const KINDS: [&str; 11] = [
+    pub(crate) const KINDS: [&str; 12] = [
         "pos refuses for now",
         "pos rejects",
         "pos loses before recording",
@@ -43,6 +45,7 @@ impl Mishap {
         "sender crashes when the pos records",
         "sender stops when the pos records",
         "pos breaks its promise",
+        "sender suspended when the pos records",
     ];
 
     pub(crate) fn kind(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Mishap {
             Self::SenderCrashes => 8,
             Self::SenderStops => 9,
             Self::BreaksPromise => 10,
+            Self::SenderSuspends => 11,
         };
         Self::KINDS[index]
     }
@@ -66,7 +70,7 @@ impl Mishap {
         if profile.breaks_promises && dice.one_in(2) {
             return Self::BreaksPromise;
         }
-        match dice.between(0, 15) {
+        match dice.between(0, 16) {
             0 | 1 => Self::Refuse,
             2 => Self::Reject,
             3 | 4 => Self::LoseBefore,
@@ -76,6 +80,7 @@ impl Mishap {
             9 | 10 => Self::Slow(dice.between(500, 4_500)),
             11 | 12 => Self::SenderCrashes,
             13 => Self::SenderStops,
+            14 => Self::SenderSuspends,
             _ if profile.max_apply_delay_ms == 0 => Self::LoseAnswer,
             _ => Self::Late,
         }

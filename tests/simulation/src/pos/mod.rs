@@ -75,9 +75,12 @@ impl Profile {
             Idempotency::None,
             Idempotency::None,
         ]);
+        // What nobody believes cannot be broken.
+        let breaks_promises = dice.one_in(6);
         let find = match dice.between(0, 9) {
-            0 => Find::None,
-            1 | 2 => Find::NotAuthoritative,
+            _ if breaks_promises => Find::Authoritative,
+            0 | 1 => Find::None,
+            2 | 3 => Find::NotAuthoritative,
             _ => Find::Authoritative,
         };
         Self {
@@ -86,8 +89,8 @@ impl Profile {
             max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]),
             cancels: !dice.one_in(4),
             prints_late: dice.one_in(4),
-            tells_progress: dice.one_in(2),
-            breaks_promises: dice.one_in(8),
+            tells_progress: breaks_promises || dice.one_in(2),
+            breaks_promises,
         }
     }
 }
@@ -122,8 +125,8 @@ pub(crate) enum Shock {
     PosCrashes,
     /// The replica dies that sends this order.
     SenderCrashes(String),
-    /// The replica stands still that sends this order.
-    SenderStops(String),
+    /// The replica stands still that sends this order; suspended: its clocks, too.
+    SenderStops { order_id: String, suspended: bool },
 }
 
 impl Pos {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use prost_types::Timestamp;
 
 use super::{
-    table::{KINDS, Kind, Next, STATES, next},
+    table::{KINDS, Next, STATES, next},
     *,
 };
 
