@@ -1,13 +1,13 @@
 //! What a POS reports of its orders: how far they are, and what proves it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use posmesh_kit::Failure;
 use posmesh_proto::{
     adapter::v1::{Placed, PosEvent, PosOrderProgress},
     common::v1::{Evidence, EvidenceKind},
-    order::v1::{EventResult, RecordOrderEventsRequest},
+    order::v1::{EventResult, Order, RecordOrderEventsRequest},
 };
 
 use crate::{
@@ -15,10 +15,11 @@ use crate::{
     domain::{accept::can_be_id, lifecycle::Event},
     error::Error,
     ledger::Applied,
+    storage::Known,
 };
 
 const MAX_EVENTS: usize = 500;
-/// Events of one call that are written at once.
+/// Orders whose events are written at once.
 const AT_ONCE: usize = 32;
 
 /// 1 to 500 events of a named connection.
@@ -41,33 +42,59 @@ impl Dispatcher {
         connection_id: &str,
         events: Vec<PosEvent>,
     ) -> Result<Vec<EventResult>, Error> {
-        stream::iter(events)
-            .map(|event| self.record_event(tenant_id, connection_id, event))
-            .buffered(AT_ONCE)
+        let mut results = vec![EventResult::OrderNotFound; events.len()];
+        let mut by_order: BTreeMap<String, Vec<(usize, PosEvent)>> = BTreeMap::new();
+        for (at, event) in events.into_iter().enumerate().filter(|(_, event)| can_be_id(&event.reference)) {
+            by_order.entry(event.reference.clone()).or_default().push((at, event));
+        }
+        let orders = self.sent_over(tenant_id, connection_id, by_order.keys()).await?;
+        let of_orders = orders.into_iter().filter_map(|order| Some((by_order.remove(&order.order_id)?, order)));
+        let recorded: Vec<Vec<(usize, EventResult)>> = stream::iter(of_orders)
+            .map(|(events, order)| self.record_of_order(tenant_id, connection_id, order, events))
+            .buffer_unordered(AT_ONCE)
             .try_collect()
-            .await
+            .await?;
+        recorded.into_iter().flatten().for_each(|(at, result)| results[at] = result);
+        Ok(results)
     }
 
-    /// Notes one event. Only an order that was sent over this very connection can have anything to do with it.
-    async fn record_event(
+    /// Those of these orders that events of the connection can be about: they were sent over this very one. In one read:
+    /// most of what a POS tells is known already.
+    async fn sent_over(
         &self,
         tenant_id: &Arc<str>,
         connection_id: &str,
-        event: PosEvent,
-    ) -> Result<EventResult, Error> {
-        if !can_be_id(&event.reference) {
-            return Ok(EventResult::OrderNotFound);
-        }
-        let found = self.order(tenant_id, &event.reference).await?;
-        let ran_there = |order: &posmesh_proto::order::v1::Order| {
-            order.attempts.iter().any(|attempt| attempt.connection_id == connection_id)
+        order_ids: impl Iterator<Item = &String>,
+    ) -> Result<Vec<Order>, Error> {
+        let known = |order_id: &String| Known {
+            tenant_id: Arc::clone(tenant_id),
+            order_id: order_id.as_str().into(),
+            version: 0,
         };
-        let Some(order) = found.filter(ran_there) else { return Ok(EventResult::OrderNotFound) };
-        let reported = Event::Reported(Box::new(reported(event, connection_id)));
-        Ok(match self.apply(tenant_id, order, reported).await? {
-            Applied::Changed { .. } => EventResult::Applied,
-            Applied::Unchanged(_) => EventResult::NoNews,
-        })
+        let known: Vec<Known> = order_ids.map(known).collect();
+        let mut orders = self.newer(&known).await?;
+        orders.retain(|order| order.attempts.iter().any(|attempt| attempt.connection_id == connection_id));
+        Ok(orders)
+    }
+
+    async fn record_of_order(
+        &self,
+        tenant_id: &Arc<str>,
+        connection_id: &str,
+        mut order: Order,
+        events: Vec<(usize, PosEvent)>,
+    ) -> Result<Vec<(usize, EventResult)>, Error> {
+        let mut results = Vec::with_capacity(events.len());
+        for (at, event) in events {
+            let reported = Event::Reported(Box::new(reported(event, connection_id)));
+            let (after, result) = match self.apply(tenant_id, order, reported).await? {
+                Applied::Changed { order, .. } => (order, EventResult::Applied),
+                Applied::Unchanged(order) => (order, EventResult::NoNews),
+            };
+            order = Arc::unwrap_or_clone(after);
+            results.push((at, result));
+        }
+        Ok(results)
     }
 }
 

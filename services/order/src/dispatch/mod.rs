@@ -28,7 +28,7 @@ use crate::{
     error::{Error, overloaded, store_busy},
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
-    storage::CheckChange,
+    storage::{CheckChange, Known},
 };
 
 use self::flow::{Flow, Full};
@@ -148,9 +148,9 @@ impl Dispatcher {
         self.clock.is_steady()
     }
 
-    /// An order as it is stored now.
-    pub(crate) async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, Error> {
-        self.ledger.storage.order(tenant_id, order_id).await.map_err(Error::Read)
+    /// Those of these orders that are stored in a newer version.
+    pub(crate) async fn newer(&self, known: &[Known]) -> Result<Vec<Order>, Error> {
+        self.ledger.storage.newer(known).await.map_err(Error::Read)
     }
 
     /// Runs work to its end, whether or not its caller stays to hear of it.

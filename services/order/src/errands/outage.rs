@@ -65,6 +65,13 @@ fn not_now(errand: &mut Errand, error: Error) -> Next {
         tracing::info!(connection.id = %connection_id, "the orders of an outage cannot be compared: {failure}");
         return Next::Rest;
     }
+    if let Error::Refused(failure) = &error
+        && failure.reason() == "TOO_MANY_ORDERS"
+    {
+        // It would be listed in vain again and again.
+        tracing::error!(connection.id = %connection_id, "the orders of an outage are left to `posmesh reconcile`: {failure}");
+        return Next::Rest;
+    }
     tracing::debug!(%error, connection.id = %connection_id, "the orders of an outage cannot be compared yet");
     let pause = backoff::delay_after(RETRY_BASE, RETRY_CAP, errand.failures);
     errand.failures = errand.failures.saturating_add(1);

@@ -26,6 +26,10 @@ const MAX_PAGES: usize = 20;
 const RETRY_CAP: Duration = Duration::from_secs(300);
 /// How often a store without orders under way is looked at again, in case nobody woke its errand.
 const IDLE: Duration = Duration::from_secs(300);
+/// So long after its last order, a store is looked at as often as the next one may want to be polled for: what wakes the
+/// errand does so again after half of this at the earliest.
+pub(super) const LINGER: Duration = Duration::from_secs(120);
+const LINGER_LOOK: Duration = Duration::from_secs(2);
 /// Older orders count as forgotten by the POS.
 const OPEN_WITHIN: Duration = Duration::from_secs(86_400);
 
@@ -46,7 +50,7 @@ impl Errands {
         let interval = least_interval(&link.descriptor);
         match self.has_open_orders(errand).await {
             Ok(true) => {}
-            Ok(false) => return Some(Next::Again(backoff::delay_after(IDLE, IDLE, 0).max(interval))),
+            Ok(false) => return Some(Next::Again(idle(errand, interval))),
             Err(()) => return Some(later(errand, interval)),
         }
         let since_ms = time::now_unix_ms();
@@ -160,6 +164,18 @@ impl Errands {
         let open = self.storage.orders(&errand.tenant_id, &filter).await;
         open.map(|orders| !orders.is_empty()).map_err(|error| tracing::warn!(%error, "open orders could not be read"))
     }
+}
+
+/// When a store is looked at again that has no orders under way. The POS is not asked.
+fn idle(errand: &mut Errand, interval: Duration) -> Duration {
+    let now_ms = time::now_unix_ms();
+    if errand.woken {
+        // Somebody had one, and it ended before it was polled for.
+        errand.since_ms = now_ms;
+    }
+    let quiet_for = Duration::from_millis(u64::try_from(now_ms.saturating_sub(errand.since_ms)).unwrap_or(0));
+    let look = if quiet_for < LINGER { LINGER_LOOK } else { IDLE };
+    backoff::delay_after(look, look, 0).max(interval)
 }
 
 /// After a failure, later and later, and never before the least interval is over.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     domain::lifecycle::{Event, Outcome, last_submit},
+    errands::polling::LINGER,
     peers::Reader,
     storage::{ErrandKind, Storage, Wake},
 };
@@ -24,8 +25,8 @@ use crate::{
 const FAILING_AGAIN: Duration = Duration::from_secs(5);
 /// How soon after a failure a comparison is tried.
 const COMPARE_IN: Duration = Duration::from_secs(2);
-/// How often at most it notes that there is something to poll for.
-const POLL_AGAIN: Duration = Duration::from_secs(30);
+/// How often at most it notes that there is something to poll for; the errand stays awake for longer.
+const POLL_AGAIN: Duration = Duration::from_secs(LINGER.as_secs() / 2);
 /// How long it takes for granted that an adapter cannot be polled.
 const NO_POLLING: Duration = Duration::from_secs(300);
 /// Where the adapter names none.

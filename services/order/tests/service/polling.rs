@@ -94,6 +94,21 @@ async fn a_cursor_that_the_pos_forgot_loses_no_progress() {
 }
 
 #[tokio::test]
+async fn an_order_that_comes_soon_after_the_last_one_is_polled_for_as_well() {
+    let pos = polled();
+    let replica = replica(memory(), &pos, &config());
+    for request_id in ["r1", "r2"] {
+        let order = replica.place(beer_to_go(request_id)).await.unwrap();
+        polling_has_begun(&pos).await;
+        pos.report(&order.order_id, PosOrderProgress::Completed);
+        replica.until(&order.order_id, OrderState::Completed).await;
+        let (polls, idle) = (pos.polls(), INTERVAL * 5);
+        tokio::time::sleep(idle).await;
+        assert!(pos.polls() <= polls + 1, "it went idle meanwhile");
+    }
+}
+
+#[tokio::test]
 async fn nobody_polls_while_no_order_can_progress() {
     let pos = polled();
     let replica = replica(memory(), &pos, &config());
