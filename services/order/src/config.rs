@@ -35,6 +35,8 @@ pub struct Config {
     pub max_in_flight_per_store: usize,
     /// Watch streams that one replica serves at once.
     pub max_watchers: usize,
+    /// Connections that one replica polls for events, or compares the orders of, at once. 0: it leaves that to the others.
+    pub errands_at_once: usize,
     /// So long a watcher may leave news unread before its stream is ended and its place goes to another one.
     #[serde(with = "humantime_serde")]
     pub watcher_max_lag: Duration,
@@ -74,6 +76,9 @@ impl Config {
             if !(1..=1_000_000).contains(&value) {
                 return Err(ConfigError::invalid(&format!("order.{key}"), "must be 1 to 1000000"));
             }
+        }
+        if self.errands_at_once > 10_000 {
+            return Err(ConfigError::invalid("order.errands_at_once", "must be 0 to 10000"));
         }
         Ok(())
     }

@@ -81,7 +81,7 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, clock, tasks.clone());
     tasks.spawn(checks.clone().sweep(config.sweep_interval, stop.clone()));
     let margin = config.attempt_timeout + config.lease_margin;
-    let waker = Waker::new(Arc::clone(&storage), reader.clone(), tasks.clone(), margin);
+    let waker = Waker::start(Arc::clone(&storage), reader.clone(), margin, &tasks, &stop);
     let dispatcher = Dispatcher::new(
         ledger.clone(),
         reader.clone(),
@@ -101,6 +101,7 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
         waker,
         replica,
         interval: config.sweep_interval,
+        at_once: config.errands_at_once,
     };
     errands.start(&tasks, &stop);
     let service = Service {

@@ -88,6 +88,8 @@ impl Mesh {
             ("GATEWAY__SIGNING_KEYS", key),
             ("LISTEN__HTTP", gateway.to_string()),
             ("LISTEN__ADAPTER_SIMULATOR", adapter.to_string()),
+            // All stores share one POS here: the connection of each would be told what happened to the orders of all.
+            ("ORDER__ERRANDS_AT_ONCE", "0".to_owned()),
         ];
         common.extend(own.iter().map(|(key, value)| (*key, value.clone())));
         let services: &[(&[&str], SocketAddr)] = match shape {

@@ -182,6 +182,7 @@ pub(crate) fn order_config() -> Config {
         max_in_flight: 64,
         max_in_flight_per_store: 64,
         max_watchers: 64,
+        errands_at_once: 64,
         watcher_max_lag: Duration::from_secs(5),
         cache_age: Duration::from_secs(1),
         contact_retention: Duration::from_secs(3600),

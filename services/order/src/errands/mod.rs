@@ -20,8 +20,6 @@ use crate::{
 
 pub(crate) use waker::Waker;
 
-/// Errands that one replica does at once.
-const AT_ONCE: usize = 64;
 /// How long an errand belongs to its replica, which renews it as it goes on.
 const LEASE: Duration = Duration::from_secs(60);
 const STORAGE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,14 +35,19 @@ pub(crate) struct Errands {
     pub(crate) replica: Arc<str>,
     /// How often this replica looks for what fell due.
     pub(crate) interval: Duration,
+    /// Errands that it does at once; 0: none.
+    pub(crate) at_once: usize,
 }
 
 impl Errands {
     /// Looks for errands until `stop`.
     pub(crate) fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
         let (inner, stop) = (tasks.clone(), stop.clone());
+        if self.at_once == 0 {
+            return;
+        }
         tasks.spawn(async move {
-            let places = Arc::new(Semaphore::new(AT_ONCE));
+            let places = Arc::new(Semaphore::new(self.at_once));
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,

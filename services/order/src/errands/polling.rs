@@ -144,7 +144,7 @@ impl Errands {
             since_ms: errand.since_ms,
             due_in: Duration::ZERO,
         };
-        let woken = self.storage.wake(&wake).await;
+        let woken = self.storage.wake(&[wake]).await;
         if let Err(error) = &woken {
             tracing::warn!(%error, connection.id = %errand.connection_id, "a comparison could not be noted yet");
         }

@@ -6,18 +6,23 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::{cause, time};
+use futures_util::{StreamExt as _, stream};
+use posmesh_kit::{Failure, cause, time};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
+    common::v1::{Product, ServiceMode},
     order::v1::{Order, OrderState},
 };
-use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    domain::lifecycle::{Event, Outcome, last_submit},
+    domain::{
+        lifecycle::{Event, Outcome, last_submit},
+        pos::service_mode,
+    },
     errands::polling::LINGER,
-    peers::Reader,
+    peers::{Link, Reader},
     storage::{ErrandKind, Storage, Wake},
 };
 
@@ -34,25 +39,50 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections that are remembered.
 const MAX_REMEMBERED: usize = 20_000;
 const WAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Noted in one write.
+const WAKE_BATCH: usize = 500;
+/// They gather this long.
+const WAKE_PAUSE: Duration = Duration::from_millis(50);
+/// Links that are not known and asked for at once.
+const ASK_AT_ONCE: usize = 16;
 
 /// Tenant, connection and errand.
 type Key = (Arc<str>, String, ErrandKind);
+
+/// An order that can still progress.
+#[derive(Debug)]
+struct CanProgress {
+    key: Key,
+    store_id: String,
+    product: Product,
+    mode: ServiceMode,
+    since_ms: i64,
+}
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Waker {
     storage: Arc<dyn Storage>,
     reader: Reader,
-    tasks: TaskTracker,
     /// How far before the first failure an outage may have begun.
     margin: Duration,
     /// Until when a reason is not noted again.
     noted: Arc<Mutex<BTreeMap<Key, Instant>>>,
+    progressing: mpsc::Sender<CanProgress>,
 }
 
 impl Waker {
-    pub(crate) fn new(storage: Arc<dyn Storage>, reader: Reader, tasks: TaskTracker, margin: Duration) -> Self {
-        Self { storage, reader, tasks, margin, noted: Arc::default() }
+    pub(crate) fn start(
+        storage: Arc<dyn Storage>,
+        reader: Reader,
+        margin: Duration,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (progressing, queue) = mpsc::channel(MAX_REMEMBERED);
+        let waker = Self { storage, reader, margin, noted: Arc::default(), progressing };
+        tasks.spawn(waker.clone().wake_polls(queue, stop.clone()));
+        waker
     }
 
     /// Before an event of an order is stored: an attempt that failed because of the link makes an outage, which is
@@ -84,7 +114,7 @@ impl Waker {
             since_ms: since_ms.saturating_sub(i64::try_from(self.margin.as_millis()).unwrap_or(i64::MAX)),
             due_in: COMPARE_IN,
         };
-        self.wake(key, wake).await;
+        self.wake(&[(key, wake)]).await;
     }
 
     /// After an order has changed: one that can still progress at a POS which is polled is polled for.
@@ -98,39 +128,85 @@ impl Waker {
         if !self.is_news(&key, POLL_AGAIN) {
             return;
         }
-        let wake = Wake {
-            tenant_id: Arc::clone(tenant_id),
-            connection_id: attempt.connection_id.clone(),
-            kind: ErrandKind::Poll,
+        let order = CanProgress {
+            key: key.clone(),
             store_id: order.store_id.clone(),
+            product: order.product(),
+            mode: service_mode(order),
             since_ms: order.create_time.as_ref().map_or_else(time::now_unix_ms, time::to_unix_ms),
-            due_in: Duration::ZERO,
         };
-        let waker = self.clone();
-        self.tasks.spawn(async move { waker.wake_poll(key, wake).await });
-    }
-
-    async fn wake_poll(&self, key: Key, wake: Wake) {
-        match self.reader.link_to(&wake.connection_id, 0).await {
-            Ok(link) if link.can("POLL_EVENTS") => {
-                let due_in = least_interval(&link.descriptor);
-                self.wake(key, Wake { due_in, ..wake }).await;
-            }
-            Ok(_) => self.remember(key, NO_POLLING),
-            Err(failure) => {
-                tracing::debug!(%failure, connection.id = %wake.connection_id, "whether it is polled is not known yet");
-                self.forget(&key);
-            }
+        if self.progressing.try_send(order).is_err() {
+            self.forget(&key);
         }
     }
 
-    async fn wake(&self, key: Key, wake: Wake) {
-        let woken = tokio::time::timeout(WAKE_TIMEOUT, self.storage.wake(&wake)).await;
+    /// Notes what there is to poll for, many stores' in one write, until `stop`.
+    async fn wake_polls(self, mut queue: mpsc::Receiver<CanProgress>, stop: CancellationToken) {
+        loop {
+            let mut orders = Vec::new();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                count = queue.recv_many(&mut orders, WAKE_BATCH) => if count == 0 { return },
+            }
+            let wakes: Vec<Option<(Key, Wake)>> =
+                stream::iter(orders).map(|order| self.poll_of(order)).buffered(ASK_AT_ONCE).collect().await;
+            // Each once, and in the order in which any other replica takes them.
+            let wakes: BTreeMap<Key, Wake> = wakes.into_iter().flatten().collect();
+            if !wakes.is_empty() {
+                self.wake(&wakes.into_iter().collect::<Vec<_>>()).await;
+            }
+            tokio::time::sleep(WAKE_PAUSE).await;
+        }
+    }
+
+    /// The errand, if the POS is one that is polled.
+    async fn poll_of(&self, order: CanProgress) -> Option<(Key, Wake)> {
+        let CanProgress { key, store_id, product, mode, since_ms } = order;
+        let link = match self.link(&key.1, &store_id, product, mode).await {
+            Ok(link) => link,
+            Err(failure) => {
+                tracing::debug!(%failure, connection.id = %key.1, "whether it is polled is not known yet");
+                self.forget(&key);
+                return None;
+            }
+        };
+        if !link.can("POLL_EVENTS") {
+            self.remember(key, NO_POLLING);
+            return None;
+        }
+        let wake = Wake {
+            tenant_id: Arc::clone(&key.0),
+            connection_id: key.1.clone(),
+            kind: ErrandKind::Poll,
+            store_id,
+            since_ms,
+            due_in: least_interval(&link.descriptor),
+        };
+        Some((key, wake))
+    }
+
+    /// The link is known, as a rule: an order went over it just now.
+    async fn link(
+        &self,
+        connection_id: &str,
+        store_id: &str,
+        product: Product,
+        mode: ServiceMode,
+    ) -> Result<Arc<Link>, Failure> {
+        match self.reader.link(store_id, product, mode).await {
+            Ok(link) if link.connection.connection_id == connection_id => Ok(link),
+            _ => self.reader.link_to(connection_id, 0).await.map(Arc::new),
+        }
+    }
+
+    async fn wake(&self, wakes: &[(Key, Wake)]) {
+        let noted: Vec<Wake> = wakes.iter().map(|(_, wake)| wake.clone()).collect();
+        let woken = tokio::time::timeout(WAKE_TIMEOUT, self.storage.wake(&noted)).await;
         if let Ok(Ok(())) = woken {
             return;
         }
-        tracing::warn!(connection.id = %wake.connection_id, kind = ?wake.kind, ?woken, "an errand could not be noted yet");
-        self.forget(&key);
+        tracing::warn!(count = wakes.len(), ?woken, "errands could not be noted yet");
+        wakes.iter().for_each(|(key, _)| self.forget(key));
     }
 
     /// Whether this was not noted for a while; then it counts as noted for `again`.

@@ -316,15 +316,18 @@ impl Storage for MemoryStorage {
         Ok((before - state.contacts.len()) as u64)
     }
 
-    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
-        let due = self.clock.now() + wake.due_in;
+    async fn wake(&self, wakes: &[Wake]) -> Result<(), StorageError> {
+        let now = self.clock.now();
         let mut state = self.state();
-        let key = (wake.tenant_id.to_string(), wake.connection_id.clone(), wake.kind);
-        let row = state.errands.entry(key).or_insert_with(|| ErrandRow::new(wake, due));
-        row.errand.store_id.clone_from(&wake.store_id);
-        row.woken_ms = Some(row.woken_ms.map_or(wake.since_ms, |woken_ms| woken_ms.min(wake.since_ms)));
-        if !row.is_leased {
-            row.due = Some(row.due.map_or(due, |before| before.min(due)));
+        for wake in wakes {
+            let due = now + wake.due_in;
+            let key = (wake.tenant_id.to_string(), wake.connection_id.clone(), wake.kind);
+            let row = state.errands.entry(key).or_insert_with(|| ErrandRow::new(wake, due));
+            row.errand.store_id.clone_from(&wake.store_id);
+            row.woken_ms = Some(row.woken_ms.map_or(wake.since_ms, |woken_ms| woken_ms.min(wake.since_ms)));
+            if !row.is_leased {
+                row.due = Some(row.due.map_or(due, |before| before.min(due)));
+            }
         }
         Ok(())
     }

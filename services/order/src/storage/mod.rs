@@ -342,8 +342,9 @@ pub trait Storage: CheckStorage + TimeStorage {
     /// Erases contacts older than `age`, of all tenants, a bounded number at once. Returns how many.
     async fn erase_contacts(&self, age: Duration) -> Result<u64, StorageError>;
 
-    /// Notes a reason to do an errand. One that rests falls due; one that is done just now is done again afterwards.
-    async fn wake(&self, wake: &Wake) -> Result<(), StorageError>;
+    /// Notes reasons to do errands, each another one, by ascending tenant, connection and kind. One that rests falls due;
+    /// one that is done just now is done again afterwards.
+    async fn wake(&self, wakes: &[Wake]) -> Result<(), StorageError>;
 
     /// Claims errands of any tenant that fell due, at most `limit`, oldest first, for `lease`. Never two replicas the same.
     async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError>;

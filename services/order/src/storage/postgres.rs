@@ -245,8 +245,8 @@ impl Storage for PostgresStorage {
         Ok(erase.execute(&self.pool).await?.rows_affected())
     }
 
-    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
-        errands::wake(&self.pool, wake).await
+    async fn wake(&self, wakes: &[Wake]) -> Result<(), StorageError> {
+        errands::wake(&self.pool, wakes).await
     }
 
     async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError> {

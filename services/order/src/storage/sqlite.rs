@@ -216,8 +216,8 @@ impl Storage for SqliteStorage {
         Ok(erased.rows_affected())
     }
 
-    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
-        self.wake_errand(wake).await
+    async fn wake(&self, wakes: &[Wake]) -> Result<(), StorageError> {
+        self.wake_errands(wakes).await
     }
 
     async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError> {

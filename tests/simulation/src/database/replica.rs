@@ -255,8 +255,8 @@ impl Storage for Reached {
         self.read(self.database.inner.erase_contacts(age)).await
     }
 
-    async fn wake(&self, wake: &Wake) -> Result<(), StorageError> {
-        self.attempt(self.database.inner.wake(wake)).await
+    async fn wake(&self, wakes: &[Wake]) -> Result<(), StorageError> {
+        self.attempt(self.database.inner.wake(wakes)).await
     }
 
     async fn claim_errands(&self, replica: &str, lease: Duration, limit: usize) -> Result<Vec<Errand>, StorageError> {

@@ -23,7 +23,7 @@ async fn claim_one(storage: &Subject) -> Errand {
 }
 
 pub(super) async fn an_errand_is_done_by_one_replica_at_a_time(storage: Subject) {
-    storage.wake(&wake(5)).await.unwrap();
+    storage.wake(&[wake(5)]).await.unwrap();
     let errand = claim_one(&storage).await;
     let expected = (TENANT, "till", ErrandKind::Poll, "shibuya", 5, true, "", 0);
     let Errand { tenant_id, connection_id, kind, store_id, since_ms, woken, progress, failures, .. } = &errand;
@@ -33,12 +33,12 @@ pub(super) async fn an_errand_is_done_by_one_replica_at_a_time(storage: Subject)
     );
     assert_eq!(claim(&storage, LEASE).await, []);
     // Another kind of the same connection is another errand.
-    storage.wake(&Wake { kind: ErrandKind::Reconcile, ..wake(5) }).await.unwrap();
+    storage.wake(&[Wake { kind: ErrandKind::Reconcile, ..wake(5) }]).await.unwrap();
     assert_eq!(claim_one(&storage).await.kind, ErrandKind::Reconcile);
 }
 
 pub(super) async fn an_errand_whose_replica_died_is_done_by_another_and_the_first_writes_nothing(storage: Subject) {
-    storage.wake(&wake(5)).await.unwrap();
+    storage.wake(&[wake(5)]).await.unwrap();
     let mut dead = claim(&storage, Duration::ZERO).await.remove(0);
     let heir = claim_one(&storage).await;
     assert_eq!((heir.since_ms, heir.woken, heir.version), (5, false, dead.version + 1));
@@ -50,7 +50,7 @@ pub(super) async fn an_errand_whose_replica_died_is_done_by_another_and_the_firs
 }
 
 pub(super) async fn how_far_an_errand_came_is_kept(storage: Subject) {
-    storage.wake(&wake(5)).await.unwrap();
+    storage.wake(&[wake(5)]).await.unwrap();
     let mut errand = claim_one(&storage).await;
     (errand.progress, errand.failures, errand.since_ms) = ("cursor-7".into(), 3, 9);
     assert!(storage.put_errand(&errand, Next::GoOn(LEASE)).await.unwrap());
@@ -63,20 +63,20 @@ pub(super) async fn how_far_an_errand_came_is_kept(storage: Subject) {
 }
 
 pub(super) async fn an_errand_rests_until_it_is_woken(storage: Subject) {
-    storage.wake(&wake(5)).await.unwrap();
+    storage.wake(&[wake(5)]).await.unwrap();
     let errand = claim_one(&storage).await;
     assert!(storage.put_errand(&Errand { since_ms: 100, ..errand }, Next::Rest).await.unwrap());
     assert_eq!(claim(&storage, LEASE).await, []);
-    storage.wake(&wake(200)).await.unwrap();
+    storage.wake(&[wake(200)]).await.unwrap();
     let again = claim_one(&storage).await;
     assert_eq!((again.since_ms, again.woken), (100, true), "the earliest moment counts");
 }
 
 pub(super) async fn an_errand_woken_while_it_is_done_is_done_again(storage: Subject) {
-    storage.wake(&wake(50)).await.unwrap();
+    storage.wake(&[wake(50)]).await.unwrap();
     let errand = claim_one(&storage).await;
-    storage.wake(&wake(7)).await.unwrap();
-    storage.wake(&wake(8)).await.unwrap();
+    storage.wake(&[wake(7)]).await.unwrap();
+    storage.wake(&[wake(8)]).await.unwrap();
     assert_eq!(claim(&storage, LEASE).await, [], "whoever does it is not disturbed");
     assert!(storage.put_errand(&errand, Next::Rest).await.unwrap());
     let again = tokio::time::timeout(Duration::from_secs(20), async {
@@ -92,17 +92,16 @@ pub(super) async fn an_errand_woken_while_it_is_done_is_done_again(storage: Subj
 }
 
 pub(super) async fn waking_brings_an_errand_forward_and_never_puts_it_off(storage: Subject) {
-    storage.wake(&Wake { due_in: LEASE, ..wake(5) }).await.unwrap();
+    storage.wake(&[Wake { due_in: LEASE, ..wake(5) }]).await.unwrap();
     assert_eq!(claim(&storage, LEASE).await, []);
-    storage.wake(&wake(5)).await.unwrap();
-    storage.wake(&Wake { due_in: LEASE, ..wake(5) }).await.unwrap();
+    storage.wake(&[wake(5)]).await.unwrap();
+    storage.wake(&[Wake { due_in: LEASE, ..wake(5) }]).await.unwrap();
     claim_one(&storage).await;
 }
 
 pub(super) async fn concurrent_replicas_never_get_the_same_errand(storage: Subject) {
-    for number in 0..40 {
-        storage.wake(&Wake { connection_id: format!("till-{number}"), ..wake(5) }).await.unwrap();
-    }
+    let wakes: Vec<Wake> = (10..50).map(|number| Wake { connection_id: format!("till-{number}"), ..wake(5) }).collect();
+    storage.wake(&wakes).await.unwrap();
     let replicas = (0..4).map(|replica| {
         let storage = Arc::clone(&storage);
         tokio::spawn(async move {

@@ -13,7 +13,10 @@ use crate::storage::{
 /// One that is being done is not disturbed: its lease stays.
 const WAKE: &str = "INSERT INTO errands AS e (tenant_id, connection_id, kind, store_id, version, since_ms, woken_ms, due_ms, \
          progress, failures) \
-     VALUES ($1, $2, $3, $4, 0, $5, $5, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $6, '', 0) \
+     SELECT w.tenant_id, w.connection_id, w.kind, w.store_id, 0, w.since_ms, w.since_ms, \
+         (extract(epoch FROM clock_timestamp()) * 1000)::bigint + w.due_in_ms, '', 0 \
+     FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[]) \
+         AS w (tenant_id, connection_id, kind, store_id, since_ms, due_in_ms) \
      ON CONFLICT (tenant_id, connection_id, kind) DO UPDATE SET store_id = excluded.store_id, \
          woken_ms = least(e.woken_ms, excluded.woken_ms), \
          due_ms = CASE WHEN e.lease_owner IS NULL THEN least(e.due_ms, excluded.due_ms) ELSE e.due_ms END";
@@ -37,14 +40,14 @@ const PUT: &str = "UPDATE errands SET since_ms = $5, progress = $6, failures = $
              + CASE WHEN woken_ms IS NULL OR $9 THEN $8 ELSE least($8, $10) END \
      WHERE tenant_id = $1 AND connection_id = $2 AND kind = $3 AND version = $4";
 
-pub(super) async fn wake(pool: &PgPool, wake: &Wake) -> Result<(), StorageError> {
+pub(super) async fn wake(pool: &PgPool, wakes: &[Wake]) -> Result<(), StorageError> {
     sqlx::query(WAKE)
-        .bind(&*wake.tenant_id)
-        .bind(&wake.connection_id)
-        .bind(wake.kind as i16)
-        .bind(&wake.store_id)
-        .bind(wake.since_ms)
-        .bind(rows::millis(wake.due_in))
+        .bind(wakes.iter().map(|wake| &*wake.tenant_id).collect::<Vec<_>>())
+        .bind(wakes.iter().map(|wake| wake.connection_id.as_str()).collect::<Vec<_>>())
+        .bind(wakes.iter().map(|wake| wake.kind as i16).collect::<Vec<_>>())
+        .bind(wakes.iter().map(|wake| wake.store_id.as_str()).collect::<Vec<_>>())
+        .bind(wakes.iter().map(|wake| wake.since_ms).collect::<Vec<_>>())
+        .bind(wakes.iter().map(|wake| rows::millis(wake.due_in)).collect::<Vec<_>>())
         .execute(pool)
         .await?;
     Ok(())

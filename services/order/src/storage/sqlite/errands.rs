@@ -33,17 +33,19 @@ const PUT: &str = "UPDATE errands SET since_ms = $5, progress = $6, failures = $
      WHERE tenant_id = $1 AND connection_id = $2 AND kind = $3 AND version = $4";
 
 impl SqliteStorage {
-    pub(super) async fn wake_errand(&self, wake: &Wake) -> Result<(), StorageError> {
+    pub(super) async fn wake_errands(&self, wakes: &[Wake]) -> Result<(), StorageError> {
         let mut writing = self.write().await?;
-        sqlx::query(WAKE)
-            .bind(&*wake.tenant_id)
-            .bind(&wake.connection_id)
-            .bind(wake.kind as i16)
-            .bind(&wake.store_id)
-            .bind(wake.since_ms)
-            .bind(rows::millis(wake.due_in))
-            .execute(&mut *writing.tx)
-            .await?;
+        for wake in wakes {
+            sqlx::query(WAKE)
+                .bind(&*wake.tenant_id)
+                .bind(&wake.connection_id)
+                .bind(wake.kind as i16)
+                .bind(&wake.store_id)
+                .bind(wake.since_ms)
+                .bind(rows::millis(wake.due_in))
+                .execute(&mut *writing.tx)
+                .await?;
+        }
         Ok(writing.tx.commit().await?)
     }
 

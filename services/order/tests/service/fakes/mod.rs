@@ -265,6 +265,7 @@ pub(crate) fn config() -> Config {
         max_in_flight: 64,
         max_in_flight_per_store: 64,
         max_watchers: 16,
+        errands_at_once: 16,
         watcher_max_lag: Duration::from_secs(10),
         cache_age: Duration::from_millis(50),
         contact_retention: Duration::from_secs(3600),
