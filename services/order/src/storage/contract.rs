@@ -143,6 +143,7 @@ contract! {
         a_round_that_waits_passes_one_that_is_long_in_doubt_and_is_marked,
         a_round_passes_nothing_that_may_still_be_sent_or_is_in_doubt_for_too_short,
         a_round_never_passes_one_that_waits_before_it,
+        a_doubtful_round_has_the_turn_again_when_the_one_that_passed_it_ends,
         a_doubtful_round_that_was_passed_goes_again_after_the_one_in_flight,
         a_round_whose_turn_came_and_that_nobody_began_takes_it,
         of_two_that_pass_at_once_one_does,;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use posmesh_kit_db::Clock;
-use posmesh_proto::order::v1::{Check, GuestContact, Order, OrderState};
+use posmesh_proto::order::v1::{Check, GuestContact, Order};
 use tokio::sync::mpsc;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     rounds::{self, Checks, Plan},
     rows,
 };
-use crate::domain::visit::is_open;
+use crate::domain::{lifecycle::is_in_flight, visit::is_open};
 
 /// Tenant and id.
 type Key = (String, String);
@@ -178,7 +178,7 @@ impl State {
         let check = self.checks.get_mut(&check_key(tenant_id, check_id));
         let Some(check) = check.filter(|check| check.is_ended_by(change)) else { return Ok(None) };
         let waiting = self.orders.iter_mut().filter(|(id, row)| {
-            id.0 == **tenant_id && row.order.check_id == *check_id && row.order.state() == OrderState::Held
+            id.0 == **tenant_id && row.order.check_id == *check_id && is_in_flight(row.order.state())
         });
         let goes_on = check.goes_on(&change.check);
         let next = waiting.map(|(_, row)| row).min_by_key(|row| row.order.round).filter(|_| goes_on);
@@ -186,7 +186,7 @@ impl State {
         if !is_open(&check.check) {
             self.due_checks.insert(key(tenant_id, check_id), now);
         }
-        let Some(row) = next else { return Ok(None) };
+        let Some(row) = next.filter(|row| rounds::waits(&row.order)) else { return Ok(None) };
         let next_attempt = change.check.next_attempt.as_ref();
         let (order, due_in) = rounds::begin(row.order.clone(), next_attempt)?;
         row.order = order;

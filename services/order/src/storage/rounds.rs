@@ -59,7 +59,7 @@ impl CheckRow {
         change.closed_at_pos && !self.check.pos_check_reference.is_empty()
     }
 
-    /// Notes what the end of a round tells of the check, and gives the turn to `next`.
+    /// Notes what the end of a round tells of the check, and gives the turn to `next`, the first round that has not ended.
     pub(super) fn hand_on(&mut self, change: &CheckChange, now: Option<Timestamp>, next: Option<&Order>) {
         let before = self.check.clone();
         if self.check.pos_check_reference.is_empty() && !change.pos_check_reference.is_empty() {
@@ -81,6 +81,12 @@ impl CheckRow {
 /// Whether a change takes a round out of flight.
 pub(super) fn ends_round(change: &OrderChange) -> bool {
     !change.order.check_id.is_empty() && !lifecycle::is_in_flight(change.order.state())
+}
+
+/// Whether a round that gets the turn waited for it. Another one was passed while it was in doubt: it gets the turn as it
+/// is, so that later rounds pass it only as the store's policy says.
+pub(super) fn waits(round: &Order) -> bool {
+    round.state() == OrderState::Held
 }
 
 /// The round that the turn passes to as it shall be stored, and when it falls due: with its next attempt begun, or,

@@ -291,6 +291,15 @@ pub(super) async fn a_doubtful_round_that_was_passed_goes_again_after_the_one_in
     assert_eq!(end(&storage, &next).await.unwrap().order_id, third.order_id);
 }
 
+pub(super) async fn a_doubtful_round_has_the_turn_again_when_the_one_that_passed_it_ends(storage: Subject) {
+    let [_, second, third] = three_rounds(&storage).await;
+    let passed = begun(&storage, turn(&second)).await;
+    assert_eq!(end(&storage, &passed).await, None);
+    let too_soon = Turn { passes_doubt_before_ms: Some(NOON_MS - 1), ..turn(&third) };
+    assert_eq!(storage.take_turn(too_soon).await.unwrap(), TurnTaken::Waits(Box::new(third.clone())));
+    assert!(begun(&storage, turn(&third)).await.passed_doubtful_round);
+}
+
 pub(super) async fn a_round_whose_turn_came_and_that_nobody_began_takes_it(storage: Subject) {
     let check = open(&storage, "t1").await;
     let first = take(&storage, new_round("a", &check.check_id)).await;

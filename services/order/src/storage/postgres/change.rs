@@ -38,11 +38,12 @@ const CURRENT: &str = "SELECT o.tenant_id, o.order_id, o.doc, o.version, o.displ
      FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, order_id) \
      JOIN orders AS o ON o.tenant_id = asked.tenant_id AND o.order_id = asked.order_id";
 
-/// The first round that waits (state HELD) on each check. Nobody ends it meanwhile: that takes the check's lock.
+/// The first round of each check that has not ended (PENDING, HELD, SENDING, IN_DOUBT). Nobody ends it meanwhile: that takes the check's lock.
 const NEXT_ROUNDS: &str = "SELECT next.tenant_id, next.check_id, next.order_id, next.doc, next.version, \
          next.display_number \
      FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, check_id) CROSS JOIN LATERAL ( \
-         SELECT * FROM orders AS o WHERE o.tenant_id = asked.tenant_id AND o.check_id = asked.check_id AND o.state = 2 \
+         SELECT * FROM orders AS o WHERE o.tenant_id = asked.tenant_id AND o.check_id = asked.check_id \
+             AND o.state IN (1, 2, 3, 4) \
          ORDER BY o.round LIMIT 1 FOR UPDATE) AS next";
 
 /// Tenant and order, or tenant and check.
@@ -107,7 +108,7 @@ impl PostgresStorage {
             let Some(change) = ended.get(key) else { continue };
             let next = waiting.remove(key).filter(|_| check.goes_on(&change.check));
             check.hand_on(&change.check, change.order.update_time, next.as_ref());
-            let Some(next) = next else { continue };
+            let Some(next) = next.filter(rounds::waits) else { continue };
             let next_attempt = change.check.next_attempt.as_ref();
             let (next, due_in) = rounds::begin(next, next_attempt)?;
             if next_attempt.is_some() {

@@ -30,9 +30,9 @@ const UPDATE: &str = "UPDATE orders SET version = new.version, state = new.state
      WHERE orders.tenant_id = new.tenant_id AND orders.order_id = new.order_id AND orders.version = new.version - 1 \
      RETURNING tenant_id, order_id";
 
-/// State HELD.
+/// States PENDING, HELD, SENDING and IN_DOUBT.
 const NEXT_ROUND: &str = "SELECT order_id, doc, version, display_number FROM orders \
-     WHERE tenant_id = $1 AND check_id = $2 AND state = 2 ORDER BY round LIMIT 1";
+     WHERE tenant_id = $1 AND check_id = $2 AND state IN (1, 2, 3, 4) ORDER BY round LIMIT 1";
 
 /// What changes in a row of `orders`.
 #[derive(Debug, Serialize)]
@@ -131,7 +131,7 @@ async fn hand_on(
     let waiting = waiting.map(rows::order).transpose()?.filter(|_| check.goes_on(&change.check));
     check.hand_on(&change.check, change.order.update_time, waiting.as_ref());
     update_check(db, tenant_id, check_id, check).await?;
-    let Some(waiting) = waiting else { return Ok(None) };
+    let Some(waiting) = waiting.filter(rounds::waits) else { return Ok(None) };
     let next_attempt = change.check.next_attempt.as_ref();
     let (next, due_in) = rounds::begin(waiting, next_attempt)?;
     update(db, vec![(tenant_id, &next, Some(due_in))]).await?;
