@@ -99,7 +99,7 @@ impl Fault {
         let (any, order) = (process(dice, hosts), *dice.pick(&hosts.orders));
         // Where a POS keeps `not_after` by a clock of its own, that clock is part of what its vendor promises.
         let ours = if any == hosts.pos { order } else { any };
-        match dice.between(0, 30) {
+        match dice.between(0, 31) {
             0 | 1 => Self::Partition(a, b),
             2 | 3 => Self::OneWay(a, b),
             4 => Self::Alone(order),
@@ -114,7 +114,7 @@ impl Fault {
             18 => Self::Clock(any, dice.between(0, 2 * CLOCK_MARGIN_MS as u64) as i64 - CLOCK_MARGIN_MS),
             19..=22 => Self::Database(dice.next() as usize % ORDERS, dice.next() as usize % Way::FAULTS.len()),
             23 => Self::TakeOut(dice.next() as usize),
-            24 => Self::CloseTable(dice.next() as usize),
+            24 | 31 => Self::CloseTable(dice.next() as usize),
             25 => Self::Delay(a, b, dice.between(1_000, 9_000)),
             26 | 27 => Self::Delay(*dice.pick(&hosts.adapters), hosts.pos, dice.between(4_000, 9_000)),
             28 => Self::ClockJump(ours, *dice.pick(&JUMPS_MS)),
@@ -162,7 +162,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of_seed(seed: u64, hosts: &Hosts) -> Self {
+    pub(crate) fn of_seed(seed: u64, hosts: &Hosts, breaks_promises: bool) -> Self {
         let mut dice = Dice::new(&[seed, chance::text("faults")]);
         let mut faults: Vec<(u64, u64, Fault)> = (0..dice.between(COUNT.0, COUNT.1))
             .map(|_| {
@@ -173,7 +173,7 @@ impl Plan {
             })
             .collect();
         faults.sort_by_key(|(at, ..)| *at);
-        let mishaps_one_in = *dice.pick(&[0, 3, 5, 5, 10]);
+        let mishaps_one_in = if breaks_promises { 3 } else { *dice.pick(&[0, 3, 5, 5, 10]) };
         Self { faults, ends: Vec::new(), mishaps_one_in, begun: Vec::new() }
     }
 

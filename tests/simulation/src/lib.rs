@@ -35,8 +35,8 @@ use world::net::HostId;
 
 /// The guests come in within so long, or the simulation itself is broken.
 const SET_UP_MS: u64 = 30_000;
-/// Everything comes to rest within so long after the last fault and the last guest.
-const REST_MS: u64 = 120_000;
+/// Everything comes to rest within so long after the last fault: an order that a person lets be sent again has two minutes.
+const REST_MS: u64 = 180_000;
 /// Rest that lasts so long is rest.
 const CALM_MS: u64 = 4_000;
 const AUDIT_MS: u64 = 20_000;
@@ -80,7 +80,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64, planted: Option<Planted>) -> Self {
         let cluster = Cluster::new(seed, planted);
-        let plan = Plan::of_seed(seed, &cluster.hosts);
+        let plan = Plan::of_seed(seed, &cluster.hosts, cluster.pos.profile.breaks_promises);
         Self { seed, cluster, plan, restarts: Vec::new(), violations: Vec::new() }
     }
 
@@ -148,10 +148,34 @@ impl Simulation {
         for shock in self.cluster.pos.take_shocks() {
             self.shake(shock, now_ms);
         }
+        self.break_promises();
         for (_, host) in self.restarts.extract_if(.., |(at, _)| *at <= now_ms) {
             if !self.cluster.world.is_up(host) {
                 self.cluster.world.start(host);
             }
+        }
+    }
+
+    /// Lets the POS record what it kept back where that does most harm: when the platform believes that it is not there.
+    fn break_promises(&mut self) {
+        use OrderState as S;
+        let Cluster { pos, database, trace, .. } = &self.cluster;
+        let kept_back = pos.book().kept_back();
+        for order_id in kept_back {
+            let Some(order) = database.order(&order_id) else { continue };
+            let dice = chance::mix(&[self.seed, chance::text(&order_id)]);
+            let records = match order.state() {
+                // A round may have to wait for its turn once more.
+                S::Pending if !order.check_id.is_empty() && dice % 8 != 0 => continue,
+                S::Pending | S::Held => true,
+                S::Rejected | S::Expired | S::Cancelled => dice.is_multiple_of(2),
+                S::Placed | S::InPreparation | S::Ready | S::Completed => false,
+                S::Unspecified | S::Sending | S::InDoubt => continue,
+            };
+            if records {
+                trace.tell("pos", || format!("{} is recorded against the promise", trace::short(&order_id)));
+            }
+            pos.book().let_go(&order_id, records);
         }
     }
 

@@ -120,6 +120,11 @@ impl Database {
         self.shared().history.values().filter_map(|versions| Some(versions.last()?.1.clone())).collect()
     }
 
+    /// An order as it is now.
+    pub(crate) fn order(&self, order_id: &str) -> Option<Order> {
+        self.shared().history.get(order_id).and_then(|versions| versions.last()).map(|(_, order)| order.clone())
+    }
+
     /// The storage as one replica reaches it.
     pub(crate) fn reached_by(&self, replica: usize, seed: u64, planted: Option<Planted>) -> Arc<dyn Storage> {
         let dice = Mutex::new(Dice::new(&[seed, chance::text("database"), replica as u64, self.now.ms()]));

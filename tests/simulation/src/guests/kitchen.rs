@@ -11,7 +11,7 @@ use posmesh_simpos::api::Progress;
 use tonic::Request;
 
 use super::{Guests, operator};
-use crate::{chance::Dice, trace::short};
+use crate::{chance::Dice, pos::Entry, trace::short};
 
 /// How often it looks for new tickets.
 const LOOK: Duration = Duration::from_millis(20);
@@ -23,21 +23,18 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) async fn cook(guests: Guests) {
     let mut seen = 0;
     loop {
-        let new: Vec<(String, u32)> = {
-            let book = guests.pos.book();
-            let entries = book.entries[seen..].iter();
-            entries.map(|entry| (entry.reference().to_owned(), entry.recorded.order_number)).collect()
-        };
+        let new: Vec<Entry> = guests.pos.book().entries[seen..].to_vec();
         seen += new.len();
-        for (reference, number) in new {
-            guests.begin(make(guests.clone(), reference, number));
+        for entry in new {
+            guests.begin(make(guests.clone(), entry));
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Makes one order, until it is handed out or somebody took it out of the POS.
-async fn make(guests: Guests, reference: String, number: u32) {
+async fn make(guests: Guests, entry: Entry) {
+    let (reference, number) = (entry.reference().to_owned(), entry.recorded.order_number);
     let mut dice = guests.dice("kitchen", number.into());
     let steps = [
         (Progress::Accepted, PosOrderProgress::Accepted),
@@ -46,8 +43,10 @@ async fn make(guests: Guests, reference: String, number: u32) {
         (Progress::Completed, PosOrderProgress::Completed),
     ];
     let last = dice.between(0, 3) as usize;
-    for (done, told) in &steps[..=last] {
-        let most_ms = *dice.pick(&[10, 100, 1_000, 4_000]);
+    // Where nobody expects it any more, whatever comes first tells of it.
+    let steps = if entry.breaks_promise { &steps[last..=last] } else { &steps[..=last] };
+    for (done, told) in steps {
+        let most_ms = if entry.breaks_promise { 10 } else { *dice.pick(&[10, 100, 1_000, 4_000]) };
         tokio::time::sleep(Duration::from_millis(dice.between(0, most_ms))).await;
         let is_gone = guests.pos.book().entries.iter().any(|e| e.recorded.order_number == number && e.gone.is_some());
         if is_gone {
@@ -57,7 +56,7 @@ async fn make(guests: Guests, reference: String, number: u32) {
             return;
         }
         guests.pos.book().advance(number, *done);
-        match dice.between(0, 5) {
+        match dice.between(if entry.breaks_promise { 2 } else { 0 }, 5) {
             // Not everybody presses every button.
             0 => {}
             // Reported late: what comes after it overtakes it.

@@ -103,7 +103,9 @@ impl Guests {
         operator::set_up(&self).await;
         self.trace.tell("operator", || "the store is open".to_owned());
         let mut dice = Dice::new(&[self.seed, chance::text("guests")]);
-        let (parties, singles) = (dice.between(PARTIES.0, PARTIES.1), dice.between(SINGLES.0, SINGLES.1));
+        // Only what is at a table has a turn to wait for.
+        let parties = if self.pos.profile.breaks_promises { 4 } else { dice.between(PARTIES.0, PARTIES.1) };
+        let singles = dice.between(SINGLES.0, SINGLES.1);
         for party in 0..parties {
             self.begin(script::party(self.clone(), party));
         }

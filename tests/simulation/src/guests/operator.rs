@@ -102,8 +102,9 @@ fn sync_request() -> StartSyncRequest {
 }
 
 fn the_store(guests: &Guests) -> Store {
-    let (printed, mut dice) = (guests.pos.profile.prints_late, guests.dice("store", 0));
-    let rounds_may_pass = dice.one_in(2);
+    let profile = guests.pos.profile;
+    let printed = profile.prints_late;
+    let rounds_may_pass = profile.breaks_promises || guests.dice("store", 0).one_in(2);
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     let evidence = [EvidenceKind::Pos, EvidenceKind::Printed].map(i32::from);
     let policy = |product: Product| ProductPolicy {
@@ -112,7 +113,7 @@ fn the_store(guests: &Guests) -> Store {
         success_evidence: if printed { evidence.to_vec() } else { Vec::new() },
         preparation_time: if product == Product::ToGo { seconds(PREPARATION_S) } else { None },
         rounds_may_pass: rounds_may_pass && product == Product::Table,
-        round_wait: seconds(ROUND_WAIT_S),
+        round_wait: seconds(if profile.breaks_promises { 0 } else { ROUND_WAIT_S }),
         ..ProductPolicy::default()
     };
     Store {

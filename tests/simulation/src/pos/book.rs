@@ -16,8 +16,6 @@ pub(crate) const TABLES: [&str; 3] = ["T1", "T2", "T3"];
 /// What it sells, and for how much at first.
 pub(crate) const ITEMS: [(&str, i64); 4] = [("beer", 550), ("edamame", 380), ("karaage", 680), ("cola", 400)];
 const TAX_PERCENT: u32 = 10;
-/// So long after `not_after` the platform believes that nothing is recorded any more.
-const PROOF_MARGIN_MS: i64 = 1_000;
 
 /// One order as it was recorded.
 #[derive(Debug, Clone)]
@@ -84,22 +82,15 @@ impl Book {
 
     /// Records an order, or says why not.
     pub(super) fn submit(&mut self, order: SubmitOrder) -> Result<OrderAnswer, Refusal> {
-        self.record(order, false)
-    }
-
-    /// Records an order that nobody may record any more.
-    pub(super) fn record_against_promise(&mut self, order: SubmitOrder) -> Result<OrderAnswer, Refusal> {
-        self.record(order, true)
-    }
-
-    fn record(&mut self, order: SubmitOrder, breaks_promise: bool) -> Result<OrderAnswer, Refusal> {
+        let now_ms = time::now_unix_ms();
         if let Some(known) = self.recognized(&order.reference) {
             return Ok(known.answer(true, self.now.ms()));
         }
-        let now_ms = time::now_unix_ms();
-        if !breaks_promise {
-            check_not_after(order.not_after, now_ms)?;
-        }
+        check_not_after(order.not_after, now_ms)?;
+        self.record(order, now_ms, false)
+    }
+
+    fn record(&mut self, order: SubmitOrder, now_ms: i64, breaks_promise: bool) -> Result<OrderAnswer, Refusal> {
         let lines = order.lines.iter().map(|line| self.line(line)).collect::<Result<Vec<_>, _>>()?;
         let totals = totals(lines.iter());
         if order.expected_total.is_some_and(|expected| expected != totals.total) {
@@ -137,13 +128,18 @@ impl Book {
         self.kept_back.push(order);
     }
 
-    /// An order that was kept back, when its time is over.
-    pub(super) fn take_kept_back(&mut self, reference: &str) -> Option<SubmitOrder> {
-        let now_ms = time::now_unix_ms();
-        let is_over =
-            |order: &SubmitOrder| order.not_after.is_none_or(|latest_ms| latest_ms + PROOF_MARGIN_MS <= now_ms);
-        let position = self.kept_back.iter().position(|order| order.reference == reference && is_over(order))?;
-        Some(self.kept_back.swap_remove(position))
+    /// Orders that are kept back.
+    pub(crate) fn kept_back(&self) -> Vec<String> {
+        self.kept_back.iter().map(|order| order.reference.clone()).collect()
+    }
+
+    /// Records an order that was kept back although nobody may any more, or forgets it.
+    pub(crate) fn let_go(&mut self, reference: &str, records: bool) {
+        let orders: Vec<SubmitOrder> = self.kept_back.extract_if(.., |order| order.reference == reference).collect();
+        for order in orders.into_iter().filter(|_| records).take(1) {
+            // What it refuses now has simply not come.
+            let _ = self.record(order, self.now.unix_ms(), true);
+        }
     }
 
     /// The kitchen is so far with an order.

@@ -1,6 +1,6 @@
 //! The vendor's API over the simulated network.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -15,10 +15,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::{Mishap, Pos, Shock};
-use crate::{
-    chance,
-    world::net::{Listener, Wire},
-};
+use crate::world::net::{Listener, Wire};
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
@@ -63,7 +60,7 @@ async fn answer(pos: &Pos, request: Request<Incoming>, hang_up: &Notify) -> Answ
             },
             Err(error) => told::<()>(Err(Refusal::new(400, cause::INVALID_REQUEST, error.to_string()))),
         },
-        (&Method::GET, ["api", "orders", reference]) => told(find(pos, reference)),
+        (&Method::GET, ["api", "orders", reference]) => told(pos.book().find(reference)),
         (&Method::GET, ["api", "checks"]) => {
             let table = query.split('&').find_map(|pair| pair.strip_prefix("table="));
             told(Ok(CheckList { checks: pos.book().open_checks(table), more: false }))
@@ -104,9 +101,7 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
                     tokio::time::sleep(thinking).await;
                     Some(record(&pos, order))
                 }
-                Some(Mishap::Refuse) => {
-                    Some(Err(Refusal::for_now(503, cause::BUSINESS_DAY_NOT_OPEN, "the day is not open", 1_000)))
-                }
+                Some(Mishap::Refuse) => Some(Err(not_now(thinking))),
                 Some(Mishap::Reject) => Some(Err(Refusal::new(422, cause::ITEM_SOLD_OUT, "sold out just now"))),
                 Some(Mishap::LoseBefore) => None,
                 Some(Mishap::LoseAnswer) => {
@@ -124,7 +119,7 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
                     std::future::pending().await
                 }
                 Some(Mishap::Slow(ms)) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
                     Some(record(&pos, order))
                 }
                 Some(Mishap::Late) => {
@@ -164,9 +159,7 @@ async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Resul
         answer
     };
     match mishap {
-        Some(Mishap::Refuse) => {
-            Some(Err(Refusal::for_now(503, cause::BUSINESS_DAY_NOT_OPEN, "the day is not open", 1_000)))
-        }
+        Some(Mishap::Refuse) => Some(Err(not_now(pos.thinking()))),
         Some(Mishap::Reject) => Some(Err(Refusal::new(422, "TOO_LATE", "the kitchen is too far"))),
         Some(Mishap::LoseBefore) => None,
         Some(Mishap::LoseAnswer | Mishap::Late | Mishap::BreaksPromise) => {
@@ -192,33 +185,24 @@ async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Resul
             std::future::pending().await
         }
         Some(Mishap::Slow(ms)) => {
-            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            tokio::time::sleep(Duration::from_millis(ms)).await;
             Some(cancelled())
         }
         None => Some(cancelled()),
     }
 }
 
-/// Tells whether it has an order. One that was kept back is recorded soon after it was said not to be there.
-fn find(pos: &Pos, reference: &str) -> Result<OrderAnswer, Refusal> {
-    let answer = pos.book().find(reference);
-    let kept_back = if answer.is_err() { pos.book().take_kept_back(reference) } else { None };
-    if let Some(order) = kept_back {
-        let (pos, wait_ms) = (pos.clone(), 20 + chance::mix(&[chance::text(reference)]) % 1_500);
-        tokio::spawn(async move {
-            tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
-            pos.trace.tell("pos", || format!("{} is recorded against the promise", short(&order.reference)));
-            let _ = pos.book().record_against_promise(order);
-        });
-    }
-    answer
+/// For a second or several.
+fn not_now(thinking: Duration) -> Refusal {
+    let retry_after_ms = 1_000 + thinking.as_millis() as u64 % 40 * 100;
+    Refusal::for_now(503, cause::BUSINESS_DAY_NOT_OPEN, "the day is not open", retry_after_ms)
 }
 
 /// As late as the descriptor allows.
 async fn record_late(pos: &Pos, order: SubmitOrder) {
     let wait_ms =
         order.not_after.unwrap_or_default().saturating_sub(posmesh_kit::time::now_unix_ms()).saturating_sub(60);
-    tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
+    tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
     let _ = record(pos, order);
 }
 

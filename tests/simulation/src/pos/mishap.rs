@@ -28,7 +28,7 @@ pub(crate) enum Mishap {
     SenderStops,
     /// The same, and its clocks stand, too: it does not know that its time is over.
     SenderSuspends,
-    /// Against its descriptor: the connection breaks, and it is recorded after the POS has said that it has no such order.
+    /// Against its descriptor: the connection breaks, and it is recorded when the platform knows by the POS's own word that it is not there.
     BreaksPromise,
 }
 

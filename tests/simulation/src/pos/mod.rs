@@ -76,7 +76,7 @@ impl Profile {
             Idempotency::None,
         ]);
         // What nobody believes cannot be broken.
-        let breaks_promises = dice.one_in(6);
+        let breaks_promises = dice.one_in(5);
         let find = match dice.between(0, 9) {
             _ if breaks_promises => Find::Authoritative,
             0 | 1 => Find::None,
@@ -88,7 +88,7 @@ impl Profile {
             find,
             max_apply_delay_ms: *dice.pick(&[0, 0, 1_000, 3_000]),
             cancels: !dice.one_in(4),
-            prints_late: dice.one_in(4),
+            prints_late: dice.one_in(if breaks_promises { 2 } else { 4 }),
             tells_progress: breaks_promises || dice.one_in(2),
             breaks_promises,
         }
@@ -184,7 +184,9 @@ impl Pos {
 
     fn thinking(&self) -> Duration {
         let submits = self.control().submits;
-        Duration::from_millis(Dice::new(&[self.seed, chance::text("thinking"), submits]).between(5, 80))
+        // A slow POS makes others wait for their turn.
+        let most_ms = if self.profile.breaks_promises { 2_500 } else { 80 };
+        Duration::from_millis(Dice::new(&[self.seed, chance::text("thinking"), submits]).between(5, most_ms))
     }
 
     fn shock(&self, shock: Shock) {
