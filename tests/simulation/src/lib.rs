@@ -166,7 +166,7 @@ impl Simulation {
             let dice = chance::mix(&[self.seed, chance::text(&order_id)]);
             let records = match order.state() {
                 // A round may have to wait for its turn once more.
-                S::Pending if !order.check_id.is_empty() && dice % 8 != 0 => continue,
+                S::Pending if !order.check_id.is_empty() && !dice.is_multiple_of(8) => continue,
                 S::Pending | S::Held => true,
                 S::Rejected | S::Expired | S::Cancelled => dice.is_multiple_of(2),
                 S::Placed | S::InPreparation | S::Ready | S::Completed => false,

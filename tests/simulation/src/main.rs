@@ -19,7 +19,7 @@ use simulation::{Planted, Report, worker};
 use summary::Summary;
 
 /// A seed that takes longer, of real time, goes round in circles.
-const MAX_REAL_TIME: Duration = Duration::from_secs(60);
+const MAX_REAL_TIME: Duration = Duration::from_secs(300);
 
 /// Deterministic simulation of the order service, routers, adapters and a POS under faults.
 #[derive(Debug, Parser)]
