@@ -1,6 +1,6 @@
 //! Gathers what is there at rest: the platform's orders as each replica tells them, and simpos's journal.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
 use posmesh_e2e::Pos;
@@ -36,16 +36,28 @@ pub async fn orders(
     }
 }
 
+/// How often replicas are asked that do not tell the same, and how long after each other. What the kitchen reports goes on
+/// coming in at rest, between the answers of two replicas; what one of them remembers wrongly stays.
+const ASKED_AGAIN: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Everything at rest.
 ///
 /// # Errors
 /// When a replica does not answer.
 pub async fn gather(replicas: &[OrderServiceClient<Channel>], store_id: &str, pos: &Pos) -> Result<Facts> {
     let mut facts = Facts::default();
-    for replica in replicas {
-        for order in orders(replica, store_id, &[]).await? {
-            facts.orders.entry(order.order_id.clone()).or_default().push(order);
+    for _ in 0..ASKED_AGAIN {
+        facts.orders.clear();
+        for replica in replicas {
+            for order in orders(replica, store_id, &[]).await? {
+                facts.orders.entry(order.order_id.clone()).or_default().push(order);
+            }
         }
+        if facts.orders.values().all(|told| told.iter().all(|order| order.version == told[0].version)) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
     read_journal(&pos.journal().await, &mut facts);
     Ok(facts)
