@@ -2,14 +2,15 @@
 
 use std::{path::Path, str::FromStr as _, time::Duration};
 
-use posmesh_kit::config::ConfigError;
+use posmesh_kit::{backoff::Backoff, config::ConfigError};
 use serde::Deserialize;
 use sqlx::{
     Connection as _, PgPool, SqlSafeStr as _, SqlitePool,
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::Instant;
 
 /// Every hot statement looks rows up by key or walks a range of an index, for one row or for a batch: nested loops over
 /// indexes are right whatever the size of the tables. So a plan is made once per connection: planning a batch anew is a
@@ -30,6 +31,9 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// A replica that freezes, or is cut off, between two statements of a transaction holds its locks for no longer: the server
 /// would take hours to notice. Far longer than a living one pauses there, and shorter than others wait for a write.
 const IDLE_IN_TRANSACTION: &str = "5s";
+
+/// A database that is away when a service starts is waited for so long: as long as a server takes to restart or to fail over.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where the services keep their data.
 #[derive(Clone, Deserialize)]
@@ -98,13 +102,40 @@ pub enum DbError {
         /// Which service.
         service: String,
         /// What failed.
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
 }
 
+impl DbError {
+    /// Whether the database does not answer now, as opposed to a refusal.
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Sql { source, .. } => is_unavailable(source),
+            Self::Migrate { source: MigrateError::Execute(source), .. } => is_unavailable(source),
+            Self::Migrate { source: MigrateError::ExecuteMigration(source, _), .. } => is_unavailable(source),
+            Self::Config(_) | Self::Migrate { .. } => false,
+        }
+    }
+}
+
 impl Database {
-    /// Opens the database of `service` and applies its missing migrations. Any number of replicas may do so at once.
+    /// Opens the database of `service` and applies its missing migrations. Any number of replicas may do so at once. A
+    /// server that is away is waited for, a minute long.
     pub async fn open(config: &DatabaseConfig, service: &str, scripts: &[Script]) -> Result<Self, DbError> {
+        let begun = Instant::now();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            match Self::open_once(config, service, scripts).await {
+                Err(error) if error.is_away() && begun.elapsed() < STARTS_WITHIN => {
+                    tracing::warn!(%error, "the database is away; it is waited for");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open_once(config: &DatabaseConfig, service: &str, scripts: &[Script]) -> Result<Self, DbError> {
         let sql = |source| DbError::Sql { service: service.to_owned(), source };
         let migrate = |source| DbError::Migrate { service: service.to_owned(), source };
         if let Some(folder) = config.url.strip_prefix("sqlite:") {

@@ -75,6 +75,7 @@ pub async fn run(settings: &Settings) -> Result<Report> {
 
     let facts = facts::gather(&world.replicas, &world.store_id, &stage.pos).await?;
     let requests = world.book.read();
+    let versions = facts.orders.values().flatten().map(|order| (order.version, order.order_id.clone()));
     if let Some(folder) = &settings.logs {
         stage.keep_logs(folder).with_context(|| format!("the logs cannot be copied to {}", folder.display()))?;
     }
@@ -84,6 +85,7 @@ pub async fn run(settings: &Settings) -> Result<Report> {
         duration: settings.duration,
         rest,
         requests: requests.len(),
+        most_changed: versions.max().unwrap_or_default(),
         words: requests.iter().map(|request| request.told.len()).sum(),
         faults: injector.counts(),
         exits: injector.exits(),

@@ -23,6 +23,8 @@ pub struct Report {
     pub requests: usize,
     /// Answers that callers got, or gave up waiting for.
     pub words: usize,
+    /// The highest version of an order, and which.
+    pub most_changed: (i64, String),
     /// Faults by kind.
     pub faults: BTreeMap<String, usize>,
     /// Processes that ended by themselves.
@@ -61,6 +63,8 @@ impl fmt::Display for Report {
         }
         row("orders taken, of which no caller was told", findings.taken_unknown.to_string())?;
         row("requests that were refused, or never answered", findings.refused.to_string())?;
+        let (changes, order_id) = &self.most_changed;
+        row(&format!("changes of {order_id}"), changes.to_string())?;
         row("faults", self.faults.values().sum::<usize>().to_string())?;
         for (fault, count) in &self.faults {
             row(&format!("  {fault}"), count.to_string())?;

@@ -72,14 +72,13 @@ async fn a_server_ends_with_an_owner_that_was_killed_and_leaves_no_files() {
         .unwrap();
     let url = url_printed_by(&mut owner);
     connect(&url).await;
-    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1);
+    assert_eq!(servers_in(temporary.path()), 1);
 
     // Child::kill is SIGKILL: the owner can do nothing more.
     owner.kill().unwrap();
     owner.wait().unwrap();
     let begun = Instant::now();
-    let left = || std::fs::read_dir(temporary.path()).unwrap().count();
-    while PgConnection::connect(&url).await.is_ok() || left() > 0 {
+    while PgConnection::connect(&url).await.is_ok() || servers_in(temporary.path()) > 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "the server outlived its owner, or its files did");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -89,6 +88,12 @@ async fn a_server_ends_with_an_owner_that_was_killed_and_leaves_no_files() {
 fn a_refused_statement_is_told_with_the_reason() {
     let error = Postgres::shared().unwrap().query("postgres", "SELECT nonsense").unwrap_err();
     assert!(error.to_string().contains(r#"column "nonsense" does not exist"#), "{error}");
+}
+
+/// Directories of servers.
+fn servers_in(temporary: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(temporary).unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter(|name| name.to_string_lossy().starts_with("posmesh-postgres-")).count()
 }
 
 /// The server runs as another user than root, who owns a temporary directory alone.
