@@ -234,4 +234,32 @@ impl OrderService for Service {
     async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
         Ok(Response::new(self.checks.split(&call::identity(), request.into_inner()).await?))
     }
+
+    async fn get_gates(
+        &self,
+        _: Request<posmesh_proto::order::v1::GetGatesRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::GetGatesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    type WatchGatesStream = std::pin::Pin<
+        Box<dyn futures_util::Stream<Item = Result<posmesh_proto::order::v1::WatchGatesResponse, Status>> + Send>,
+    >;
+    async fn watch_gates(
+        &self,
+        _: Request<posmesh_proto::order::v1::WatchGatesRequest>,
+    ) -> Result<Response<Self::WatchGatesStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn pause_store(
+        &self,
+        _: Request<posmesh_proto::order::v1::PauseStoreRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::PauseStoreResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn resume_store(
+        &self,
+        _: Request<posmesh_proto::order::v1::ResumeStoreRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::ResumeStoreResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }

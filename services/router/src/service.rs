@@ -263,6 +263,40 @@ impl RouterService for Service {
             connection: Some(link.stored.connection.clone()),
         }))
     }
+
+    async fn list_links(
+        &self,
+        _: Request<posmesh_proto::router::v1::ListLinksRequest>,
+    ) -> Result<Response<posmesh_proto::router::v1::ListLinksResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn list_link_events(
+        &self,
+        _: Request<posmesh_proto::router::v1::ListLinkEventsRequest>,
+    ) -> Result<Response<posmesh_proto::router::v1::ListLinkEventsResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    type WatchLinksStream = std::pin::Pin<
+        Box<dyn futures_util::Stream<Item = Result<posmesh_proto::router::v1::WatchLinksResponse, Status>> + Send>,
+    >;
+    async fn watch_links(
+        &self,
+        _: Request<posmesh_proto::router::v1::WatchLinksRequest>,
+    ) -> Result<Response<Self::WatchLinksStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn probe_connection(
+        &self,
+        _: Request<posmesh_proto::router::v1::ProbeConnectionRequest>,
+    ) -> Result<Response<posmesh_proto::router::v1::ProbeConnectionResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn report_links(
+        &self,
+        _: Request<posmesh_proto::router::v1::ReportLinksRequest>,
+    ) -> Result<Response<posmesh_proto::router::v1::ReportLinksResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 fn told(live: LiveInstance) -> AdapterInstance {

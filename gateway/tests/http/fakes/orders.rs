@@ -414,6 +414,34 @@ impl OrderService for FakeOrders {
     ) -> Result<Response<Self::WatchAttentionStream>, Status> {
         Err(Status::unimplemented("watch_attention"))
     }
+
+    async fn get_gates(
+        &self,
+        _: Request<posmesh_proto::order::v1::GetGatesRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::GetGatesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    type WatchGatesStream = std::pin::Pin<
+        Box<dyn tokio_stream::Stream<Item = Result<posmesh_proto::order::v1::WatchGatesResponse, Status>> + Send>,
+    >;
+    async fn watch_gates(
+        &self,
+        _: Request<posmesh_proto::order::v1::WatchGatesRequest>,
+    ) -> Result<Response<Self::WatchGatesStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn pause_store(
+        &self,
+        _: Request<posmesh_proto::order::v1::PauseStoreRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::PauseStoreResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn resume_store(
+        &self,
+        _: Request<posmesh_proto::order::v1::ResumeStoreRequest>,
+    ) -> Result<Response<posmesh_proto::order::v1::ResumeStoreResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 fn accept(state: &mut State, request: PlaceOrderRequest) -> Result<String, Status> {
