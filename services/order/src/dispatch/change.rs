@@ -190,8 +190,9 @@ impl Dispatcher {
         let change =
             crate::domain::lifecycle::platform_change(&order, "nobody knows whether it is there, and it is too late");
         let event = Event::ChangeAsked(Box::new(change));
-        let lease = self.lease();
-        Ok(match self.ledger.apply(tenant_id, order, event, CheckChange::default(), |_| Some(lease)).await? {
+        // It may have been settled meanwhile: then the wish is fulfilled, and nobody needs to look again.
+        let due = |next: &Order| self.due(next).map(|_| self.lease());
+        Ok(match self.ledger.apply(tenant_id, order, event, CheckChange::default(), due).await? {
             Applied::Changed { order, .. } | Applied::Unchanged(order) => Arc::unwrap_or_clone(order),
         })
     }

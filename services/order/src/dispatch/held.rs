@@ -36,7 +36,7 @@ impl Dispatcher {
     }
 
     async fn look_again(&self, tenant_id: &str, order: &Order, due_in: Duration) {
-        if let Err(error) = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, due_in).await {
+        if let Err(error) = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, Some(due_in)).await {
             tracing::warn!(%error, order.id = %order.order_id, "an order could not be put off; its lease will end");
         }
     }
@@ -80,9 +80,8 @@ impl Dispatcher {
 
     /// Notes why an order waits, or what speaks against it, and tells it as it is then.
     async fn note(&self, tenant_id: &Arc<str>, order: Order, why: Why) -> Order {
-        let due = Some(self.lease());
-        let noted =
-            self.ledger.apply(tenant_id, order.clone(), Event::Noticed(why), CheckChange::default(), |_| due).await;
+        let due = |next: &Order| self.due(next).map(|_| self.lease());
+        let noted = self.ledger.apply(tenant_id, order.clone(), Event::Noticed(why), CheckChange::default(), due).await;
         match noted {
             Ok(Applied::Changed { order, .. } | Applied::Unchanged(order)) => Arc::unwrap_or_clone(order),
             Err(error) => {

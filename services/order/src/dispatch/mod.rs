@@ -246,9 +246,9 @@ impl Dispatcher {
         Ok(applied)
     }
 
-    /// Leaves an order that brought no news as it is, and looks at it again when it is due.
+    /// Leaves an order that brought no news as it is, and looks at it again when it is due; one that is at rest, never.
     pub(super) async fn put_off(&self, tenant_id: &str, order: &Order) {
-        let Some(due_in) = self.due(order) else { return };
+        let due_in = self.due(order);
         if let Err(error) = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, due_in).await {
             tracing::warn!(%error, order.id = %order.order_id, "an order could not be put off; its lease will end");
         }

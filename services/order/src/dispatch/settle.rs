@@ -63,7 +63,7 @@ impl Dispatcher {
         match self.judge(&order, &attempt, answer, link.as_ref(), asked_ms) {
             Settled::Known(outcome) => self.record_settled(tenant_id, order, &attempt, outcome).await,
             Settled::TooEarly(wait) => {
-                let put_off = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, wait).await;
+                let put_off = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, Some(wait)).await;
                 if let Err(error) = put_off {
                     tracing::warn!(%error, "an order that waits to be settled could not be put off");
                 }

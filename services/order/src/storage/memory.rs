@@ -254,11 +254,11 @@ impl Storage for MemoryStorage {
         tenant_id: &str,
         order_id: &str,
         version: i64,
-        due_in: Duration,
+        due_in: Option<Duration>,
     ) -> Result<bool, StorageError> {
         let mut state = self.state();
         let row = state.orders.get_mut(&key(tenant_id, order_id)).filter(|row| row.order.version == version);
-        Ok(row.map(|row| row.due = Some(self.clock.now() + due_in)).is_some())
+        Ok(row.map(|row| row.due = due_in.map(|due_in| self.clock.now() + due_in)).is_some())
     }
 
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {

@@ -306,14 +306,14 @@ pub trait Storage: CheckStorage + TimeStorage {
     /// replicas the same.
     async fn claim_due(&self, replica: &str, lease: Duration, room: &Room) -> Result<Vec<Claimed>, StorageError>;
 
-    /// Leaves an order as it is, gives up its lease, and lets it fall due later; only if its version is this one. Returns
-    /// whether it was.
+    /// Leaves an order as it is, gives up its lease, and lets it fall due later, or never (`None`); only if its version is
+    /// this one. Returns whether it was.
     async fn put_off(
         &self,
         tenant_id: &str,
         order_id: &str,
         version: i64,
-        due_in: Duration,
+        due_in: Option<Duration>,
     ) -> Result<bool, StorageError>;
 
     /// An order.

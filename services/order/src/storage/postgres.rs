@@ -177,9 +177,9 @@ impl Storage for PostgresStorage {
         tenant_id: &str,
         order_id: &str,
         version: i64,
-        due_in: Duration,
+        due_in: Option<Duration>,
     ) -> Result<bool, StorageError> {
-        let put_off = sqlx::query(PUT_OFF).bind(tenant_id).bind(order_id).bind(version).bind(rows::millis(due_in));
+        let put_off = sqlx::query(PUT_OFF).bind(tenant_id).bind(order_id).bind(version).bind(due_in.map(rows::millis));
         Ok(put_off.execute(&self.pool).await?.rows_affected() == 1)
     }
 

@@ -145,10 +145,10 @@ impl Storage for SqliteStorage {
         tenant_id: &str,
         order_id: &str,
         version: i64,
-        due_in: Duration,
+        due_in: Option<Duration>,
     ) -> Result<bool, StorageError> {
         let mut writing = self.write().await?;
-        let put_off = sqlx::query(PUT_OFF).bind(tenant_id).bind(order_id).bind(version).bind(rows::millis(due_in));
+        let put_off = sqlx::query(PUT_OFF).bind(tenant_id).bind(order_id).bind(version).bind(due_in.map(rows::millis));
         let put_off = put_off.execute(&mut *writing.tx).await?;
         writing.tx.commit().await?;
         Ok(put_off.rows_affected() == 1)

@@ -217,7 +217,7 @@ impl Storage for Reached {
         tenant_id: &str,
         order_id: &str,
         version: i64,
-        due_in: Duration,
+        due_in: Option<Duration>,
     ) -> Result<bool, StorageError> {
         self.attempt(self.database.inner.put_off(tenant_id, order_id, version, due_in)).await
     }

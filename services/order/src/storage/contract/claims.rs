@@ -98,10 +98,12 @@ pub(super) async fn concurrent_claimers_never_get_the_same_order(storage: Subjec
 
 pub(super) async fn an_order_that_is_put_off_stays_as_it_is_and_falls_due_later(storage: Subject) {
     let order = take(&storage, new_order("a")).await;
-    assert!(!storage.put_off(TENANT, "order-of-a", order.version + 1, Duration::ZERO).await.unwrap());
-    assert!(storage.put_off(TENANT, "order-of-a", order.version, LEASE).await.unwrap());
+    assert!(!storage.put_off(TENANT, "order-of-a", order.version + 1, Some(Duration::ZERO)).await.unwrap());
+    assert!(storage.put_off(TENANT, "order-of-a", order.version, Some(LEASE)).await.unwrap());
     assert!(storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap().is_empty());
     assert_eq!(read(&storage, "order-of-a").await, order);
-    assert!(storage.put_off(TENANT, "order-of-a", order.version, Duration::ZERO).await.unwrap());
+    assert!(storage.put_off(TENANT, "order-of-a", order.version, None).await.unwrap());
+    assert!(storage.claim_due("replica-2", Duration::ZERO, &Room::of(10)).await.unwrap().is_empty());
+    assert!(storage.put_off(TENANT, "order-of-a", order.version, Some(Duration::ZERO)).await.unwrap());
     assert_eq!(storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap().len(), 1);
 }

@@ -153,7 +153,7 @@ async fn putting_off_what_is_being_claimed_leaves_the_new_owners_lease_alone() {
     let order = take_due(&replicas.one, "a").await;
     let (claim, _) = replicas.claim_halfway().await;
     let (storage, order_id) = (Arc::clone(&replicas.one), order.order_id.clone());
-    let put_off = tokio::spawn(async move { storage.put_off(TENANT, &order_id, 1, Duration::ZERO).await });
+    let put_off = tokio::spawn(async move { storage.put_off(TENANT, &order_id, 1, Some(Duration::ZERO)).await });
     replicas.until_waiting(1).await;
     claim.commit().await.unwrap();
     assert!(!put_off.await.unwrap().unwrap());
@@ -166,7 +166,7 @@ async fn a_claim_passes_over_an_order_that_is_being_put_off() {
     let order = take_due(&replicas.one, "a").await;
     let hold = replicas.hold_order(&order.order_id).await;
     let (storage, order_id) = (Arc::clone(&replicas.one), order.order_id.clone());
-    let put_off = tokio::spawn(async move { storage.put_off(TENANT, &order_id, 1, LEASE).await });
+    let put_off = tokio::spawn(async move { storage.put_off(TENANT, &order_id, 1, Some(LEASE)).await });
     replicas.until_waiting(1).await;
     assert_eq!(replicas.two.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap(), []);
     hold.commit().await.unwrap();
