@@ -12,6 +12,7 @@ pub mod cause;
 pub mod channel;
 pub mod config;
 pub mod failure;
+pub mod hours;
 pub mod server;
 pub mod shutdown;
 pub mod store_cache;

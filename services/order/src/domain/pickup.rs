@@ -3,24 +3,20 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use posmesh_kit::time::from_proto_duration;
-use posmesh_proto::store::v1::{OpeningHours, ProductPolicy, Store};
+use jiff::{Timestamp, civil::Date};
+use posmesh_kit::{hours::Hours, time::from_proto_duration};
+use posmesh_proto::store::v1::{ProductPolicy, Store};
 
 const DEFAULT_SLOT: Duration = Duration::from_secs(600);
 /// What a guest takes from the quote to the order: so much later than quoted an order still counts as in time.
 const CHECKOUT: Duration = Duration::from_secs(300);
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
-/// Opening times run up to so many days on from the day on which they begin.
-const MAX_OPEN_DAYS: i64 = 2;
 
 /// How a store makes what is picked up. All moments are milliseconds since the Unix epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Kitchen {
-    zone: TimeZone,
-    /// Empty: always open.
-    hours: Vec<OpeningHours>,
+    hours: Hours,
     /// `None`: orders go to the POS at once, whatever their pickup time.
     preparation_ms: Option<i64>,
     slot_ms: i64,
@@ -63,8 +59,7 @@ impl Kitchen {
         let times = of_items.chain(&policy.preparation_time).filter_map(from_proto_duration);
         let slot = policy.pickup_slot.as_ref().and_then(from_proto_duration).filter(|slot| !slot.is_zero());
         Some(Self {
-            zone: TimeZone::get(&store.time_zone).ok()?,
-            hours: store.opening_hours.clone(),
+            hours: Hours::of(store)?,
             preparation_ms: times.max().map(millis),
             slot_ms: millis(slot.unwrap_or(DEFAULT_SLOT)).max(MINUTE_MS),
             per_slot: i64::from(policy.orders_per_slot.max(0)),
@@ -83,7 +78,7 @@ impl Kitchen {
 
     /// Whether an order that comes now can be picked up then, but for the slots' capacity.
     pub(crate) fn check(&self, pickup_ms: i64, now_ms: i64) -> Result<(), NotThen> {
-        let open = self.open(pickup_ms, pickup_ms.saturating_add(1));
+        let open = self.hours.open(pickup_ms, pickup_ms.saturating_add(1));
         let (opened_ms, _) =
             *open.iter().find(|(from, until)| (*from..*until).contains(&pickup_ms)).ok_or(NotThen::Closed)?;
         let preparation_ms = self.preparation_ms.unwrap_or(0);
@@ -98,7 +93,7 @@ impl Kitchen {
     /// The slot that a moment belongs to. Slots begin at the local midnight and go on by elapsed time, so that each
     /// moment is in one, also on the days on which the clocks are set; the last one of a day may be shorter.
     pub(crate) fn slot_at(&self, unix_ms: i64) -> Option<Slot> {
-        let date = Timestamp::from_millisecond(unix_ms).ok()?.to_zoned(self.zone.clone()).date();
+        let date = Timestamp::from_millisecond(unix_ms).ok()?.to_zoned(self.hours.zone().clone()).date();
         let (day_ms, next_day_ms) = (self.midnight(date)?, self.midnight(date.tomorrow().ok()?)?);
         let start_ms = day_ms + (unix_ms - day_ms).div_euclid(self.slot_ms) * self.slot_ms;
         Some(Slot { start_ms, end_ms: (start_ms + self.slot_ms).min(next_day_ms) })
@@ -109,7 +104,7 @@ impl Kitchen {
         let preparation_ms = self.preparation_ms.unwrap_or(0);
         let earliest_ms = now_ms.saturating_add(preparation_ms);
         let from_ms = from_ms.max(earliest_ms);
-        let windows = self.open(from_ms - DAY_MS, until_ms);
+        let windows = self.hours.open(from_ms - DAY_MS, until_ms);
         let windows: Vec<(i64, i64)> =
             windows.into_iter().map(|(open, close)| (open.saturating_add(preparation_ms), close)).collect();
         let kitchen = self.clone();
@@ -126,47 +121,12 @@ impl Kitchen {
 
     /// As the store's guests read it: RFC 3339 with the store's offset.
     pub(crate) fn local_time(&self, unix_ms: i64) -> Option<String> {
-        let local = Timestamp::from_millisecond(unix_ms).ok()?.to_zoned(self.zone.clone());
+        let local = Timestamp::from_millisecond(unix_ms).ok()?.to_zoned(self.hours.zone().clone());
         Some(local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
     }
 
     fn midnight(&self, date: Date) -> Option<i64> {
-        Some(date.to_zoned(self.zone.clone()).ok()?.timestamp().as_millisecond())
-    }
-
-    /// When the store is open around a time, in order; stretches that touch are one.
-    fn open(&self, from_ms: i64, until_ms: i64) -> Vec<(i64, i64)> {
-        if self.hours.is_empty() {
-            return vec![(i64::MIN, i64::MAX)];
-        }
-        let date_at = |ms| Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(self.zone.clone()).date());
-        // One day more on each side: a stretch is as long as all that it touches.
-        let first = date_at(from_ms).and_then(|date| date.checked_sub((MAX_OPEN_DAYS + 1).days()).ok());
-        let (Some(first), Some(last)) = (first, date_at(until_ms).and_then(|date| date.tomorrow().ok())) else {
-            return Vec::new();
-        };
-        let dates = first.series(1.day()).take_while(|date| *date <= last);
-        let mut stretches: Vec<(i64, i64)> = dates.flat_map(|date| self.stretches(date)).collect();
-        stretches.sort_unstable();
-        let mut open: Vec<(i64, i64)> = Vec::with_capacity(stretches.len());
-        for (from, until) in stretches {
-            match open.last_mut() {
-                Some(before) if from <= before.1 => before.1 = before.1.max(until),
-                _ => open.push((from, until)),
-            }
-        }
-        open
-    }
-
-    /// What begins on a day.
-    fn stretches(&self, date: Date) -> impl Iterator<Item = (i64, i64)> {
-        let at = move |minutes: i32| {
-            let local = date.at(0, 0, 0, 0).checked_add(i64::from(minutes).minutes()).ok()?;
-            Some(local.to_zoned(self.zone.clone()).ok()?.timestamp().as_millisecond())
-        };
-        let weekday = i32::from(date.weekday().to_monday_one_offset());
-        let of_day = self.hours.iter().filter(move |hours| hours.weekday == weekday);
-        of_day.filter_map(move |hours| Some((at(hours.open_minutes)?, at(hours.close_minutes)?)))
+        Some(date.to_zoned(self.hours.zone().clone()).ok()?.timestamp().as_millisecond())
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use posmesh_proto::store::v1::OpeningHours;
 use proptest::prelude::*;
 
 use super::*;
