@@ -1,11 +1,16 @@
 //! Time zone, opening hours and business day.
 
-use jiff::tz::TimeZone;
-use posmesh_proto::store::v1::{OpeningHours, Store};
+use std::collections::HashSet;
+
+use jiff::{civil::Date, tz::TimeZone};
+use posmesh_proto::store::v1::{OpeningHours, SpecialDay, Store};
 
 use super::{Violation, Violations};
 
 const MAX_OPENING_HOURS: usize = 100;
+const MAX_SPECIAL_DAYS: usize = 400;
+/// Stretches of one special day.
+const MAX_STRETCHES: usize = 20;
 const DAY_MINUTES: i32 = 24 * 60;
 
 pub(super) fn check(found: &mut Violations, store: &Store) {
@@ -15,9 +20,13 @@ pub(super) fn check(found: &mut Violations, store: &Store) {
         found.refuse("TOO_MANY", "store.opening_hours", message);
     } else {
         for (i, hours) in store.opening_hours.iter().enumerate() {
-            check_stretch(found, &format!("store.opening_hours[{i}]"), hours);
+            let field = format!("store.opening_hours[{i}]");
+            let (weekday, message) = ((1..=7).contains(&hours.weekday), "1 is Monday, 7 is Sunday");
+            found.refuse_unless(weekday, "OUT_OF_RANGE", format!("{field}.weekday"), message);
+            check_stretch(found, &field, hours);
         }
     }
+    check_special_days(found, &store.special_days);
     found.refuse_unless(
         (0..DAY_MINUTES).contains(&store.business_day_cutoff_minutes),
         "OUT_OF_RANGE",
@@ -43,14 +52,37 @@ fn check_time_zone(field: &str, name: &str) -> Option<Violation> {
     Some(Violation::new("TIME_ZONE_UNKNOWN", field, message))
 }
 
+fn check_special_days(found: &mut Violations, days: &[SpecialDay]) {
+    if days.len() > MAX_SPECIAL_DAYS {
+        return found.refuse("TOO_MANY", "store.special_days", format!("at most {MAX_SPECIAL_DAYS} days"));
+    }
+    let mut seen = HashSet::new();
+    for (i, day) in days.iter().enumerate() {
+        let field = format!("store.special_days[{i}]");
+        let date: Option<Date> = day.date.parse().ok().filter(|date: &Date| date.to_string() == day.date);
+        match date {
+            None => found.refuse("DATE_INVALID", format!("{field}.date"), "write it as 2026-12-31"),
+            Some(date) if !seen.insert(date) => {
+                found.refuse("DATE_DUPLICATE", format!("{field}.date"), format!("{date} stands here twice"));
+            }
+            Some(_) => {}
+        }
+        if day.opening_hours.len() > MAX_STRETCHES {
+            let message = format!("at most {MAX_STRETCHES} stretches");
+            found.refuse("TOO_MANY", format!("{field}.opening_hours"), message);
+            continue;
+        }
+        for (j, hours) in day.opening_hours.iter().enumerate() {
+            let field = format!("{field}.opening_hours[{j}]");
+            let message = "leave it out: the date says which day it is";
+            found.refuse_unless(hours.weekday == 0, "NOT_ALLOWED", format!("{field}.weekday"), message);
+            check_stretch(found, &field, hours);
+        }
+    }
+}
+
 fn check_stretch(found: &mut Violations, field: &str, hours: &OpeningHours) {
-    let OpeningHours { weekday, open_minutes, close_minutes } = *hours;
-    found.refuse_unless(
-        (1..=7).contains(&weekday),
-        "OUT_OF_RANGE",
-        format!("{field}.weekday"),
-        "1 is Monday, 7 is Sunday",
-    );
+    let OpeningHours { open_minutes, close_minutes, .. } = *hours;
     found.refuse_unless(
         (0..DAY_MINUTES).contains(&open_minutes),
         "OUT_OF_RANGE",
@@ -69,10 +101,37 @@ fn check_stretch(found: &mut Violations, field: &str, hours: &OpeningHours) {
 mod tests {
     use super::*;
 
+    fn stretch(weekday: i32, open_minutes: i32, close_minutes: i32) -> OpeningHours {
+        OpeningHours { weekday, open_minutes, close_minutes }
+    }
+
     fn wrong(weekday: i32, open_minutes: i32, close_minutes: i32) -> Vec<String> {
+        let opening_hours = vec![stretch(weekday, open_minutes, close_minutes)];
         let mut found = Violations::default();
-        check_stretch(&mut found, "h", &OpeningHours { weekday, open_minutes, close_minutes });
-        found.0.into_iter().map(|v| v.field).collect()
+        check(&mut found, &Store { time_zone: "UTC".to_owned(), opening_hours, ..Store::default() });
+        found.0.into_iter().map(|v| v.field.replace("store.opening_hours[0]", "h")).collect()
+    }
+
+    #[test]
+    fn a_special_day_has_a_date_of_its_own_and_hours_without_a_weekday() {
+        let day = |date: &str, opening_hours| SpecialDay { date: date.to_owned(), opening_hours };
+        let wrong = |days: &[SpecialDay]| {
+            let mut found = Violations::default();
+            check_special_days(&mut found, days);
+            found.0.into_iter().map(|v| (v.reason, v.field.replace("store.special_days", ""))).collect::<Vec<_>>()
+        };
+        let new_year = || day("2026-12-31", vec![stretch(0, 600, 1800)]);
+        assert_eq!(wrong(&[new_year(), day("2027-01-01", Vec::new())]), []);
+        assert_eq!(wrong(&[new_year(), new_year()]), [("DATE_DUPLICATE", "[1].date".to_owned())]);
+        for bad in ["", "2026-02-30", "31.12.2026", "2026-12-31T10:00:00", "20261231"] {
+            assert_eq!(wrong(&[day(bad, Vec::new())]), [("DATE_INVALID", "[0].date".to_owned())], "{bad}");
+        }
+        let weekday = day("2026-12-31", vec![stretch(4, 600, 1800)]);
+        assert_eq!(wrong(&[weekday]), [("NOT_ALLOWED", "[0].opening_hours[0].weekday".to_owned())]);
+        let backwards = day("2026-12-31", vec![stretch(0, 600, 500)]);
+        assert_eq!(wrong(&[backwards]), [("OUT_OF_RANGE", "[0].opening_hours[0].close_minutes".to_owned())]);
+        let many: Vec<SpecialDay> = (0..401).map(|_| new_year()).collect();
+        assert_eq!(wrong(&many), [("TOO_MANY", String::new())]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use posmesh_proto::{
     store::v1::ProductPolicy,
 };
 
-use super::{Violations, text::check_text};
+use super::{Violations, gate, text::check_text};
 
 const MIN_DELIVER_WITHIN: Duration = Duration::from_secs(10);
 const MAX_DELIVER_WITHIN: Duration = HOUR;
@@ -47,6 +47,9 @@ pub(super) fn check_all(found: &mut Violations, policies: &[ProductPolicy]) {
         check_pickup(found, &field, policy);
         let waits = Duration::ZERO..=MAX_ROUND_WAIT;
         check_duration(found, &field, "round_wait", policy.round_wait.as_ref(), waits, "0 to 1 h");
+        if let Some(gate) = &policy.gate {
+            gate::check(found, &format!("{field}.gate"), policy.product(), gate);
+        }
     }
 }
 
