@@ -55,3 +55,43 @@ pub const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
 pub const TIMED_OUT: &str = "TIMED_OUT";
 /// Nothing above fits; the message tells more.
 pub const UNKNOWN: &str = "UNKNOWN";
+
+/// What a cause is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The way to the POS, or the POS as a whole: the next order fares no better.
+    Link,
+    /// One check: the POS works.
+    Check,
+    /// One order or one of its lines: the POS works.
+    Order,
+    /// The call alone, or nobody knows what: it tells nothing about the POS.
+    Call,
+}
+
+/// The scope of a cause. One that is unknown here tells nothing.
+pub fn scope(cause: &str) -> Scope {
+    match cause {
+        NETWORK_DOWN
+        | ADAPTER_DOWN
+        | VENDOR_SERVICE_DOWN
+        | CREDENTIALS_REJECTED
+        | POS_APP_NOT_RUNNING
+        | BUSINESS_DAY_NOT_OPEN
+        | TRAINING_MODE
+        | MASTER_UPDATING
+        | PRINTER_OFFLINE
+        | PRINTER_OUT_OF_PAPER
+        | PRINTER_COVER_OPEN
+        | MISCONFIGURED
+        | TIMED_OUT => Scope::Link,
+        CHECK_LIMIT_REACHED | CHECK_AWAITING_PAYMENT | CHECK_NOT_FOUND | TABLE_LOCKED => Scope::Check,
+        MASTER_MISMATCH | ITEM_SOLD_OUT | PRINTER_NOT_ASSIGNED | TEXT_NOT_REPRESENTABLE | TOO_LATE => Scope::Order,
+        _ => Scope::Call,
+    }
+}
+
+/// Whether the cause is about the printer alone.
+pub fn is_of_printer(cause: &str) -> bool {
+    matches!(cause, PRINTER_OFFLINE | PRINTER_OUT_OF_PAPER | PRINTER_COVER_OPEN | PRINTER_NOT_ASSIGNED)
+}

@@ -51,7 +51,8 @@ impl StoreCache {
         Ok(self.keep(store))
     }
 
-    fn cached(&self, store_id: &str) -> Option<Arc<Store>> {
+    /// The store, if it has been read already: no call is made.
+    pub fn cached(&self, store_id: &str) -> Option<Arc<Store>> {
         self.stores.read().unwrap_or_else(PoisonError::into_inner).get(store_id).cloned()
     }
 

@@ -132,6 +132,13 @@ impl Mesh {
         self.channels.to(name)
     }
 
+    /// A way to the stores, for those who can do without, if they are served here or have endpoints.
+    fn stores_if_any(&self) -> Result<Option<Channel>, ConfigError> {
+        let runs_here = self.channels.in_process.contains_key(&ServiceName::Store);
+        let is_there = runs_here || !self.channels.remote.store.is_empty();
+        is_there.then(|| self.channel(ServiceName::Store)).transpose()
+    }
+
     /// Serves until `shutdown`, or until one of the sockets fails; then stops all.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
@@ -161,7 +168,10 @@ impl Mesh {
         for name in [Store, Router, Catalog, Order].into_iter().filter(|name| services.contains(name)) {
             let service = match name {
                 Store => posmesh_store::mount(&config.store, database).await?,
-                Router => posmesh_router::mount(&config.router, database).await?,
+                Router => {
+                    let peers = posmesh_router::Peers { store: self.stores_if_any()? };
+                    posmesh_router::mount(&config.router, database, peers).await?
+                }
                 Catalog => {
                     let peers = posmesh_catalog::Peers { store: self.channel(Store)?, router: self.channel(Router)? };
                     posmesh_catalog::mount(&config.catalog, database, peers).await?

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain,
     error::{Error, shortened},
-    snapshot::{Connections, Instance, Link, Snapshot},
+    snapshot::{Connections, Instance, Snapshot, Way},
     storage::{Storage, StoredConnection},
 };
 
@@ -57,7 +57,7 @@ impl Directory {
         Ok(directory)
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -170,48 +170,50 @@ impl Directory {
     }
 
     /// The connection that a target means.
-    pub(crate) async fn find(&self, tenant_id: &str, target: &PosTarget) -> Result<Arc<Link>, Error> {
+    pub(crate) async fn find(&self, tenant_id: &str, target: &PosTarget) -> Result<Arc<Way>, Error> {
         let known = |directory: &Self| directory.snapshot().connections.find(tenant_id, target);
         self.known_or_read(known).await?.ok_or_else(|| Error::ConnectionNotFound(described(target)))
     }
 
-    /// The way to the POS that a connection led to at an earlier revision than that of `link`, which is what it is now.
+    /// The way to the POS that a connection led to at an earlier revision than that of `way`, which is what it is now.
     /// For what was written there: nothing new goes there.
     pub(crate) async fn at_revision(
         &self,
         tenant_id: &str,
         target: &PosTarget,
-        link: Option<Arc<Link>>,
-    ) -> Result<Option<Arc<Link>>, Error> {
+        way: Option<Arc<Way>>,
+    ) -> Result<Option<Arc<Way>>, Error> {
         let (id, revision) = (&target.connection_id, target.connection_revision);
-        let leads_there = |link: &Link| {
-            let connection = &link.stored.connection;
+        let leads_there = |way: &Way| {
+            let connection = &way.stored.connection;
             (domain::pos_revision(connection)..=connection.revision).contains(&revision)
         };
-        if let Some(link) = link.filter(|link| leads_there(link)) {
-            return Ok(Some(link));
+        if let Some(way) = way.filter(|way| leads_there(way)) {
+            return Ok(Some(way));
         }
         let former = self.storage.former_connection(tenant_id, id, revision);
         let stored = tokio::time::timeout(MISS_TIMEOUT, former).await.map_err(|_| Error::Unread)?;
         let fits =
             |stored: &StoredConnection| target.store_id.is_empty() || stored.connection.store_id == target.store_id;
         let stored = stored.map_err(|_| Error::Unread)?.filter(fits);
-        Ok(stored.map(|stored| Arc::new(Link { tenant_id: tenant_id.to_owned(), stored })))
+        Ok(stored.map(|stored| Arc::new(Way { tenant_id: tenant_id.to_owned(), change: 0, stored })))
     }
 
     /// The live instances that serve a connection, the one that it belongs to first. Never empty.
-    pub(crate) async fn instances(&self, link: &Link) -> Result<Vec<Arc<Instance>>, Error> {
-        let known = |directory: &Self| {
-            let ejected = directory.ejected.lock().unwrap_or_else(PoisonError::into_inner);
-            let instances = directory.snapshot().instances_for(link, |id| ejected.contains_key(id));
-            (!instances.is_empty()).then_some(instances)
-        };
-        let down = || Error::AdapterDown { vendor: link.vendor().to_owned(), connection_id: link.id().clone() };
+    pub(crate) async fn instances(&self, way: &Way) -> Result<Vec<Arc<Instance>>, Error> {
+        let known = |directory: &Self| Some(directory.known_instances(way)).filter(|known| !known.is_empty());
+        let down = || Error::AdapterDown { vendor: way.vendor().to_owned(), connection_id: way.id().clone() };
         match self.known_or_read(known).await {
             Ok(instances) => instances.ok_or_else(down),
             // Unread or not: none is known that could be called.
             Err(_) => Err(down()),
         }
+    }
+
+    /// Those that memory knows; may be none.
+    pub(crate) fn known_instances(&self, way: &Way) -> Vec<Arc<Instance>> {
+        let ejected = self.ejected.lock().unwrap_or_else(PoisonError::into_inner);
+        self.snapshot().instances_for(way, |id| ejected.contains_key(id))
     }
 
     /// What memory knows, else what it knows after another look at the database.

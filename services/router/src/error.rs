@@ -35,6 +35,16 @@ pub(crate) enum Error {
     Overlaps { connection_id: String },
     #[error("no instance of the adapter {vendor:?} is alive that serves the connection {connection_id:?}")]
     AdapterDown { vendor: String, connection_id: String },
+    #[error("the vendor's limits allow the next probe of the connection in {after:?}")]
+    ProbedTooOften { after: Duration },
+    #[error("this replica has no place for another watcher")]
+    TooManyWatchers,
+    #[error(
+        "this watcher left news unread for more than {max_lag:?} and lost its place; no news are lost: watch again, with the last resume_token"
+    )]
+    WatcherTooSlow { max_lag: Duration },
+    #[error("this replica is shutting down; watch again, with the last resume_token")]
+    Stopping,
     #[error("the router cannot read its database to find out: try again")]
     Unread,
     #[error(transparent)]
@@ -78,6 +88,12 @@ impl From<Error> for Status {
             Error::AdapterDown { .. } => {
                 Failure::not_handed_over(cause::ADAPTER_DOWN, message).retry_after(RETRY_AFTER)
             }
+            Error::ProbedTooOften { after } => new(Code::ResourceExhausted, "PROBED_TOO_OFTEN").retry_after(after),
+            Error::TooManyWatchers => new(Code::ResourceExhausted, "TOO_MANY_WATCHERS").retry_after(RETRY_AFTER),
+            Error::WatcherTooSlow { max_lag } => {
+                new(Code::Aborted, "WATCHER_TOO_SLOW").meta("max_lag", format!("{max_lag:?}")).retry_after(RETRY_AFTER)
+            }
+            Error::Stopping => new(Code::Unavailable, "SHUTTING_DOWN").retry_after(Duration::from_millis(100)),
             Error::Unread => Failure::not_handed_over(cause::UNKNOWN, message).retry_after(RETRY_AFTER),
             Error::Seal(error) => {
                 tracing::error!(%error, "credentials cannot be used");

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
-use posmesh_kit::{Channel, Failure, Violation, call, cause, server::MAX_MESSAGE_BYTES, time::NotAfter};
+use posmesh_kit::{Failure, Violation, call, cause, server::MAX_MESSAGE_BYTES, time::NotAfter};
 use posmesh_proto::adapter::v1::{
     CancelOrderRequest, CancelOrderResponse, ChangeOutcome, DescribeAdapterRequest, DescribeAdapterResponse,
     FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, ListChecksRequest, ListChecksResponse,
@@ -11,7 +11,6 @@ use posmesh_proto::adapter::v1::{
     PosTarget, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, RequestBillRequest,
     RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome,
     VoidLinesRequest, VoidLinesResponse, change_outcome,
-    pos_adapter_service_client::PosAdapterServiceClient,
     pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
     submit_outcome,
 };
@@ -20,26 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    directory::Directory,
+    caller::{Caller, Client, Repeat, Route},
     error::Error,
-    outcome::{Verdict, in_doubt, no_answer, read_failed, relayed, verdict},
-    sealing::Vault,
-    snapshot::{Instance, Link},
+    links::{Links, judge},
+    outcome::{Verdict, no_answer, read_failed, relayed, verdict},
+    snapshot::Way,
 };
-
-/// Instances that one call tries at most.
-const MAX_TRIES: usize = 3;
-
-type Client = PosAdapterServiceClient<Channel>;
-
-/// Whether a call that may have reached an adapter may be made again at another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// It only reads.
-    Harmless,
-    /// It writes: what became of it is for the caller to find out.
-    Never,
-}
 
 /// What a connection's revision in a target is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,21 +36,14 @@ enum Use {
 }
 
 pub(crate) struct Forwarder {
-    directory: Arc<Directory>,
-    vault: Arc<Vault>,
+    caller: Arc<Caller>,
+    links: Arc<Links>,
     stop: CancellationToken,
 }
 
-/// A connection, its context, and the instances to call in turn.
-struct Route {
-    link: Arc<Link>,
-    context: PosContext,
-    instances: Vec<Arc<Instance>>,
-}
-
 impl Forwarder {
-    pub(crate) fn new(directory: Arc<Directory>, vault: Arc<Vault>, stop: CancellationToken) -> Self {
-        Self { directory, vault, stop }
+    pub(crate) fn new(caller: Arc<Caller>, links: Arc<Links>, stop: CancellationToken) -> Self {
+        Self { caller, links, stop }
     }
 
     pub(crate) fn into_server(self) -> PosAdapterServiceServer<Self> {
@@ -87,96 +65,33 @@ impl Forwarder {
         let target = target
             .filter(named)
             .ok_or_else(|| Violation::new("REQUIRED", "target", "name the store, or the very connection"))?;
-        let link = self.link(purpose, target).await?;
-        let context = self.context(&link)?;
-        let instances = self.directory.instances(&link).await?;
-        Ok(Route { link, context, instances })
+        let way = self.way(purpose, target).await?;
+        let context = self.caller.context(&way)?;
+        let instances = self.caller.directory.instances(&way).await?;
+        Ok(Route { way, context, instances })
     }
 
     /// The connection that a target means, at the revision that it means.
-    async fn link(&self, purpose: Use, target: &PosTarget) -> Result<Arc<Link>, Error> {
+    async fn way(&self, purpose: Use, target: &PosTarget) -> Result<Arc<Way>, Error> {
         let tenant_id = call::identity().tenant_id;
         let expected = target.connection_revision;
-        let mut found = self.directory.find(&tenant_id, target).await;
-        if found.as_ref().is_ok_and(|link| link.stored.connection.revision < expected) {
+        let mut found = self.caller.directory.find(&tenant_id, target).await;
+        if found.as_ref().is_ok_and(|way| way.stored.connection.revision < expected) {
             // Another replica has written what this one has not read yet.
-            self.directory.refresh().await;
-            found = self.directory.find(&tenant_id, target).await;
+            self.caller.directory.refresh().await;
+            found = self.caller.directory.find(&tenant_id, target).await;
         }
-        if expected == 0 || found.as_ref().is_ok_and(|link| link.stored.connection.revision == expected) {
+        if expected == 0 || found.as_ref().is_ok_and(|way| way.stored.connection.revision == expected) {
             return found;
         }
-        let current = found.as_ref().map_or(0, |link| link.stored.connection.revision);
+        let current = found.as_ref().map_or(0, |way| way.stored.connection.revision);
         let changed = || Error::RevisionChanged { connection_id: target.connection_id.clone(), expected, current };
         match (purpose, target.connection_id.is_empty()) {
             (Use::Settle, false) => {
-                self.directory.at_revision(&tenant_id, target, found.ok()).await?.ok_or_else(changed)
+                self.caller.directory.at_revision(&tenant_id, target, found.ok()).await?.ok_or_else(changed)
             }
             (Use::Settle, true) | (Use::Begin, _) => found.and(Err(changed())),
         }
-    }
-
-    fn context(&self, link: &Link) -> Result<PosContext, Error> {
-        let connection = &link.stored.connection;
-        let credentials = match &link.stored.credentials {
-            Some(sealed) => self.vault.open(&link.tenant_id, &connection.connection_id, sealed)?,
-            None => Default::default(),
-        };
-        Ok(PosContext {
-            tenant_id: link.tenant_id.clone(),
-            connection_id: connection.connection_id.clone(),
-            store_id: connection.store_id.clone(),
-            revision: connection.revision,
-            settings_json: connection.settings_json.clone(),
-            credentials: credentials.into_iter().collect(),
-        })
-    }
-
-    /// Calls the connection's instance; another one if the first provably did not get the call, or if the call may be
-    /// repeated. An instance that could not be talked to leaves the routing.
-    async fn call<Q, A, F>(
-        &self,
-        route: &Route,
-        repeat: Repeat,
-        request: Q,
-        method: impl Fn(Client, Q) -> F,
-    ) -> Result<(A, Arc<Instance>), Status>
-    where
-        Q: Clone,
-        F: Future<Output = Result<Response<A>, Status>>,
-    {
-        let mut last = None;
-        for instance in route.instances.iter().take(MAX_TRIES) {
-            let status = match method(instance.client.clone(), request.clone()).await {
-                Ok(answer) => return Ok((answer.into_inner(), Arc::clone(instance))),
-                Err(status) => status,
-            };
-            match verdict(&status) {
-                Verdict::Answered => return Err(relayed(&status)),
-                Verdict::NotSent => {
-                    self.directory.eject(instance, status.message());
-                    let message =
-                        format!("no adapter of {:?} can be reached: {}", route.link.vendor(), status.message());
-                    last = Some(Failure::not_handed_over(cause::ADAPTER_DOWN, message).into());
-                }
-                Verdict::Broken => {
-                    self.directory.eject(instance, status.message());
-                    if repeat == Repeat::Never {
-                        return Err(in_doubt(&status));
-                    }
-                    last = Some(read_failed(&status));
-                }
-                Verdict::NoAnswer => {
-                    // It may hang, or just be slow: it is left out only where another one can stand in.
-                    if route.instances.len() > 1 {
-                        self.directory.eject(instance, status.message());
-                    }
-                    return Err(no_answer());
-                }
-            }
-        }
-        // `instances` is never empty, so the loop has set it.
-        Err(last.unwrap_or_else(|| Status::internal("no instance was called")))
     }
 }
 
@@ -187,15 +102,16 @@ macro_rules! forward {
         let route = $self.route(Use::Settle, request.target.as_ref(), request.context.as_ref()).await?;
         request.context = Some(route.context.clone());
         let call = |mut client: Client, request| async move { client.$method(request).await };
-        let (answer, _) = $self.call(&route, Repeat::$repeat, request, call).await?;
+        let (answer, _) = $self.caller.call(&route, Repeat::$repeat, request, call).await?;
         Ok(Response::new(answer))
     }};
 }
 
 /// The same for a write to a POS: once only, and not after its time. `$late` answers what comes too late, before it is
-/// handed on. The time is looked at before each try: the one before may have taken a while.
+/// handed on. The time is looked at before each try: the one before may have taken a while. `$judge` says what an answer
+/// tells of the connection's link.
 macro_rules! forward_write {
-    ($self:ident, $purpose:ident, $request:ident, $method:ident, $late:expr) => {{
+    ($self:ident, $purpose:ident, $request:ident, $method:ident, $late:expr, $judge:expr) => {{
         let mut request = $request.into_inner();
         let not_after = not_after(request.not_after)?;
         let route = $self.route(Use::$purpose, request.target.as_ref(), request.context.as_ref()).await?;
@@ -203,7 +119,9 @@ macro_rules! forward_write {
         let call = |mut client: Client, request| async move {
             if not_after.has_passed() { $late } else { client.$method(request).await }
         };
-        let (answer, _) = $self.call(&route, Repeat::Never, request, call).await?;
+        let result = $self.caller.call(&route, Repeat::Never, request, call).await;
+        $self.links.saw_call(&route.way, judge::call(result.as_ref().map(|(answer, _)| answer), $judge));
+        let (answer, _) = result?;
         (answer, route)
     }};
 }
@@ -222,7 +140,7 @@ impl PosAdapterService for Forwarder {
         let request = request.into_inner();
         let route = self.route(Use::Settle, request.target.as_ref(), None).await?;
         let call = |mut client: Client, request| async move { client.describe_adapter(request).await };
-        let (answer, _) = self.call(&route, Repeat::Harmless, request, call).await?;
+        let (answer, _) = self.caller.call(&route, Repeat::Harmless, request, call).await?;
         Ok(Response::new(answer))
     }
 
@@ -235,7 +153,7 @@ impl PosAdapterService for Forwarder {
         request: Request<SubmitOrderRequest>,
     ) -> Result<Response<SubmitOrderResponse>, Status> {
         let late = || Ok(Response::new(SubmitOrderResponse { outcome: Some(submitted_late()), ..Default::default() }));
-        let (mut answer, route) = forward_write!(self, Begin, request, submit_order, late());
+        let (mut answer, route) = forward_write!(self, Begin, request, submit_order, late(), judge::submitted);
         answer.connection_id = route.context.connection_id;
         answer.connection_revision = route.context.revision;
         Ok(Response::new(answer))
@@ -257,8 +175,8 @@ impl PosAdapterService for Forwarder {
         let route = self.route(Use::Settle, request.target.as_ref(), request.context.as_ref()).await?;
         request.context = Some(route.context.clone());
         let call = |mut client: Client, request| async move { client.pull_catalog(request).await };
-        let (pieces, instance) = self.call(&route, Repeat::Harmless, request, call).await?;
-        let directory = Arc::clone(&self.directory);
+        let (pieces, instance) = self.caller.call(&route, Repeat::Harmless, request, call).await?;
+        let directory = Arc::clone(&self.caller.directory);
         let pieces = pieces.map(move |piece| {
             piece.map_err(|status| match verdict(&status) {
                 Verdict::NotSent | Verdict::Broken => {
@@ -293,13 +211,15 @@ impl PosAdapterService for Forwarder {
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
         let late = || Ok(Response::new(CancelOrderResponse { outcome: Some(changed_late()) }));
-        let (answer, _) = forward_write!(self, Settle, request, cancel_order, late());
+        let (answer, _) =
+            forward_write!(self, Settle, request, cancel_order, late(), |a| judge::changed(a.outcome.as_ref()));
         Ok(Response::new(answer))
     }
 
     async fn void_lines(&self, request: Request<VoidLinesRequest>) -> Result<Response<VoidLinesResponse>, Status> {
         let late = || Ok(Response::new(VoidLinesResponse { outcome: Some(changed_late()) }));
-        let (answer, _) = forward_write!(self, Settle, request, void_lines, late());
+        let (answer, _) =
+            forward_write!(self, Settle, request, void_lines, late(), |a| judge::changed(a.outcome.as_ref()));
         Ok(Response::new(answer))
     }
 
@@ -316,7 +236,7 @@ impl PosAdapterService for Forwarder {
 
     async fn split_check(&self, request: Request<SplitCheckRequest>) -> Result<Response<SplitCheckResponse>, Status> {
         let late = || Err(Failure::not_handed_over(cause::NOT_AFTER_PASSED, LATE).into());
-        let (answer, _) = forward_write!(self, Settle, request, split_check, late());
+        let (answer, _) = forward_write!(self, Settle, request, split_check, late(), |_| None);
         Ok(Response::new(answer))
     }
 }

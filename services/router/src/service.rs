@@ -1,17 +1,20 @@
-//! RouterService: adapters come and go, connections are put and read.
+//! RouterService: adapters come and go, connections are put and read, links are told.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use posmesh_kit::{Channel, Violation, call, failure::check_id, server::MAX_MESSAGE_BYTES, time};
+use futures_util::Stream;
+use posmesh_kit::{Channel, Violation, call, server::MAX_MESSAGE_BYTES, time};
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, PosTarget},
     router::v1::{
         AdapterInstance, Connection, DeleteConnectionRequest, DeleteConnectionResponse, DeregisterAdapterRequest,
         DeregisterAdapterResponse, GetConnectionRequest, GetConnectionResponse, ListAdaptersRequest,
-        ListAdaptersResponse, ListConnectionsRequest, ListConnectionsResponse, PutConnectionRequest,
-        PutConnectionResponse, RegisterAdapterRequest, RegisterAdapterResponse, ResolveConnectionRequest,
-        ResolveConnectionResponse,
+        ListAdaptersResponse, ListConnectionsRequest, ListConnectionsResponse, ListLinkEventsRequest,
+        ListLinkEventsResponse, ListLinksRequest, ListLinksResponse, ProbeConnectionRequest, ProbeConnectionResponse,
+        PutConnectionRequest, PutConnectionResponse, RegisterAdapterRequest, RegisterAdapterResponse,
+        ReportLinksRequest, ReportLinksResponse, ResolveConnectionRequest, ResolveConnectionResponse,
+        WatchLinksRequest, WatchLinksResponse,
         router_service_server::{RouterService, RouterServiceServer},
     },
 };
@@ -22,12 +25,12 @@ use crate::{
     directory::Directory,
     domain::{check_connection, check_credentials, check_registration, check_settings, is_same_pos},
     error::{Error, shortened},
+    links::Links,
+    request::{can_exist, page_size, page_token},
     sealing::{Sealed, Vault},
     storage::{LiveInstance, Put, Storage, StoredConnection},
 };
 
-const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: i32 = 500;
 /// Times that a put of "whatever is there" looks again when others write the same connection meanwhile.
 const PUT_ATTEMPTS: usize = 5;
 
@@ -35,6 +38,7 @@ pub(crate) struct Service {
     storage: Arc<dyn Storage>,
     directory: Arc<Directory>,
     vault: Arc<Vault>,
+    links: Arc<Links>,
     lease: Duration,
 }
 
@@ -44,8 +48,9 @@ impl Service {
         storage: Arc<dyn Storage>,
         directory: Arc<Directory>,
         vault: Arc<Vault>,
+        links: Arc<Links>,
     ) -> Self {
-        Self { storage, directory, vault, lease: config.lease }
+        Self { storage, directory, vault, links, lease: config.lease }
     }
 
     pub(crate) fn into_server(self) -> RouterServiceServer<Self> {
@@ -149,6 +154,7 @@ impl RouterService for Service {
                 registration.endpoint,
             );
             self.directory.refresh().await;
+            self.links.follow();
         }
         Ok(Response::new(RegisterAdapterResponse {
             lease: Some(time::to_proto_duration(self.lease)),
@@ -165,6 +171,7 @@ impl RouterService for Service {
         if uuid::Uuid::try_parse(&instance_id).is_ok() {
             self.storage.deregister(&instance_id).await.map_err(Error::from)?;
             self.directory.refresh().await;
+            self.links.follow();
         }
         Ok(Response::new(DeregisterAdapterResponse {}))
     }
@@ -187,6 +194,7 @@ impl RouterService for Service {
     ) -> Result<Response<PutConnectionResponse>, Status> {
         let connection = self.put(request.into_inner()).await?;
         self.directory.refresh().await;
+        self.links.follow();
         tracing::info!(
             connection.id = %connection.connection_id,
             store.id = %connection.store_id,
@@ -215,9 +223,9 @@ impl RouterService for Service {
         &self,
         request: Request<ListConnectionsRequest>,
     ) -> Result<Response<ListConnectionsResponse>, Status> {
-        let ListConnectionsRequest { store_id, page_size, page_token } = request.into_inner();
-        let size = checked_page_size(page_size).map_err(Error::from)?;
-        let after = checked_page_token(&page_token).map_err(Error::from)?;
+        let ListConnectionsRequest { store_id, page_size: asked, page_token: token } = request.into_inner();
+        let size = page_size(asked).map_err(Error::from)?;
+        let after = page_token(&token).map_err(Error::from)?;
         if !store_id.is_empty() && !can_exist("store_id", &store_id)? {
             return Ok(Response::new(ListConnectionsResponse::default()));
         }
@@ -242,6 +250,7 @@ impl RouterService for Service {
             return Err(Error::ConnectionNotFound(format!("{:?}", shortened(&id))).into());
         }
         self.directory.refresh().await;
+        self.links.follow();
         tracing::info!(connection.id = %id, "connection {id} is deleted");
         Ok(Response::new(DeleteConnectionResponse {}))
     }
@@ -255,47 +264,52 @@ impl RouterService for Service {
             return Err(Error::from(Violation::new("REQUIRED", "store_id", "say which")).into());
         }
         let target = PosTarget { store_id, product, service_mode, ..PosTarget::default() };
-        let link = self.directory.find(&call::identity().tenant_id, &target).await?;
-        let descriptor = self.directory.descriptor(link.vendor()).await?;
-        let down = || Error::AdapterDown { vendor: link.vendor().to_owned(), connection_id: link.id().clone() };
+        let way = self.directory.find(&call::identity().tenant_id, &target).await?;
+        let descriptor = self.directory.descriptor(way.vendor()).await?;
+        let down = || Error::AdapterDown { vendor: way.vendor().to_owned(), connection_id: way.id().clone() };
         Ok(Response::new(ResolveConnectionResponse {
             descriptor: Some(descriptor.ok_or_else(down)?),
-            connection: Some(link.stored.connection.clone()),
+            connection: Some(way.stored.connection.clone()),
         }))
     }
 
-    async fn list_links(
-        &self,
-        _: Request<posmesh_proto::router::v1::ListLinksRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ListLinksResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn list_links(&self, request: Request<ListLinksRequest>) -> Result<Response<ListLinksResponse>, Status> {
+        Ok(Response::new(self.links.list(&call::identity().tenant_id, request.into_inner())?))
     }
+
     async fn list_link_events(
         &self,
-        _: Request<posmesh_proto::router::v1::ListLinkEventsRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ListLinkEventsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ListLinkEventsRequest>,
+    ) -> Result<Response<ListLinkEventsResponse>, Status> {
+        Ok(Response::new(self.links.events(&call::identity().tenant_id, request.into_inner()).await?))
     }
-    type WatchLinksStream = std::pin::Pin<
-        Box<dyn futures_util::Stream<Item = Result<posmesh_proto::router::v1::WatchLinksResponse, Status>> + Send>,
-    >;
+
+    type WatchLinksStream = Pin<Box<dyn Stream<Item = Result<WatchLinksResponse, Status>> + Send>>;
+
     async fn watch_links(
         &self,
-        _: Request<posmesh_proto::router::v1::WatchLinksRequest>,
+        request: Request<WatchLinksRequest>,
     ) -> Result<Response<Self::WatchLinksStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let token = request.into_inner().resume_token;
+        let stream = self.links.watch(call::identity().tenant_id, &token).await?;
+        Ok(Response::new(Box::pin(stream)))
     }
+
     async fn probe_connection(
         &self,
-        _: Request<posmesh_proto::router::v1::ProbeConnectionRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ProbeConnectionResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ProbeConnectionRequest>,
+    ) -> Result<Response<ProbeConnectionResponse>, Status> {
+        let connection_id = request.into_inner().connection_id;
+        let link = self.links.probe_now(&call::identity().tenant_id, &connection_id).await?;
+        Ok(Response::new(ProbeConnectionResponse { link: Some(link) }))
     }
+
     async fn report_links(
         &self,
-        _: Request<posmesh_proto::router::v1::ReportLinksRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ReportLinksResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ReportLinksRequest>,
+    ) -> Result<Response<ReportLinksResponse>, Status> {
+        self.links.report(request.into_inner()).await?;
+        Ok(Response::new(ReportLinksResponse {}))
     }
 }
 
@@ -318,32 +332,4 @@ fn check_endpoint(endpoint: &str) -> Result<(), Violation> {
     let one = !endpoint.contains(',') && Channel::remote("endpoint", endpoint).is_ok();
     let message = "say where the instance is reached, as one http://host:port";
     if one { Ok(()) } else { Err(Violation::new("ENDPOINT_INVALID", "endpoint", message)) }
-}
-
-/// Whether an id of that form can exist; an empty one is an error. Anything else never reaches a database.
-fn can_exist(field: &'static str, id: &str) -> Result<bool, Error> {
-    match check_id(field, id) {
-        Some(violation) if id.is_empty() => Err(violation.into()),
-        violation => Ok(violation.is_none()),
-    }
-}
-
-fn checked_page_size(asked: i32) -> Result<usize, Violation> {
-    match usize::try_from(asked.min(MAX_PAGE)) {
-        Ok(0) => Ok(DEFAULT_PAGE),
-        Ok(size) => Ok(size),
-        Err(_) => Err(Violation::new("PAGE_SIZE_INVALID", "page_size", "a page size is not negative")),
-    }
-}
-
-/// The id after which the page begins; empty for the first page.
-fn checked_page_token(token: &str) -> Result<String, Violation> {
-    if token.is_empty() {
-        return Ok(String::new());
-    }
-    let id = BASE64.decode(token).ok().and_then(|id| String::from_utf8(id).ok());
-    id.filter(|id| check_id("page_token", id).is_none()).ok_or_else(|| {
-        let message = "take the token from the page before, or leave it empty";
-        Violation::new("PAGE_TOKEN_INVALID", "page_token", message)
-    })
 }

@@ -1,6 +1,9 @@
 //! Everything that routing a call needs, in memory: connections, live instances, and what their vendors can do.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use posmesh_kit::{Channel, server::MAX_MESSAGE_BYTES};
 use posmesh_proto::{
@@ -34,21 +37,23 @@ impl Instance {
         &self.registration.instance_id
     }
 
-    fn serves(&self, link: &Link) -> bool {
+    pub(crate) fn serves(&self, way: &Way) -> bool {
         let descriptor = self.registration.descriptor.as_ref();
         let ids = &self.registration.connection_ids;
-        descriptor.is_some_and(|d| d.vendor == link.vendor()) && (ids.is_empty() || ids.contains(link.id()))
+        descriptor.is_some_and(|d| d.vendor == way.vendor()) && (ids.is_empty() || ids.contains(way.id()))
     }
 }
 
 /// A connection and its tenant.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Way {
     pub(crate) tenant_id: String,
+    /// The number of its last write; 0 for what it was before it led elsewhere.
+    pub(crate) change: i64,
     pub(crate) stored: StoredConnection,
 }
 
-impl Link {
+impl Way {
     pub(crate) fn id(&self) -> &String {
         &self.stored.connection.connection_id
     }
@@ -62,13 +67,15 @@ impl Link {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connections {
     pub(crate) last_change: i64,
-    tenants: HashMap<String, Tenant>,
+    tenants: BTreeMap<String, Tenant>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Tenant {
-    by_id: HashMap<String, Arc<Link>>,
-    by_store: HashMap<String, Vec<Arc<Link>>>,
+    by_id: BTreeMap<String, Arc<Way>>,
+    /// Connections that are no more, with the change that ended them.
+    deleted: BTreeMap<String, i64>,
+    by_store: HashMap<String, Vec<Arc<Way>>>,
 }
 
 impl Connections {
@@ -78,25 +85,44 @@ impl Connections {
         if let Some(old) = tenant.by_id.remove(&changed.connection_id)
             && let Some(of_store) = tenant.by_store.get_mut(&old.stored.connection.store_id)
         {
-            of_store.retain(|link| link.id() != old.id());
+            of_store.retain(|way| way.id() != old.id());
         }
+        tenant.deleted.remove(&changed.connection_id);
         if let Some(stored) = changed.stored {
-            let link = Arc::new(Link { tenant_id: changed.tenant_id, stored });
-            tenant.by_store.entry(link.stored.connection.store_id.clone()).or_default().push(Arc::clone(&link));
-            tenant.by_id.insert(changed.connection_id, link);
+            let way = Arc::new(Way { tenant_id: changed.tenant_id, change: changed.change, stored });
+            tenant.by_store.entry(way.stored.connection.store_id.clone()).or_default().push(Arc::clone(&way));
+            tenant.by_id.insert(changed.connection_id, way);
+        } else {
+            tenant.deleted.insert(changed.connection_id, changed.change);
         }
     }
 
+    /// All, by tenant and id.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Way>> {
+        self.tenants.values().flat_map(|tenant| tenant.by_id.values())
+    }
+
+    /// Of a tenant, by id.
+    pub(crate) fn of_tenant(&self, tenant_id: &str) -> impl Iterator<Item = &Arc<Way>> {
+        self.tenants.get(tenant_id).into_iter().flat_map(|tenant| tenant.by_id.values())
+    }
+
+    /// Those of a tenant that are no more, deleted after a change.
+    pub(crate) fn deleted_after(&self, tenant_id: &str, change: i64) -> Vec<String> {
+        let deleted = self.tenants.get(tenant_id).into_iter().flat_map(|tenant| &tenant.deleted);
+        deleted.filter(|(_, deleted)| **deleted > change).map(|(id, _)| id.clone()).collect()
+    }
+
     /// The connection that a target means.
-    pub(crate) fn find(&self, tenant_id: &str, target: &PosTarget) -> Option<Arc<Link>> {
+    pub(crate) fn find(&self, tenant_id: &str, target: &PosTarget) -> Option<Arc<Way>> {
         let tenant = self.tenants.get(tenant_id)?;
         if !target.connection_id.is_empty() {
-            let link = tenant.by_id.get(&target.connection_id)?;
-            let store_fits = target.store_id.is_empty() || link.stored.connection.store_id == target.store_id;
-            return store_fits.then(|| Arc::clone(link));
+            let way = tenant.by_id.get(&target.connection_id)?;
+            let store_fits = target.store_id.is_empty() || way.stored.connection.store_id == target.store_id;
+            return store_fits.then(|| Arc::clone(way));
         }
-        let links = tenant.by_store.get(&target.store_id)?;
-        let connections = links.iter().map(|link| &link.stored.connection);
+        let ways = tenant.by_store.get(&target.store_id)?;
+        let connections = ways.iter().map(|way| &way.stored.connection);
         let selected = domain::select(connections, target.product(), target.service_mode())?;
         tenant.by_id.get(&selected.connection_id).cloned()
     }
@@ -117,14 +143,14 @@ impl Snapshot {
     }
 
     /// The instances that serve a connection, the one that it is drawn to most first.
-    pub(crate) fn instances_for(&self, link: &Link, is_out: impl Fn(&str) -> bool) -> Vec<Arc<Instance>> {
+    pub(crate) fn instances_for(&self, way: &Way, is_out: impl Fn(&str) -> bool) -> Vec<Arc<Instance>> {
         let mut instances: Vec<Arc<Instance>> = self
             .instances
             .values()
-            .filter(|instance| instance.serves(link) && !is_out(instance.id()))
+            .filter(|instance| instance.serves(way) && !is_out(instance.id()))
             .cloned()
             .collect();
-        domain::rank(&mut instances, |instance| instance.id(), &link.tenant_id, link.id());
+        domain::rank(&mut instances, |instance| instance.id(), &way.tenant_id, way.id());
         instances
     }
 }

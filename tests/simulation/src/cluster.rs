@@ -137,11 +137,16 @@ fn router(net: &Net, storage: Arc<RouterStorage>, keys: SealingKeys) -> impl FnO
             let config = posmesh_router::Config {
                 lease: Duration::from_secs(6),
                 refresh_interval: Duration::from_millis(500),
+                probe_interval: Duration::from_secs(4),
+                probe_timeout: Duration::from_secs(1),
+                max_watchers: 64,
+                watcher_max_lag: Duration::from_secs(5),
                 sealing_keys: keys.clone(),
             };
             let storage = Arc::clone(&storage);
             Box::pin(async move {
-                match posmesh_router::mount_on(&config, storage).await {
+                let peers = posmesh_router::Peers { store: Some(channel("masters")) };
+                match posmesh_router::mount_on(&config, storage, peers).await {
                     Ok(mounted) => serve(vec![mounted], listener).await,
                     Err(error) => tracing::error!(%error, "a router of the simulation did not start"),
                 }

@@ -171,9 +171,9 @@ impl PosAdapterService for Service {
 
     async fn probe_link(&self, request: Request<ProbeLinkRequest>) -> Result<Response<ProbeLinkResponse>, Status> {
         let begun = Instant::now();
-        let probed = self.run(request.into_inner().context, |adapter, connection| async move {
-            adapter.probe_link(&connection).await
-        });
+        let context = request.into_inner().context;
+        let connection_id = context.as_ref().map(|context| context.connection_id.clone()).unwrap_or_default();
+        let probed = self.run(context, |adapter, connection| async move { adapter.probe_link(&connection).await });
         let mut answer = probed.await?.unwrap_or_else(|fault| ProbeLinkResponse {
             health: LinkHealth::Offline.into(),
             failing_hop: "pos".to_owned(),
@@ -182,6 +182,7 @@ impl PosAdapterService for Service {
             ..ProbeLinkResponse::default()
         });
         answer.pos_latency.get_or_insert_with(|| time::to_proto_duration(begun.elapsed()));
+        answer.connection_id = connection_id;
         Ok(Response::new(answer))
     }
 

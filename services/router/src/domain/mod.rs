@@ -1,6 +1,8 @@
-//! The rules: which connection serves what, which instance serves a connection, and what may be registered. Pure.
+//! The rules: which connection serves what, which instance serves a connection, what may be registered, and what is
+//! known of a connection's link. Pure.
 
 mod check;
+pub(crate) mod link;
 mod pos;
 mod rendezvous;
 mod schema;

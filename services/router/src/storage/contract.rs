@@ -12,9 +12,9 @@ use posmesh_proto::{
 
 use super::{MemoryStorage, Put, Sealed, Storage, StoredConnection};
 
-type Subject = Arc<dyn Storage>;
+pub(super) type Subject = Arc<dyn Storage>;
 
-const TENANT: &str = "tenant";
+pub(super) const TENANT: &str = "tenant";
 const LEASE: Duration = Duration::from_secs(60);
 
 /// One test per clause and storage.
@@ -45,6 +45,8 @@ macro_rules! contract {
     };
 }
 
+pub(super) use contract;
+
 contract! {
     an_instance_lives_for_its_lease_and_each_renewal_counts,
     an_instance_that_leaves_is_gone_and_its_descriptor_stays,
@@ -61,7 +63,7 @@ contract! {
     tenants_do_not_see_each_other,
 }
 
-async fn open(url: String) -> Subject {
+pub(super) async fn open(url: String) -> Subject {
     super::open(&DatabaseConfig { url, max_connections: 8, acquire_timeout: Duration::from_secs(30) }).await.unwrap()
 }
 

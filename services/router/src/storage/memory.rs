@@ -10,14 +10,14 @@ use posmesh_kit::time;
 use posmesh_kit_db::{Clock, StorageError, millis};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
-    router::v1::{Connection, RegisterAdapterRequest},
+    router::v1::{Connection, LinkEvent, RegisterAdapterRequest},
 };
 
 use crate::domain;
 
 use super::{
-    ChangedConnection, KEEP_FORMER_CONNECTIONS, LiveInstance, Put, Storage, StoredConnection, becomes_former,
-    next_connection,
+    ChangedConnection, KEEP_FORMER_CONNECTIONS, LiveInstance, NewLink, Put, Storage, StoredConnection, StoredLink,
+    becomes_former, next_connection,
 };
 
 /// The storage in memory.
@@ -35,6 +35,17 @@ struct State {
     /// By tenant, id and last revision.
     former: BTreeMap<(String, String, i64), Former>,
     last_change: i64,
+    links: BTreeMap<(String, String), KeptLink>,
+    last_link_change: i64,
+    /// Until when each replica lives, on the storage's clock.
+    replicas: BTreeMap<String, Duration>,
+}
+
+#[derive(Debug)]
+struct KeptLink {
+    stored: StoredLink,
+    /// By version.
+    events: BTreeMap<i64, LinkEvent>,
 }
 
 #[derive(Debug)]
@@ -75,6 +86,25 @@ impl State {
         let connection = &former.connection;
         let key = (tenant_id.to_owned(), connection.connection_id.clone(), connection.revision);
         self.former.insert(key, Former { stored: former, until: now + KEEP_FORMER_CONNECTIONS });
+    }
+
+    fn put_link(&mut self, new: &NewLink) -> Option<i64> {
+        let key = key(&new.tenant_id, &new.link.connection_id);
+        let exists = self.connections.get(&key).is_some_and(|row| row.stored.is_some());
+        let replaces_it = self.links.get(&key).is_none_or(|kept| kept.stored.revision == new.replaces);
+        if !exists || !replaces_it {
+            return None;
+        }
+        self.last_link_change += 1;
+        let stored = new.stored(self.last_link_change);
+        let events = self.links.remove(&key).map(|kept| kept.events).unwrap_or_default();
+        let mut kept = KeptLink { stored, events };
+        kept.events.extend(new.event.iter().map(|event| (event.version, event.clone())));
+        if let Some(version) = new.forgotten_version() {
+            kept.events = kept.events.split_off(&(version + 1));
+        }
+        self.links.insert(key, kept);
+        Some(self.last_link_change)
     }
 
     fn live(&self, tenant_id: &str) -> impl Iterator<Item = &StoredConnection> {
@@ -150,6 +180,7 @@ impl Storage for MemoryStorage {
         let Some(former) = row.stored.take() else { return Ok(false) };
         row.change = change;
         state.last_change = change;
+        state.links.remove(&key(tenant_id, connection_id));
         state.keep_former(tenant_id, former, self.clock.now());
         Ok(true)
     }
@@ -202,5 +233,43 @@ impl Storage for MemoryStorage {
         changed.sort_by_key(|changed| changed.change);
         changed.truncate(limit);
         Ok(changed)
+    }
+
+    async fn put_links(&self, links: &[NewLink]) -> Result<Vec<Option<i64>>, StorageError> {
+        let mut state = self.state();
+        Ok(links.iter().map(|new| state.put_link(new)).collect())
+    }
+
+    async fn changed_links(&self, after: i64, limit: usize) -> Result<Vec<StoredLink>, StorageError> {
+        let state = self.state();
+        let links = state.links.values().map(|kept| &kept.stored);
+        let mut changed: Vec<StoredLink> = links.filter(|stored| stored.change > after).cloned().collect();
+        changed.sort_by_key(|stored| stored.change);
+        changed.truncate(limit);
+        Ok(changed)
+    }
+
+    async fn link_events(
+        &self,
+        tenant_id: &str,
+        connection_id: &str,
+        below: i64,
+        limit: usize,
+    ) -> Result<Vec<LinkEvent>, StorageError> {
+        let state = self.state();
+        let Some(kept) = state.links.get(&key(tenant_id, connection_id)) else { return Ok(Vec::new()) };
+        Ok(kept.events.range(..below).rev().take(limit).map(|(_, event)| event.clone()).collect())
+    }
+
+    async fn renew_replica(&self, replica_id: &str, lease: Duration) -> Result<Vec<String>, StorageError> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        state.replicas.insert(replica_id.to_owned(), now + lease);
+        state.replicas.retain(|_, until| *until > now);
+        Ok(state.replicas.keys().cloned().collect())
+    }
+
+    async fn drop_replica(&self, replica_id: &str) -> Result<(), StorageError> {
+        self.state().replicas.remove(replica_id);
+        Ok(())
     }
 }

@@ -1,8 +1,11 @@
-//! What the service keeps: adapter instances under their leases, what their vendors can do, and connections. A trait of
+//! What the service keeps: adapter instances under their leases, what their vendors can do, connections and their links. A trait of
 //! intents with three implementations, all held to one contract (`contract.rs`).
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_links;
+mod links;
 mod memory;
 mod postgres;
 mod sql;
@@ -13,10 +16,12 @@ use std::{sync::Arc, time::Duration};
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, StorageError, decode};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
-    router::v1::{Connection, RegisterAdapterRequest},
+    router::v1::{Connection, LinkEvent, RegisterAdapterRequest},
 };
 
 use crate::{domain, sealing::Sealed};
+
+pub use links::{NewLink, StoredLink};
 
 pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
@@ -35,6 +40,12 @@ pub const MIGRATIONS: &[Script] = &[
         name: "former connections",
         postgres: include_str!("migrations/0002_postgres.sql"),
         sqlite: include_str!("migrations/0002_sqlite.sql"),
+    },
+    Script {
+        version: 3,
+        name: "links",
+        postgres: include_str!("migrations/0003_postgres.sql"),
+        sqlite: include_str!("migrations/0003_sqlite.sql"),
     },
 ];
 
@@ -116,7 +127,7 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// POS, and what it was is kept for a while. Changes become visible in the order of their numbers.
     async fn put_connection(&self, tenant_id: &str, stored: StoredConnection) -> Result<Put, StorageError>;
 
-    /// Deletes a connection; what it was is kept for a while. `false`: there is none.
+    /// Deletes a connection and its link; what it was is kept for a while. `false`: there is none.
     async fn delete_connection(&self, tenant_id: &str, connection_id: &str) -> Result<bool, StorageError>;
 
     /// A connection.
@@ -142,6 +153,29 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// Connections of all tenants whose change number is greater than `after`, by that number; each once, as it is now.
     /// Fewer than `limit`: these are all.
     async fn changed_connections(&self, after: i64, limit: usize) -> Result<Vec<ChangedConnection>, StorageError>;
+
+    /// Writes each link if what is there is what it replaces, and its connection exists. Answers for each, in order, with
+    /// the number of its change, `None` where it was not written. Changes become visible in the order of their numbers.
+    async fn put_links(&self, links: &[NewLink]) -> Result<Vec<Option<i64>>, StorageError>;
+
+    /// Links of all tenants whose change number is greater than `after`, by that number; each once, as it is now. Fewer
+    /// than `limit`: these are all. A link that went with its connection is not told.
+    async fn changed_links(&self, after: i64, limit: usize) -> Result<Vec<StoredLink>, StorageError>;
+
+    /// The changes of a link below a version, the newest first.
+    async fn link_events(
+        &self,
+        tenant_id: &str,
+        connection_id: &str,
+        below: i64,
+        limit: usize,
+    ) -> Result<Vec<LinkEvent>, StorageError>;
+
+    /// Says that a replica of the router lives, for `lease` from now. Returns those that do, by id.
+    async fn renew_replica(&self, replica_id: &str, lease: Duration) -> Result<Vec<String>, StorageError>;
+
+    /// Takes a replica out. An unknown one is no error.
+    async fn drop_replica(&self, replica_id: &str) -> Result<(), StorageError>;
 }
 
 /// Opens the service's storage on PostgreSQL or SQLite and brings its schema up to date.

@@ -51,3 +51,33 @@ pub(super) const CONNECTIONS_OF_STORE_PAGE: &str = "SELECT document FROM connect
 
 pub(super) const CHANGED_CONNECTIONS: &str = "SELECT change, tenant_id, connection_id, document, sealing_key_id, \
      sealed_credentials FROM connections WHERE change > $1 ORDER BY change LIMIT $2";
+
+/// Takes a number for each of so many links, and returns the last one. Locks the row until the end of the transaction.
+pub(super) const NEXT_LINK_CHANGES: &str = "INSERT INTO changes (id, last_change) VALUES (2, $1) \
+     ON CONFLICT (id) DO UPDATE SET last_change = changes.last_change + excluded.last_change RETURNING last_change";
+
+pub(super) const PUT_LINK: &str = "INSERT INTO links \
+     (tenant_id, connection_id, revision, pos_revision, change, document) \
+     SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS \
+     (SELECT 1 FROM connections WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL) \
+     ON CONFLICT (tenant_id, connection_id) DO UPDATE SET revision = excluded.revision, \
+     pos_revision = excluded.pos_revision, change = excluded.change, document = excluded.document \
+     WHERE links.revision = excluded.revision - 1";
+
+pub(super) const ADD_LINK_EVENT: &str = "INSERT INTO link_events (tenant_id, connection_id, version, document) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, connection_id, version) DO UPDATE SET document = excluded.document";
+
+pub(super) const FORGET_LINK_EVENTS: &str =
+    "DELETE FROM link_events WHERE tenant_id = $1 AND connection_id = $2 AND version <= $3";
+
+pub(super) const DELETE_LINK: &str = "DELETE FROM links WHERE tenant_id = $1 AND connection_id = $2";
+
+pub(super) const DELETE_LINK_EVENTS: &str = "DELETE FROM link_events WHERE tenant_id = $1 AND connection_id = $2";
+
+pub(super) const CHANGED_LINKS: &str = "SELECT change, tenant_id, revision, pos_revision, document FROM links \
+     WHERE change > $1 ORDER BY change LIMIT $2";
+
+pub(super) const LINK_EVENTS: &str = "SELECT document FROM link_events \
+     WHERE tenant_id = $1 AND connection_id = $2 AND version < $3 ORDER BY version DESC LIMIT $4";
+
+pub(super) const DROP_REPLICA: &str = "DELETE FROM router_replicas WHERE replica_id = $1";

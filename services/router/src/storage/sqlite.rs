@@ -6,7 +6,7 @@ use std::time::Duration;
 use posmesh_kit_db::{StorageError, decode_all, millis, row_limit};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
-    router::v1::{Connection, RegisterAdapterRequest},
+    router::v1::{Connection, LinkEvent, RegisterAdapterRequest},
 };
 use prost::Message as _;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -14,8 +14,9 @@ use sqlx::{SqliteConnection, SqlitePool};
 use crate::domain;
 
 use super::{
-    ChangedConnection, KEEP_DEAD_INSTANCES, KEEP_FORMER_CONNECTIONS, LiveInstance, Put, Storage, StoredConnection,
-    becomes_former, changed, last_and_live, live, next_connection, sql, stored,
+    ChangedConnection, KEEP_DEAD_INSTANCES, KEEP_FORMER_CONNECTIONS, LiveInstance, NewLink, Put, Storage,
+    StoredConnection, StoredLink, becomes_former, changed, last_and_live, links::link, live, next_connection, sql,
+    stored,
 };
 
 const REGISTER: &str = "INSERT INTO instances (instance_id, renewals, lease_expire_ms, document) \
@@ -28,6 +29,16 @@ const FORGET_DEAD: &str =
 
 const LIVE_INSTANCES: &str = "SELECT document, renewals, lease_expire_ms FROM instances \
      WHERE lease_expire_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY instance_id";
+
+const RENEW_REPLICA: &str = "INSERT INTO router_replicas (replica_id, lease_expire_ms) \
+     VALUES ($1, CAST(unixepoch('subsec') * 1000 AS INTEGER) + $2) \
+     ON CONFLICT (replica_id) DO UPDATE SET lease_expire_ms = excluded.lease_expire_ms";
+
+const LIVE_REPLICAS: &str = "SELECT replica_id FROM router_replicas \
+     WHERE lease_expire_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY replica_id";
+
+const FORGET_REPLICAS: &str =
+    "DELETE FROM router_replicas WHERE lease_expire_ms < CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1";
 
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
@@ -119,6 +130,7 @@ impl Storage for SqliteStorage {
         keep_former(&mut tx, tenant_id, former).await?;
         let delete = sqlx::query(sql::DELETE_CONNECTION).bind(tenant_id).bind(connection_id).bind(change);
         delete.execute(&mut *tx).await?;
+        delete_link(&mut tx, tenant_id, connection_id).await?;
         tx.commit().await.map_err(StorageError::of_commit)?;
         Ok(true)
     }
@@ -158,6 +170,84 @@ impl Storage for SqliteStorage {
         let query = sqlx::query_as(sql::CHANGED_CONNECTIONS).bind(after).bind(row_limit(limit));
         query.fetch_all(&self.pool).await?.into_iter().map(changed).collect()
     }
+
+    async fn put_links(&self, links: &[NewLink]) -> Result<Vec<Option<i64>>, StorageError> {
+        let count = row_limit(links.len());
+        let mut tx = self.pool.begin().await?;
+        let (last,): (i64,) = sqlx::query_as(sql::NEXT_LINK_CHANGES).bind(count).fetch_one(&mut *tx).await?;
+        let mut written = Vec::with_capacity(links.len());
+        for (new, change) in links.iter().zip(last - count + 1..) {
+            written.push(put_link(&mut tx, new, change).await?.then_some(change));
+        }
+        tx.commit().await.map_err(StorageError::of_commit)?;
+        Ok(written)
+    }
+
+    async fn changed_links(&self, after: i64, limit: usize) -> Result<Vec<StoredLink>, StorageError> {
+        let query = sqlx::query_as(sql::CHANGED_LINKS).bind(after).bind(row_limit(limit));
+        query.fetch_all(&self.pool).await?.into_iter().map(link).collect()
+    }
+
+    async fn link_events(
+        &self,
+        tenant_id: &str,
+        connection_id: &str,
+        below: i64,
+        limit: usize,
+    ) -> Result<Vec<LinkEvent>, StorageError> {
+        let query = sqlx::query_as(sql::LINK_EVENTS).bind(tenant_id).bind(connection_id);
+        decode_all(query.bind(below).bind(row_limit(limit)).fetch_all(&self.pool).await?)
+    }
+
+    async fn renew_replica(&self, replica_id: &str, lease: Duration) -> Result<Vec<String>, StorageError> {
+        sqlx::query(RENEW_REPLICA).bind(replica_id).bind(millis(lease)).execute(&self.pool).await?;
+        sqlx::query(FORGET_REPLICAS).bind(millis(KEEP_DEAD_INSTANCES)).execute(&self.pool).await?;
+        let rows: Vec<(String,)> = sqlx::query_as(LIVE_REPLICAS).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(replica_id,)| replica_id).collect())
+    }
+
+    async fn drop_replica(&self, replica_id: &str) -> Result<(), StorageError> {
+        sqlx::query(sql::DROP_REPLICA).bind(replica_id).execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+async fn put_link(connection: &mut SqliteConnection, new: &NewLink, change: i64) -> Result<bool, StorageError> {
+    let (tenant_id, connection_id) = (&new.tenant_id, &new.link.connection_id);
+    let put = sqlx::query(sql::PUT_LINK)
+        .bind(tenant_id)
+        .bind(connection_id)
+        .bind(new.replaces + 1)
+        .bind(new.pos_revision)
+        .bind(change)
+        .bind(new.link.encode_to_vec())
+        .execute(&mut *connection)
+        .await?;
+    if put.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some(event) = &new.event {
+        let add = sqlx::query(sql::ADD_LINK_EVENT).bind(tenant_id).bind(connection_id).bind(event.version);
+        add.bind(event.encode_to_vec()).execute(&mut *connection).await?;
+    }
+    if let Some(version) = new.forgotten_version() {
+        let forget = sqlx::query(sql::FORGET_LINK_EVENTS).bind(tenant_id).bind(connection_id).bind(version);
+        forget.execute(&mut *connection).await?;
+    }
+    Ok(true)
+}
+
+/// In line with those who write links, so that none is written after its connection has gone.
+async fn delete_link(
+    connection: &mut SqliteConnection,
+    tenant_id: &str,
+    connection_id: &str,
+) -> Result<(), StorageError> {
+    let _: (i64,) = sqlx::query_as(sql::NEXT_LINK_CHANGES).bind(1_i64).fetch_one(&mut *connection).await?;
+    for statement in [sql::DELETE_LINK, sql::DELETE_LINK_EVENTS] {
+        sqlx::query(statement).bind(tenant_id).bind(connection_id).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 async fn keep_former(

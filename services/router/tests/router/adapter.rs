@@ -15,7 +15,7 @@ use posmesh_kit::{
 use posmesh_proto::{
     adapter::v1::{
         AdapterDescriptor, CancelOrderRequest, CancelOrderResponse, ChangeOutcome, Changed, DescribeAdapterRequest,
-        DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse,
+        DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, LinkHealth,
         ListChecksRequest, ListChecksResponse, ListPosOrdersRequest, ListPosOrdersResponse, Placed, PollEventsRequest,
         PollEventsResponse, PosContext, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse,
         PullEnd, RequestBillRequest, RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest,
@@ -53,6 +53,9 @@ pub(crate) struct Call {
 pub(crate) struct Script {
     name: Arc<str>,
     mode: Arc<Mutex<Mode>>,
+    probe: Arc<Mutex<ProbeLinkResponse>>,
+    outcome: Arc<Mutex<Option<Outcome>>>,
+    limits: Arc<Mutex<AdapterDescriptor>>,
     calls: Arc<Mutex<Vec<Call>>>,
     pieces: Arc<Mutex<usize>>,
 }
@@ -81,7 +84,8 @@ impl PosAdapterService for Script {
 
     async fn probe_link(&self, request: Request<ProbeLinkRequest>) -> Result<Response<ProbeLinkResponse>, Status> {
         self.enter("probe_link", request.into_inner().context).await?;
-        Ok(Response::new(ProbeLinkResponse { pos_version: self.name.to_string(), ..ProbeLinkResponse::default() }))
+        let answer = self.probe.lock().unwrap().clone();
+        Ok(Response::new(ProbeLinkResponse { pos_version: self.name.to_string(), ..answer }))
     }
 
     async fn submit_order(
@@ -90,7 +94,8 @@ impl PosAdapterService for Script {
     ) -> Result<Response<SubmitOrderResponse>, Status> {
         self.enter("submit_order", request.into_inner().context).await?;
         let placed = Placed { pos_order_reference: self.name.to_string(), ..Placed::default() };
-        let outcome = Some(SubmitOutcome { outcome: Some(Outcome::Placed(placed)) });
+        let scripted = self.outcome.lock().unwrap().clone();
+        let outcome = Some(SubmitOutcome { outcome: Some(scripted.unwrap_or(Outcome::Placed(placed))) });
         Ok(Response::new(SubmitOrderResponse { outcome, ..SubmitOrderResponse::default() }))
     }
 
@@ -189,6 +194,9 @@ impl Adapter {
         let script = Script {
             name: name.into(),
             mode: Arc::new(Mutex::new(Mode::Answer)),
+            probe: Arc::new(Mutex::new(well())),
+            outcome: Arc::default(),
+            limits: Arc::new(Mutex::new(descriptor("acme"))),
             calls: Arc::default(),
             pieces: Arc::default(),
         };
@@ -218,6 +226,25 @@ impl Adapter {
         *self.script.mode.lock().unwrap() = mode;
     }
 
+    /// What it answers to probes, but for the version.
+    pub(crate) fn answer_probes(&self, answer: ProbeLinkResponse) {
+        *self.script.probe.lock().unwrap() = answer;
+    }
+
+    /// What becomes of orders; `None`: they are placed.
+    pub(crate) fn answer_orders(&self, outcome: Option<Outcome>) {
+        *self.script.outcome.lock().unwrap() = outcome;
+    }
+
+    /// What it registers with from now on.
+    pub(crate) fn describe(&self, descriptor: AdapterDescriptor) {
+        *self.script.limits.lock().unwrap() = descriptor;
+    }
+
+    pub(crate) fn probes(&self) -> usize {
+        self.calls().iter().filter(|call| call.method == "probe_link").count()
+    }
+
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.script.calls.lock().unwrap().clone()
     }
@@ -230,10 +257,21 @@ impl Adapter {
         RegisterAdapterRequest {
             instance_id: self.instance_id.clone(),
             endpoint: format!("http://{}", self.address),
-            descriptor: Some(descriptor("acme")),
+            descriptor: Some(self.script.limits.lock().unwrap().clone()),
             connection_ids: Vec::new(),
         }
     }
+}
+
+/// A probe's answer of a POS that works.
+pub(crate) fn well() -> ProbeLinkResponse {
+    ProbeLinkResponse { health: LinkHealth::Online.into(), ..ProbeLinkResponse::default() }
+}
+
+/// One of a POS that does not.
+pub(crate) fn offline(cause: &str) -> ProbeLinkResponse {
+    let (health, failing_hop) = (LinkHealth::Offline.into(), "pos".to_owned());
+    ProbeLinkResponse { health, failing_hop, cause: cause.into(), ..ProbeLinkResponse::default() }
 }
 
 impl Drop for Adapter {

@@ -10,7 +10,7 @@ use posmesh_proto::{
     },
 };
 use posmesh_router::{
-    Config, SealingKeys, mount_on,
+    Config, Peers, SealingKeys, mount_on,
     storage::{self, MemoryStorage},
 };
 use tonic::{Code, Status};
@@ -275,7 +275,9 @@ async fn a_wrong_registration_is_refused_with_its_field() {
 
 #[tokio::test]
 async fn a_router_without_a_usable_key_or_lease_does_not_start() {
-    let start = async |config: Config| mount_on(&config, Arc::new(MemoryStorage::default())).await.err().unwrap();
+    let start = async |config: Config| {
+        mount_on(&config, Arc::new(MemoryStorage::default()), Peers::default()).await.err().unwrap()
+    };
     let no_key = start(Config { sealing_keys: SealingKeys::new(""), ..config() }).await;
     assert!(no_key.to_string().contains("router.sealing_keys"), "{no_key}");
     let no_lease = start(Config { lease: Duration::ZERO, ..config() }).await;

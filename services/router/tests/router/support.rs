@@ -15,7 +15,7 @@ use posmesh_proto::{
     router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
 };
 use posmesh_router::{
-    Config, SealingKeys, mount_on,
+    Config, Peers, SealingKeys, mount_on,
     storage::{MemoryStorage, Storage},
 };
 use tokio::net::TcpListener;
@@ -32,6 +32,11 @@ pub(crate) fn config() -> Config {
     Config {
         lease: Duration::from_secs(60),
         refresh_interval: Duration::from_millis(100),
+        // Nothing but the tests' own calls reaches the adapters.
+        probe_interval: Duration::ZERO,
+        probe_timeout: Duration::from_millis(500),
+        max_watchers: 4,
+        watcher_max_lag: Duration::from_secs(30),
         sealing_keys: SealingKeys::generate("k1"),
     }
 }
@@ -50,7 +55,11 @@ impl Router {
     }
 
     pub(crate) async fn on(config: &Config, storage: Arc<dyn Storage>) -> Self {
-        let mounted = mount_on(config, storage).await.unwrap();
+        Self::beside(Peers::default(), config, storage).await
+    }
+
+    pub(crate) async fn beside(peers: Peers, config: &Config, storage: Arc<dyn Storage>) -> Self {
+        let mounted = mount_on(config, storage, peers).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

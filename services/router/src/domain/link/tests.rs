@@ -1,0 +1,240 @@
+#![allow(clippy::unwrap_used)]
+use std::time::Duration;
+
+use posmesh_kit::{cause, time};
+use posmesh_proto::router::v1::{Connection, LinkEvidenceKind, LinkState};
+
+use super::*;
+
+const PROBE: LinkEvidenceKind = LinkEvidenceKind::Probe;
+const CALL: LinkEvidenceKind = LinkEvidenceKind::Call;
+const PACE: Pace = Pace { interval: Duration::from_secs(10), timeout: Duration::from_millis(1500) };
+
+fn tracker() -> Tracker {
+    Tracker::unknown(&Connection { connection_id: "c".into(), ..Connection::default() }, 0)
+}
+
+fn online() -> Tracker {
+    let mut tracker = tracker();
+    (0..5).for_each(|n| assert!(tracker.observe(PROBE, well(), n)));
+    assert_eq!((state(&tracker), tracker.link().probes_passed), (LinkState::Online, 5));
+    tracker
+}
+
+fn offline() -> Tracker {
+    let mut tracker = online();
+    let changed = [10, 11].map(|n| tracker.observe(PROBE, told(cause::NETWORK_DOWN), n));
+    assert_eq!(changed, [false, true]);
+    assert_eq!(state(&tracker), LinkState::Offline);
+    tracker
+}
+
+fn state(tracker: &Tracker) -> LinkState {
+    tracker.link().state()
+}
+
+fn well() -> Seen {
+    Seen::Well { degraded: None, latency: Some(Duration::from_millis(40)), version: "POS 1".into() }
+}
+
+fn failed(cause: &str, weight: Weight) -> Seen {
+    Seen::Failed { fault: Fault::new("pos", cause, "it failed"), weight }
+}
+
+fn told(cause: &str) -> Seen {
+    failed(cause, Weight::Told)
+}
+
+fn lost() -> Seen {
+    failed(cause::TIMED_OUT, Weight::Lost)
+}
+
+fn call() -> Seen {
+    failed(cause::VENDOR_SERVICE_DOWN, Weight::Call)
+}
+
+#[test]
+fn a_link_is_offline_when_its_failures_since_the_last_success_weigh_enough() {
+    for failures in [vec![call(), lost()], vec![call(), call()], vec![told("X"), told("X")], vec![lost(); 4]] {
+        let mut tracker = online();
+        let (last, first) = failures.split_last().unwrap();
+        first.iter().for_each(|seen| assert!(!tracker.observe(PROBE, seen.clone(), 20)));
+        assert_eq!(state(&tracker), LinkState::Online);
+        // A success in between clears all that came before.
+        let mut cleared = tracker.clone();
+        cleared.observe(PROBE, well(), 21);
+        assert!(!cleared.observe(PROBE, last.clone(), 22));
+        assert_eq!(state(&cleared), LinkState::Online);
+
+        assert!(tracker.observe(PROBE, last.clone(), 30));
+        assert_eq!(state(&tracker), LinkState::Offline);
+        let link = tracker.link();
+        assert_eq!((time::to_unix_ms(link.since.as_ref().unwrap()), link.version), (30, 2));
+        assert_eq!((&link.healthy_since, link.probes_passed), (&None, 0));
+    }
+}
+
+#[test]
+fn the_cause_is_that_of_the_failure_that_says_most() {
+    let mut tracker = online();
+    tracker.observe(CALL, call(), 20);
+    tracker.observe(PROBE, lost(), 21);
+    assert_eq!(tracker.link().cause, cause::VENDOR_SERVICE_DOWN);
+    // It is another one now: that too needs more than one answer.
+    assert!(!tracker.observe(PROBE, told(cause::CREDENTIALS_REJECTED), 22));
+    assert!(tracker.observe(PROBE, told(cause::CREDENTIALS_REJECTED), 23));
+    assert_eq!(tracker.link().cause, cause::CREDENTIALS_REJECTED);
+    assert_eq!((tracker.link().version, state(&tracker)), (3, LinkState::Offline));
+}
+
+#[test]
+fn two_answered_probes_or_one_order_bring_it_back() {
+    let mut tracker = offline();
+    assert!(!tracker.observe(PROBE, well(), 100));
+    assert_eq!(PACE.pause(&tracker), Duration::from_secs(1));
+    assert!(!tracker.observe(PROBE, told(cause::NETWORK_DOWN), 150));
+    assert!(!tracker.observe(PROBE, well(), 200));
+    assert!(tracker.observe(PROBE, well(), 1200));
+    let link = tracker.link();
+    assert_eq!((link.state(), link.probes_passed, link.cause.as_str()), (LinkState::Online, 2, ""));
+    assert_eq!(time::to_unix_ms(link.healthy_since.as_ref().unwrap()), 200, "since the first of the two");
+
+    let mut tracker = offline();
+    assert!(tracker.observe(CALL, Seen::Worked, 300));
+    assert_eq!((state(&tracker), tracker.link().probes_passed), (LinkState::Online, 0));
+}
+
+#[test]
+fn a_steady_link_writes_nothing() {
+    let mut tracker = online();
+    for n in 0..1000 {
+        assert!(!tracker.observe(PROBE, well(), 20 + n));
+        assert!(!tracker.observe(CALL, Seen::Worked, 20 + n));
+        assert!(!tracker.observe(PROBE, lost(), 20 + n));
+    }
+    let mut dead = offline();
+    assert!((0..1000).all(|n| !dead.observe(PROBE, told(cause::NETWORK_DOWN), 20 + n)));
+}
+
+#[test]
+fn a_printer_that_fails_is_told_at_once_and_an_order_does_not_mend_it() {
+    let mut tracker = online();
+    let fault = Fault::new("printer", cause::PRINTER_OUT_OF_PAPER, "no paper");
+    let degraded = Seen::Well { degraded: Some(fault), latency: None, version: String::new() };
+    assert!(tracker.observe(PROBE, degraded, 20));
+    assert_eq!((state(&tracker), tracker.link().failing_hop.as_str()), (LinkState::Degraded, "printer"));
+    assert!(!tracker.observe(CALL, Seen::Worked, 21));
+    assert_eq!(state(&tracker), LinkState::Degraded);
+    assert!(tracker.observe(PROBE, well(), 22));
+    assert_eq!(state(&tracker), LinkState::Online);
+}
+
+#[test]
+fn a_pos_that_works_while_its_store_is_closed_is_dormant_and_one_that_does_not_says_why() {
+    let mut tracker = online();
+    assert!(tracker.set_awake(false, 20));
+    assert_eq!((state(&tracker), tracker.link().healthy_since), (LinkState::Dormant, None));
+    assert!(!tracker.observe(PROBE, well(), 30) && !tracker.observe(CALL, Seen::Worked, 30));
+    assert!(PACE.pause(&tracker) > Duration::from_secs(400));
+    tracker.observe(PROBE, told(cause::CREDENTIALS_REJECTED), 40);
+    assert!(tracker.observe(PROBE, told(cause::CREDENTIALS_REJECTED), 41));
+    let link = tracker.link();
+    assert_eq!((link.state(), link.cause.as_str()), (LinkState::Dormant, cause::CREDENTIALS_REJECTED));
+    assert!(tracker.set_awake(true, 50));
+    assert_eq!(state(&tracker), LinkState::Offline);
+}
+
+#[test]
+fn what_may_not_be_asked_is_unknown_and_never_stays_offline() {
+    let mut tracker = tracker();
+    assert!(!tracker.observe(PROBE, Seen::NotAskable, 1));
+    assert_eq!(state(&tracker), LinkState::Unknown);
+    assert!(tracker.observe(CALL, Seen::Worked, 2));
+    assert!(!tracker.observe(PROBE, Seen::NotAskable, 3));
+    tracker.observe(CALL, call(), 4);
+    assert!(tracker.observe(CALL, call(), 5));
+    assert_eq!(state(&tracker), LinkState::Offline);
+    assert!(tracker.observe(PROBE, Seen::NotAskable, 6));
+    assert_eq!(state(&tracker), LinkState::Unknown);
+}
+
+#[test]
+fn what_another_replica_wrote_is_taken_over_and_what_was_seen_here_still_counts() {
+    let mut here = online();
+    here.observe(CALL, call(), 20);
+    let mut there = online();
+    there.observe(PROBE, lost(), 20);
+    here.adopt(there.link().clone(), false);
+    assert!(here.observe(PROBE, lost(), 21), "the order that failed here and the probe that confirms it");
+    there.adopt(here.link().clone(), false);
+    assert_eq!(state(&there), LinkState::Offline);
+    assert!(!there.is_suspected(), "the doubt of an online link is no doubt of an offline one");
+}
+
+/// One link whose probes are lost by chance, on simulated time. Returns how often it went OFFLINE.
+fn week(seed: u64) -> usize {
+    let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut chance = move || {
+        // xorshift64*: enough for a test.
+        random ^= random >> 12;
+        random ^= random << 25;
+        random ^= random >> 27;
+        (random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40) as f64 / f64::from(1u32 << 24)
+    };
+    let (mut tracker, mut now, mut times) = (online(), Duration::ZERO, 0);
+    while now < Duration::from_secs(7 * 24 * 3600) {
+        let is_lost = chance() < 0.01;
+        now += if is_lost { PACE.timeout(&tracker) } else { Duration::from_millis(40) };
+        let was_offline = tracker.is_offline();
+        tracker.observe(PROBE, if is_lost { lost() } else { well() }, now.as_millis() as i64);
+        times += usize::from(!was_offline && tracker.is_offline());
+        now += PACE.pause(&tracker);
+    }
+    times
+}
+
+#[test]
+fn no_link_is_told_offline_in_a_week_in_which_one_probe_of_a_hundred_is_lost() {
+    // Four in a row: 1e-8 of the probes that are due, 7e-4 in a link's week.
+    assert_eq!((0..20).map(week).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_pos_that_dies_without_orders_is_offline_within_one_and_a_half_intervals() {
+    for hard in [true, false] {
+        for _ in 0..500 {
+            // At worst it dies just after it answered.
+            let (mut tracker, mut now) = (online(), Duration::ZERO);
+            while !tracker.is_offline() {
+                now += PACE.pause(&tracker);
+                now += if hard { Duration::from_millis(5) } else { PACE.timeout(&tracker) };
+                tracker.observe(PROBE, if hard { told(cause::NETWORK_DOWN) } else { lost() }, 20);
+            }
+            assert!(now <= Duration::from_secs(15), "{now:?}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_order_is_confirmed_at_once_and_within_a_second() {
+    for seen in [lost(), told(cause::NETWORK_DOWN)] {
+        let mut tracker = online();
+        tracker.observe(CALL, call(), 20);
+        assert_eq!(PACE.pause(&tracker), Duration::ZERO);
+        assert!(PACE.timeout(&tracker) <= Duration::from_millis(800));
+        assert!(tracker.observe(PROBE, seen, 21));
+        assert_eq!(state(&tracker), LinkState::Offline);
+    }
+}
+
+#[test]
+fn a_dead_pos_is_asked_less_and_less_and_never_more_rarely_than_a_living_one() {
+    let mut tracker = offline();
+    let mut pauses = Vec::new();
+    for n in 0..10 {
+        pauses.push(PACE.pause(&tracker));
+        tracker.observe(PROBE, told(cause::NETWORK_DOWN), 20 + n);
+    }
+    assert!(pauses[0] <= Duration::from_secs(1) && pauses[9] >= Duration::from_secs(5), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause <= PACE.interval), "{pauses:?}");
+}
