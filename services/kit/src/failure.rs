@@ -10,6 +10,14 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "posmesh";
 
+/// Violations that one error tells; the message tells how many more there are.
+const MAX_VIOLATIONS: usize = 20;
+/// Characters of a message.
+const MAX_MESSAGE: usize = 500;
+/// The details of an error travel in an HTTP header, of which many clients take 8 KiB and no more: what does not fit is
+/// left out.
+const MAX_DETAILS_BYTES: usize = 5000;
+
 /// Proof that nothing of the call reached the POS.
 pub const NOT_HANDED_OVER: &str = "NOT_HANDED_OVER";
 /// The connection is another one now than the caller means: the router handed nothing on.
@@ -87,10 +95,15 @@ impl Failure {
     /// own.
     pub fn invalid(violations: Vec<Violation>) -> Self {
         let reason = violations.first().map_or("INVALID_ARGUMENT", |first| first.reason);
-        let told: Vec<String> = violations.iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
+        let told = violations.iter().take(MAX_VIOLATIONS).map(|v| format!("{}: {}", v.field, v.message));
+        let mut told: Vec<String> = told.collect();
+        if let Some(more) = violations.len().checked_sub(MAX_VIOLATIONS).filter(|more| *more > 0) {
+            told.push(format!("and {more} more"));
+        }
         let failure = Self::new(Code::InvalidArgument, reason, told.join("; "));
         violations
             .into_iter()
+            .take(MAX_VIOLATIONS)
             .fold(failure, |failure, v| failure.violation(v.field, format!("{}: {}", v.reason, v.message)))
     }
 
@@ -123,7 +136,8 @@ impl Failure {
         self
     }
 
-    /// Adds a message of the contracts as a detail, e.g. the new quote beside PRICE_CHANGED.
+    /// Adds a message of the contracts as a detail, e.g. the new quote beside PRICE_CHANGED. A large one is left out: who
+    /// needs it asks for it.
     pub fn detail<M: Name>(mut self, message: &M) -> Self {
         self.0.further.push(Any { type_url: M::type_url(), value: message.encode_to_vec() });
         self
@@ -155,10 +169,14 @@ impl std::error::Error for Failure {}
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        let failure = *failure.0;
+        let mut failure = *failure.0;
+        if let Some((end, _)) = failure.message.char_indices().nth(MAX_MESSAGE) {
+            failure.message.truncate(end);
+            failure.message.push('…');
+        }
         let mut details = ErrorDetails::new();
         details.set_error_info(failure.reason, DOMAIN, failure.metadata);
-        for (field, description) in failure.violations {
+        for (field, description) in failure.violations.into_iter().take(MAX_VIOLATIONS) {
             details.add_bad_request_violation(field, description);
         }
         if failure.retry_after.is_some() {
@@ -170,7 +188,11 @@ impl From<Failure> for Status {
         }
         // with_error_details has just encoded it: it decodes.
         let mut encoded = tonic_types::Status::decode(status.details()).unwrap_or_default();
-        encoded.details.extend(failure.further);
+        for detail in failure.further {
+            if encoded.encoded_len() + detail.encoded_len() <= MAX_DETAILS_BYTES {
+                encoded.details.push(detail);
+            }
+        }
         Status::with_details(failure.code, status.message(), encoded.encode_to_vec().into())
     }
 }
@@ -202,6 +224,18 @@ mod tests {
     use posmesh_proto::common::v1::Money;
 
     use super::*;
+
+    #[test]
+    fn an_error_about_hundreds_of_fields_still_fits_the_header_that_it_travels_in() {
+        let violations =
+            (0..500).map(|i| Violation::new("LINE_INVALID", format!("lines[{i}].item_id"), "品切れ ".repeat(10)));
+        let large = Money { currency_code: "J".repeat(6000), amount: 1 };
+        let status: Status = Failure::invalid(violations.collect()).detail(&large).into();
+        assert!(status.details().len() < 6000, "{}", status.details().len());
+        assert!(status.message().len() < 2000, "{}", status.message().len());
+        assert_eq!(status.get_details_bad_request().map(|bad| bad.field_violations.len()), Some(20));
+        assert_eq!((reason(&status).as_str(), detail::<Money>(&status)), ("LINE_INVALID", None));
+    }
 
     #[test]
     fn a_caller_finds_reason_field_retry_and_detail_in_the_status() {

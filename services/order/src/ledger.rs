@@ -72,7 +72,7 @@ impl Ledger {
     }
 
     /// Applies an event to an order, again and again if somebody else changes it meanwhile. `due` says when the changed
-    /// order shall be looked at again.
+    /// order shall be looked at again; one that needs no look never is.
     pub(crate) async fn apply(
         &self,
         tenant_id: &Arc<str>,
@@ -103,7 +103,7 @@ impl Ledger {
         check: CheckChange,
         due: &impl Fn(&Order) -> Option<Duration>,
     ) -> Result<Result<Applied, Box<Order>>, Error> {
-        let due_in = due(&next);
+        let due_in = due(&next).filter(|_| !lifecycle::needs_no_look(&next));
         let change = OrderChange { tenant_id: Arc::clone(tenant_id), order: next.clone(), due_in, check };
         match self.writes.change(change).await?? {
             Changed::Done { next_round } => {

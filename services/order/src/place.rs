@@ -7,7 +7,7 @@ use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
-        CancelOrderRequest, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState,
+        CancelOrderRequest, Check, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState,
         PlaceOrderRequest, Quote, get_order_request,
     },
     store::v1::Store,
@@ -187,6 +187,7 @@ impl Orders {
             Placement::Known { order, same_request: false } => Err(request_id_reused(&order).into()),
             Placement::CheckNotFound => Err(checks::not_found().into()),
             Placement::CheckClosed(check) => Err(checks::has_ended(&check).into()),
+            Placement::CheckElsewhere(check) => Err(check_at_another_pos(&check).into()),
             Placement::SlotFull => Err(self.refuse_full(who, &store, pickup).await),
         }
     }
@@ -291,9 +292,10 @@ impl Orders {
             Placement::Taken { order, .. } => Ok(*order),
             // It arrived at the same moment.
             Placement::Known { order, .. } => self.cancel(who, *order, &request.reason, wait).await,
-            Placement::CheckNotFound | Placement::CheckClosed(_) | Placement::SlotFull => {
-                Err(checks::not_found().into())
-            }
+            Placement::CheckNotFound
+            | Placement::CheckClosed(_)
+            | Placement::CheckElsewhere(_)
+            | Placement::SlotFull => Err(checks::not_found().into()),
         }
     }
 }
@@ -364,6 +366,15 @@ fn menu_of_another_pos(connection_id: &str) -> Failure {
          one connection, or let this one serve the menu as well"
     );
     Failure::new(Code::FailedPrecondition, "MENU_OF_ANOTHER_POS", message).meta("connection_id", connection_id)
+}
+
+fn check_at_another_pos(check: &Check) -> Failure {
+    let connection_id = &check.connection_id;
+    let message = format!(
+        "the table's check stands at the POS of the connection {connection_id:?}, and orders go to another one by now; ask \
+         the staff to close it there, then open a new check"
+    );
+    Failure::new(Code::FailedPrecondition, "CHECK_AT_ANOTHER_POS", message).meta("connection_id", connection_id)
 }
 
 fn request_id_reused(order: &Order) -> Failure {

@@ -57,6 +57,18 @@ impl Checks {
         }
     }
 
+    /// Whether a round of the check is on its way, or at the POS.
+    pub(super) async fn has_unfinished_round(&self, tenant_id: &str, check: &Check) -> Result<bool, Error> {
+        let filter = OrderFilter {
+            store_id: check.store_id.clone(),
+            check_id: check.check_id.clone(),
+            states: UNFINISHED.to_vec(),
+            limit: 1,
+            ..OrderFilter::default()
+        };
+        Ok(!self.storage().orders(tenant_id, &filter).await.map_err(Error::Read)?.is_empty())
+    }
+
     /// Returns how many rounds have not ended.
     async fn finish_rounds(&self, tenant_id: &Arc<str>, check: &Check) -> Result<usize, Error> {
         let ending = self.ending(tenant_id, check).await?;

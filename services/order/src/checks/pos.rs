@@ -30,6 +30,8 @@ pub(super) enum SplitAnswer {
     Done(CheckSplit),
     /// Nothing was split.
     Refused(CheckFailed),
+    /// The POS did not hear of it: nothing was split by this call.
+    NotAsked(CheckFailed),
     /// Nobody knows.
     Unknown(CheckFailed),
 }
@@ -122,7 +124,7 @@ impl Pos {
 /// A failed call proves nothing, unless it says so itself.
 fn failed_split(status: &Status) -> SplitAnswer {
     let failed = failed_call(status);
-    if failure::is_not_handed_over(status) { SplitAnswer::Refused(failed) } else { SplitAnswer::Unknown(failed) }
+    if failure::is_not_handed_over(status) { SplitAnswer::NotAsked(failed) } else { SplitAnswer::Unknown(failed) }
 }
 
 fn in_time<T>(message: T) -> Request<T> {

@@ -35,6 +35,15 @@ const TAKE_UP_WITHIN: Duration = Duration::from_secs(120);
 /// So long after it was begun another replica takes it up. Longer than the POS may take for it.
 const LEASE: Duration = Duration::from_secs(15);
 
+/// Which call for a split it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    /// The POS has not heard of it.
+    First,
+    /// It may have.
+    Again,
+}
+
 impl Checks {
     /// Splits a check. Its caller's leaving does not end it.
     pub(crate) async fn split(&self, who: &Identity, request: SplitCheckRequest) -> Result<SplitCheckResponse, Error> {
@@ -60,7 +69,7 @@ impl Checks {
             age: Duration::ZERO,
         };
         match self.storage().begin_split(&who.tenant_id, &who.caller, &split, LEASE).await? {
-            None => self.carry_out(&who.tenant_id, check, split).await,
+            None => self.carry_out(&who.tenant_id, check, split, Try::First).await,
             // At the same moment.
             Some(known) => self.split_again(who, &split.request, known).await,
         }
@@ -110,7 +119,7 @@ impl Checks {
         }
         let Some(answer) = known.answer else {
             let check = self.find(&who.tenant_id, &request.check_id).await?;
-            return self.carry_out(&who.tenant_id, check, known).await;
+            return self.carry_out(&who.tenant_id, check, known, Try::Again).await;
         };
         let mut checks = Vec::with_capacity(answer.checks.len());
         for check in answer.checks {
@@ -126,17 +135,23 @@ impl Checks {
                 continue;
             }
             tracing::info!(check.id = %check.check_id, split.id = %split.split_id, "a split is taken up");
-            if let Err(error) = self.carry_out(tenant_id, check.clone(), split).await {
+            if let Err(error) = self.carry_out(tenant_id, check.clone(), split, Try::Again).await {
                 tracing::warn!(%error, check.id = %check.check_id, "a split came to no end");
             }
         }
         Ok(())
     }
 
-    async fn carry_out(&self, tenant_id: &Arc<str>, check: Check, split: Split) -> Result<SplitCheckResponse, Error> {
-        match self.pos.split(&check, &split).await {
-            SplitAnswer::Done(done) => self.record(tenant_id, check, split, done).await,
-            SplitAnswer::Refused(failed) => {
+    async fn carry_out(
+        &self,
+        tenant_id: &Arc<str>,
+        check: Check,
+        split: Split,
+        which: Try,
+    ) -> Result<SplitCheckResponse, Error> {
+        match (self.pos.split(&check, &split).await, which) {
+            (SplitAnswer::Done(done), _) => self.record(tenant_id, check, split, done).await,
+            (SplitAnswer::Refused(failed), _) | (SplitAnswer::NotAsked(failed), Try::First) => {
                 self.storage().end_split(tenant_id, &split, &[], self.interval).await?;
                 match failed.cause.as_str() {
                     cause::CHECK_NOT_FOUND => {
@@ -147,7 +162,8 @@ impl Checks {
                     _ => Err(unreachable(&failed).into()),
                 }
             }
-            SplitAnswer::Unknown(failed) => {
+            // That this call did not reach the POS tells nothing of those before it.
+            (SplitAnswer::Unknown(failed) | SplitAnswer::NotAsked(failed), _) => {
                 tracing::warn!(check.id = %check.check_id, cause = %failed.cause, "nobody knows whether a check was split");
                 Err(outcome_unknown().into())
             }

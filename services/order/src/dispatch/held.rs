@@ -6,7 +6,7 @@ use posmesh_kit::{ambient, time};
 use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::Product,
-    order::v1::{Attempt, Check, LineModifier, ModifierInput, Order, OrderLineInput},
+    order::v1::{Attempt, Check, LineModifier, ModifierInput, Order, OrderLineInput, OrderState},
     store::v1::{ProductPolicy, Store},
 };
 use tokio::time::Instant;
@@ -63,7 +63,11 @@ impl Dispatcher {
                 let why = Why::new(failure.reason(), failure.message());
                 let noted = self.note(tenant_id, order, why).await;
                 let pause = self.config.retry_cap.mul_f64(ambient::jitter(0.3, 0.7));
-                return self.look_again(tenant_id, &noted, pause).await;
+                return match noted.state() {
+                    OrderState::Held => self.look_again(tenant_id, &noted, pause).await,
+                    // Somebody took it back meanwhile, or sent it.
+                    _ => {}
+                };
             }
         };
         let order = match self.objection(&order, &link).await {
@@ -117,6 +121,7 @@ impl Dispatcher {
 
     /// Begins the attempt of a round if it is its turn by now.
     pub(super) async fn take_turn(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
+        let since = Instant::now();
         let (attempt, lease) = match last_submit(&order) {
             // A round stays on its check's connection, as that is now.
             Some(before) => match self.reader.link_to(&before.connection_id, 0).await {
@@ -129,7 +134,6 @@ impl Dispatcher {
         let left = order.deliver_by.as_ref().map(time::until).unwrap_or_default();
         let hold = round_wait.map_or(left, |wait| (wait / 4).clamp(LOOKS.0, LOOKS.1).min(left));
         let now_ms = time::now_unix_ms();
-        let since = Instant::now();
         let turn = Turn {
             tenant_id: Arc::clone(tenant_id),
             order,
@@ -160,7 +164,11 @@ impl Dispatcher {
     async fn first_attempt(&self, order: &Order, check: Option<&Check>) -> (Attempt, Duration) {
         let connection_id = check.map(|check| check.connection_id.clone()).unwrap_or_default();
         let link = self.reader.link(&order.store_id, order.product(), service_mode(order)).await.ok();
-        let link = link.filter(|link| connection_id.is_empty() || link.connection.connection_id == connection_id);
+        let link = match link.filter(|link| connection_id.is_empty() || link.connection.connection_id == connection_id)
+        {
+            None if !connection_id.is_empty() => self.reader.link_to(&connection_id, 0).await.ok().map(Arc::new),
+            link => link,
+        };
         let (attempt, lease) = self.next_attempt(0, link.as_deref());
         if link.is_some() { (attempt, lease) } else { (Attempt { connection_id, ..attempt }, lease) }
     }

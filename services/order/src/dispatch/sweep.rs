@@ -25,8 +25,12 @@ const COMPLETE_LIMIT: usize = 200;
 const COMPLETIONS: usize = 5;
 /// Places in pickup slots are kept so long after the pickup time.
 const PICKUPS_KEPT_MS: i64 = 2 * 24 * 3600 * 1000;
-/// Guests' contacts are looked through this rarely.
+/// Guests' contacts are looked through this rarely, in at most so many transactions.
 const ERASE_INTERVAL: Duration = Duration::from_secs(600);
+const FORGETS: usize = 100;
+/// What an order that fell due may take in all. Far more than its calls may; after that its lease is over, and whoever
+/// takes it up begins by asking the POS.
+const TAKE_UP_WITHIN: Duration = Duration::from_secs(300);
 
 impl Dispatcher {
     /// Claims due orders until `stop`.
@@ -38,17 +42,30 @@ impl Dispatcher {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            self.clock.compare(&*self.ledger.storage).await;
+            if tokio::time::timeout(CLAIM_TIMEOUT, self.clock.compare(&*self.ledger.storage)).await.is_err() {
+                tracing::warn!("the database does not tell its time");
+            }
             while self.claim().await > 0 {}
             self.complete().await;
             if erased_at.is_none_or(|at| at.elapsed() > ERASE_INTERVAL) {
                 erased_at = Some(Instant::now());
-                if let Err(error) = self.ledger.storage.erase_contacts(self.config.contact_retention).await {
-                    tracing::warn!(%error, "old guest contacts could not be erased");
-                }
-                let long_past_ms = time::now_unix_ms() - PICKUPS_KEPT_MS;
-                if let Err(error) = self.ledger.storage.forget_pickups(long_past_ms).await {
-                    tracing::warn!(%error, "old pickup places could not be forgotten");
+                self.forget().await;
+            }
+        }
+    }
+
+    /// Forgets what is kept for a time only. So much in one turn that no other work waits for long; the next turn goes on.
+    async fn forget(&self) {
+        let (storage, retention) = (&self.ledger.storage, self.config.contact_retention);
+        let long_past_ms = time::now_unix_ms() - PICKUPS_KEPT_MS;
+        for _ in 0..FORGETS {
+            let erased = tokio::time::timeout(CLAIM_TIMEOUT, storage.erase_contacts(retention)).await;
+            let forgotten = tokio::time::timeout(CLAIM_TIMEOUT, storage.forget_pickups(long_past_ms)).await;
+            match (erased, forgotten) {
+                (Ok(Ok(erased)), Ok(Ok(forgotten))) if erased + forgotten == 0 => return,
+                (Ok(Ok(_)), Ok(Ok(_))) => {}
+                (erased, forgotten) => {
+                    return tracing::warn!(?erased, ?forgotten, "old contacts or pickup places could not be erased");
                 }
             }
         }
@@ -86,7 +103,10 @@ impl Dispatcher {
             );
             posmesh_kit::telemetry::continue_trace(&span, &claimed.order.traceparent);
             let work = async move {
-                dispatcher.take_up(claimed).await;
+                let order_id = claimed.order.order_id.clone();
+                if tokio::time::timeout(TAKE_UP_WITHIN, dispatcher.take_up(claimed)).await.is_err() {
+                    tracing::error!(order.id = %order_id, "an order that fell due took too long; its lease will end");
+                }
                 drop(place);
             };
             self.tasks.spawn(tracing::Instrument::instrument(work, span));

@@ -232,7 +232,7 @@ pub(crate) fn check_price(request: &PlaceOrderRequest, quote: &Quote) -> Result<
     }
     if expected.amount != total.amount {
         let message = format!(
-            "the order costs {} {} now, not {}: show the guest the new quote in the details and ask again",
+            "the order costs {} {} now, not {}: show the guest the new quote and ask again; it is in the details unless it is long",
             total.amount, total.currency_code, expected.amount
         );
         return Err(Failure::new(Code::FailedPrecondition, "PRICE_CHANGED", message)

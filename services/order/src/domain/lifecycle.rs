@@ -29,6 +29,11 @@ pub(crate) fn is_in_flight(state: OrderState) -> bool {
     matches!(state, OrderState::Pending | OrderState::Held | OrderState::Sending | OrderState::InDoubt)
 }
 
+/// Whether nothing happens to the order by itself any more: the POS has it, or it has ended, and nobody wishes it back.
+pub(crate) fn needs_no_look(order: &Order) -> bool {
+    !is_in_flight(order.state()) && open_change(order).is_none()
+}
+
 /// Whether the order has ended.
 pub(crate) fn has_ended(state: OrderState) -> bool {
     state == OrderState::Completed || told_not_there(state)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use posmesh_kit::time::{from_proto_duration, to_unix_ms};
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, FindKind, Idempotency, IdempotencyKind},
-    order::v1::{Attempt, Order, OrderChangeState, OrderState},
+    order::v1::{Attempt, AttemptOutcome, Order, OrderChangeState, OrderState},
 };
 
 use super::lifecycle::{
@@ -51,14 +51,15 @@ pub(crate) enum Step {
 }
 
 /// From when on the POS's word that it has no such order proves that none of these attempts took effect: no writer writes
-/// any more, and what was written has taken effect. `None`: never, as far as is known.
+/// any more, and what was written has taken effect. One that provably never left needs no proof. `None`: never, as far as
+/// is known.
 pub(crate) fn proof_ms<'a>(
     attempts: impl Iterator<Item = &'a Attempt>,
     max_apply_delay_now: Duration,
     margin: Duration,
 ) -> Option<i64> {
     let mut latest = None;
-    for attempt in attempts {
+    for attempt in attempts.filter(|attempt| attempt.outcome() != AttemptOutcome::NotHandedOver) {
         let then = attempt.max_apply_delay.as_ref().and_then(from_proto_duration)?;
         let not_after_ms = to_unix_ms(attempt.not_after.as_ref()?);
         let proves_ms = not_after_ms.saturating_add(millis(then.max(max_apply_delay_now).saturating_add(margin)));

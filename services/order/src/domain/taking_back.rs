@@ -94,6 +94,10 @@ fn check_lines(order: &Order, lines: &[LineVoid]) -> Result<(), Failure> {
     if lines.is_empty() {
         return Err(Failure::field("REQUIRED", "lines", "say which lines, and how much of each"));
     }
+    if lines.len() > order.lines.len() {
+        let message = format!("names {} lines, but the order has {}", lines.len(), order.lines.len());
+        return Err(Failure::field("TOO_MANY", "lines", message));
+    }
     let mut wrong = Vec::new();
     let mut seen = HashSet::new();
     for (i, void) in lines.iter().enumerate() {

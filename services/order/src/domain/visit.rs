@@ -107,7 +107,8 @@ pub(crate) fn closed(check: &Check, why: &str, now: Timestamp) -> Check {
     closed
 }
 
-/// Why a check that is open here has outlived its guests, if it has. `quiet`: no round of it is under way.
+/// Why a check that is open here has outlived its guests, if it has. `quiet`: no round of it is under way, or at
+/// the POS.
 pub(crate) fn outlived(check: &Check, today: &str, quiet: bool, now_ms: i64) -> Option<&'static str> {
     if !check.business_date.is_empty() && check.business_date.as_str() < today {
         return Some(ended::BUSINESS_DAY_ENDED);

@@ -1,7 +1,7 @@
 //! Comparing orders after an outage. It is tried until the POS answers; then once more, when the last write of the outage
 //! must have taken effect.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use posmesh_kit::{backoff, telemetry, time};
 use posmesh_proto::order::v1::{ProposedRepair, ReconcileOrdersResponse};
@@ -31,8 +31,7 @@ impl Errands {
         let is_final = errand.progress == COMPARED_ONCE && !errand.woken;
         let mut window = Window { from_ms: errand.since_ms.max(oldest_ms), before_ms: now_ms };
         while window.from_ms < window.before_ms {
-            let (connection_id, tenant_id) = (&errand.connection_id, &errand.tenant_id);
-            match self.reconciler.repair_first(tenant_id, connection_id, window).await {
+            match self.compare_slice(errand, window).await? {
                 Ok((report, from_ms)) => {
                     tell(errand, &report);
                     (window.from_ms, errand.since_ms) = (from_ms, from_ms);
@@ -54,6 +53,22 @@ impl Errands {
         let overlap = OVERLAP.max(self.reconciler.longest_write() * 2);
         errand.since_ms = now_ms.saturating_sub(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
         Some(Next::Again(self.reconciler.longest_write()))
+    }
+
+    /// Compares the first slice of a window, however long that takes: a POS that is asked order by order takes longer than
+    /// a lease lasts. `None`: another replica has the errand by now.
+    async fn compare_slice(
+        &self,
+        errand: &Errand,
+        window: Window,
+    ) -> Option<Result<(ReconcileOrdersResponse, i64), Error>> {
+        let mut comparing = pin!(self.reconciler.repair_first(&errand.tenant_id, &errand.connection_id, window));
+        loop {
+            tokio::select! {
+                compared = &mut comparing => return Some(compared),
+                () = tokio::time::sleep(LEASE / 3) => if !self.put(errand, Next::GoOn(LEASE)).await { return None },
+            }
+        }
     }
 }
 

@@ -103,7 +103,8 @@ impl Waker {
             return;
         }
         let key = (Arc::clone(tenant_id), connection_id.to_owned(), ErrandKind::Reconcile);
-        if !self.is_news(&key, FAILING_AGAIN) {
+        // Not before it is durable: an attempt that ends meanwhile would be stored as if it were.
+        if self.is_noted(&key) {
             return;
         }
         let wake = Wake {
@@ -114,7 +115,9 @@ impl Waker {
             since_ms: since_ms.saturating_sub(i64::try_from(self.margin.as_millis()).unwrap_or(i64::MAX)),
             due_in: COMPARE_IN,
         };
-        self.wake(&[(key, wake)]).await;
+        if self.wake(&[(key.clone(), wake)]).await {
+            self.remember(key, FAILING_AGAIN);
+        }
     }
 
     /// After an order has changed: one that can still progress at a POS which is polled is polled for.
@@ -199,32 +202,39 @@ impl Waker {
         }
     }
 
-    async fn wake(&self, wakes: &[(Key, Wake)]) {
+    /// Returns whether they are noted, durably.
+    async fn wake(&self, wakes: &[(Key, Wake)]) -> bool {
         let noted: Vec<Wake> = wakes.iter().map(|(_, wake)| wake.clone()).collect();
         let woken = tokio::time::timeout(WAKE_TIMEOUT, self.storage.wake(&noted)).await;
         if let Ok(Ok(())) = woken {
-            return;
+            return true;
         }
         tracing::warn!(count = wakes.len(), ?woken, "errands could not be noted yet");
         wakes.iter().for_each(|(key, _)| self.forget(key));
+        false
+    }
+
+    fn is_noted(&self, key: &Key) -> bool {
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.get(key).is_some_and(|until| *until > Instant::now())
     }
 
     /// Whether this was not noted for a while; then it counts as noted for `again`.
     fn is_news(&self, key: &Key, again: Duration) -> bool {
-        let now = Instant::now();
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.get(key).is_some_and(|until| *until > now) {
+        if self.is_noted(key) {
             return false;
         }
-        if noted.len() >= MAX_REMEMBERED {
-            noted.retain(|_, until| *until > now);
-        }
-        noted.insert(key.clone(), now + again);
+        self.remember(key.clone(), again);
         true
     }
 
     fn remember(&self, key: Key, long: Duration) {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Instant::now() + long);
+        let now = Instant::now();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() >= MAX_REMEMBERED {
+            noted.retain(|_, until| *until > now);
+        }
+        noted.insert(key, now + long);
     }
 
     fn forget(&self, key: &Key) {

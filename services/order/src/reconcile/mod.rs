@@ -60,7 +60,7 @@ impl Window {
 
     fn wider(self, margin: Duration) -> Self {
         let margin_ms = millis(margin);
-        Self { from_ms: self.from_ms - margin_ms, before_ms: self.before_ms + margin_ms }
+        Self { from_ms: self.from_ms.saturating_sub(margin_ms), before_ms: self.before_ms.saturating_add(margin_ms) }
     }
 
     /// Its first part, at most so long.

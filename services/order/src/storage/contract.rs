@@ -78,6 +78,7 @@ contract! {
         a_turn_that_nobody_begins_falls_due_at_once_and_is_kept,
         a_repeated_round_uses_up_no_place,
         a_check_that_is_unknown_or_closed_takes_no_round,
+        a_check_that_stands_at_another_pos_takes_no_round,
         a_check_closed_at_the_pos_is_closed_here_and_its_next_round_is_not_let_go,
         a_check_of_another_store_takes_no_round,
         orders_and_rounds_share_a_batch,;

@@ -258,6 +258,7 @@ impl Storage for MemoryStorage {
     ) -> Result<bool, StorageError> {
         let mut state = self.state();
         let row = state.orders.get_mut(&key(tenant_id, order_id)).filter(|row| row.order.version == version);
+        let row = row.filter(|row| due_in.is_none() || row.due.is_some());
         Ok(row.map(|row| row.due = due_in.map(|due_in| self.clock.now() + due_in)).is_some())
     }
 

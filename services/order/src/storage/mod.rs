@@ -132,6 +132,8 @@ pub enum Placement {
     CheckNotFound,
     /// The check takes no more rounds.
     CheckClosed(Box<Check>),
+    /// The check stands at another POS than the order would go to.
+    CheckElsewhere(Box<Check>),
     /// There is no place left in its pickup slot.
     SlotFull,
 }
@@ -307,7 +309,7 @@ pub trait Storage: CheckStorage + TimeStorage {
     async fn claim_due(&self, replica: &str, lease: Duration, room: &Room) -> Result<Vec<Claimed>, StorageError>;
 
     /// Leaves an order as it is, gives up its lease, and lets it fall due later, or never (`None`); only if its version is
-    /// this one. Returns whether it was.
+    /// this one, and it has not been laid to rest. Returns whether it was.
     async fn put_off(
         &self,
         tenant_id: &str,

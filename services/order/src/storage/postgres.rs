@@ -70,7 +70,7 @@ pub(super) const CLAIM: &str = "WITH stores AS ( \
 
 /// `$4`: milliseconds from now.
 const PUT_OFF: &str = "UPDATE orders SET due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $4, lease_owner = NULL \
-     WHERE tenant_id = $1 AND order_id = $2 AND version = $3";
+     WHERE tenant_id = $1 AND order_id = $2 AND version = $3 AND ($4 IS NULL OR due_ms IS NOT NULL)";
 
 const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE (tenant_id, contact_id) IN ( \
          SELECT tenant_id, contact_id FROM guest_contacts \

@@ -150,6 +150,10 @@ pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks, slots: &mut Slots
     if !is_open(&row.check) {
         return Plan::Answer(Placement::CheckClosed(Box::new(row.check.clone())));
     }
+    let sent_to = order.attempts.last().map_or("", |attempt| attempt.connection_id.as_str());
+    if !row.check.connection_id.is_empty() && !sent_to.is_empty() && row.check.connection_id != sent_to {
+        return Plan::Answer(Placement::CheckElsewhere(Box::new(row.check.clone())));
+    }
     let due_in = Some(if row.add_round(&mut order) { new.hold } else { new.lease });
     Plan::Take(Box::new(Taking { new, order, due_in, check: Some(Box::new(row.check.clone())) }))
 }

@@ -44,9 +44,9 @@ pub(super) const PICKUPS: &str = "SELECT p.pickup_ms, count(*) FROM pickup_place
      JOIN orders AS o ON o.tenant_id = p.tenant_id AND o.order_id = p.order_id AND o.state NOT IN (9, 10, 11) \
      WHERE p.tenant_id = $1 AND p.store_id = $2 AND p.pickup_ms >= $3 AND p.pickup_ms < $4 GROUP BY p.pickup_ms";
 
-/// State HELD.
+/// States PENDING and HELD: nothing of it is at the POS, and it goes first.
 pub(super) const EARLIER_ROUND_WAITS: &str =
-    "SELECT round FROM orders WHERE tenant_id = $1 AND check_id = $2 AND state = 2 AND round < $3 LIMIT 1";
+    "SELECT round FROM orders WHERE tenant_id = $1 AND check_id = $2 AND state IN (1, 2) AND round < $3 LIMIT 1";
 
 pub(super) const ROUND_IN_FLIGHT: &str =
     "SELECT 1 FROM checks WHERE tenant_id = $1 AND check_id = $2 AND in_flight_order_id IS NOT NULL";

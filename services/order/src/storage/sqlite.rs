@@ -52,7 +52,7 @@ const CLAIM: &str = "WITH stores AS ( \
 
 /// `$4`: milliseconds from now.
 const PUT_OFF: &str = "UPDATE orders SET due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $4, lease_owner = NULL \
-     WHERE tenant_id = $1 AND order_id = $2 AND version = $3";
+     WHERE tenant_id = $1 AND order_id = $2 AND version = $3 AND ($4 IS NULL OR due_ms IS NOT NULL)";
 
 const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE rowid IN (SELECT rowid FROM guest_contacts \
      WHERE created_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1 ORDER BY created_ms LIMIT $2)";

@@ -78,7 +78,7 @@ pub trait TimeStorage: Send + Sync {
     ) -> Result<Vec<(i64, i64)>, StorageError>;
 
     /// Forgets places whose pickup time was before `before_ms`, of all tenants, a bounded number at once.
-    async fn forget_pickups(&self, before_ms: i64) -> Result<(), StorageError>;
+    async fn forget_pickups(&self, before_ms: i64) -> Result<u64, StorageError>;
 
     /// Completes orders that the POS has, of which it tells no end, and whose time is over; at most `limit` of all
     /// tenants, longest over first. Never two replicas the same. Returns them as they are now.

@@ -110,7 +110,7 @@ impl TimeStorage for Reached {
         self.read(self.database.inner.pickups(tenant_id, store_id, from_ms, until_ms)).await
     }
 
-    async fn forget_pickups(&self, before_ms: i64) -> Result<(), StorageError> {
+    async fn forget_pickups(&self, before_ms: i64) -> Result<u64, StorageError> {
         self.attempt(self.database.inner.forget_pickups(before_ms)).await
     }
 

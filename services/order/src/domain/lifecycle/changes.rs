@@ -24,6 +24,10 @@ use super::{
 /// Notes a wish. One for the whole order that comes again is the same wish.
 pub(super) fn ask(order: &mut Order, change: OrderChange, now: Timestamp) -> Kind {
     let kind = if change.kind() == OrderChangeKind::Cancel { Kind::Cancel } else { Kind::Void };
+    // The platform wishes back only what nobody knows of. It may have been settled since it looked.
+    if change.requested_by == PLATFORM && order.state() != OrderState::InDoubt {
+        return Kind::Busy;
+    }
     if told_not_there(order.state()) {
         return kind;
     }

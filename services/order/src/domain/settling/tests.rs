@@ -163,3 +163,14 @@ fn absence_proves_something_after_the_last_of_all_attempts_and_the_longer_delay(
     order.attempts[0].max_apply_delay = None;
     assert_eq!(proof_ms(submits(&order), SECOND, SECOND), None, "nobody knows what was promised then");
 }
+
+#[test]
+fn an_attempt_that_provably_never_left_keeps_absence_a_proof() {
+    let left = in_doubt(&descriptor(forever(), 10)).attempts.remove(0);
+    let mut never_left = Attempt { max_apply_delay: None, ..left.clone() };
+    never_left.set_outcome(AttemptOutcome::NotHandedOver);
+    let proof = |attempts: &[&Attempt]| proof_ms(attempts.iter().copied(), Duration::ZERO, SECOND);
+    assert_eq!(proof(&[&left]), Some(41_000));
+    assert_eq!(proof(&[&never_left, &left]), Some(41_000));
+    assert_eq!(proof(&[&Attempt { max_apply_delay: None, ..left.clone() }, &left]), None);
+}

@@ -115,6 +115,21 @@ pub(super) async fn a_check_that_is_unknown_or_closed_takes_no_round(storage: Su
     assert_eq!(place(&storage, new_round("b", &check.check_id)).await, known);
 }
 
+pub(super) async fn a_check_that_stands_at_another_pos_takes_no_round(storage: Subject) {
+    let check = Check { pos_check_reference: "7".into(), connection_id: "till".into(), ..check_on("t1") };
+    assert_eq!(storage.open_check(TENANT, &check, LEASE).await.unwrap(), None);
+    let round_to = |connection_id: &str| {
+        let mut round = new_round("a", &check.check_id);
+        round.order.attempts =
+            vec![Attempt { number: 1, connection_id: connection_id.to_owned(), ..Attempt::default() }];
+        round
+    };
+    let refused = place(&storage, round_to("bar")).await;
+    assert!(matches!(&refused, Placement::CheckElsewhere(at) if at.connection_id == "till"), "{refused:?}");
+    assert_eq!(storage.order_by_request(TENANT, "kiosk", "a").await.unwrap(), None);
+    assert_eq!(take(&storage, round_to("till")).await.round, 1);
+}
+
 pub(super) async fn a_check_closed_at_the_pos_is_closed_here_and_its_next_round_is_not_let_go(storage: Subject) {
     let check = Check { pos_check_reference: "7".into(), ..check_on("t1") };
     assert_eq!(storage.open_check(TENANT, &check, LEASE).await.unwrap(), None);

@@ -35,11 +35,12 @@ impl TimeStorage for MemoryStorage {
         Ok(pickups)
     }
 
-    async fn forget_pickups(&self, before_ms: i64) -> Result<(), StorageError> {
+    async fn forget_pickups(&self, before_ms: i64) -> Result<u64, StorageError> {
+        let mut forgotten = 0;
         for row in self.state().orders.values_mut() {
-            row.pickup_ms = row.pickup_ms.filter(|pickup_ms| *pickup_ms >= before_ms);
+            forgotten += u64::from(row.pickup_ms.take_if(|pickup_ms| *pickup_ms < before_ms).is_some());
         }
-        Ok(())
+        Ok(forgotten)
     }
 
     async fn complete_due(&self, limit: usize, now: Timestamp) -> Result<Vec<(Arc<str>, Order)>, StorageError> {
@@ -100,7 +101,7 @@ impl State {
             let other = &other.order;
             **tenant == **tenant_id
                 && other.check_id == order.check_id
-                && other.state() == OrderState::Held
+                && matches!(other.state(), OrderState::Pending | OrderState::Held)
                 && other.round < order.round
         });
         let Decided { order, due_in, begun } = time::decide(turn, row, holder.map(|row| &row.order), is_first)?;

@@ -60,9 +60,9 @@ impl TimeStorage for PostgresStorage {
         Ok(query.fetch_all(&self.pool).await?)
     }
 
-    async fn forget_pickups(&self, before_ms: i64) -> Result<(), StorageError> {
-        sqlx::query(FORGET_PLACES).bind(before_ms).bind(ERASE_LIMIT).execute(&self.pool).await?;
-        Ok(())
+    async fn forget_pickups(&self, before_ms: i64) -> Result<u64, StorageError> {
+        let forgotten = sqlx::query(FORGET_PLACES).bind(before_ms).bind(ERASE_LIMIT).execute(&self.pool).await?;
+        Ok(forgotten.rows_affected())
     }
 
     async fn complete_due(&self, limit: usize, now: Timestamp) -> Result<Vec<(Arc<str>, Order)>, StorageError> {

@@ -50,11 +50,12 @@ impl TimeStorage for SqliteStorage {
         Ok(query.fetch_all(&self.pool).await?)
     }
 
-    async fn forget_pickups(&self, before_ms: i64) -> Result<(), StorageError> {
+    async fn forget_pickups(&self, before_ms: i64) -> Result<u64, StorageError> {
         let mut writing = self.write().await?;
-        sqlx::query(FORGET_PLACES).bind(before_ms).bind(ERASE_LIMIT).execute(&mut *writing.tx).await?;
+        let forget = sqlx::query(FORGET_PLACES).bind(before_ms).bind(ERASE_LIMIT);
+        let forgotten = forget.execute(&mut *writing.tx).await?;
         writing.tx.commit().await?;
-        Ok(())
+        Ok(forgotten.rows_affected())
     }
 
     async fn complete_due(&self, limit: usize, now: Timestamp) -> Result<Vec<(Arc<str>, Order)>, StorageError> {

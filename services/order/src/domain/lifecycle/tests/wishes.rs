@@ -13,6 +13,14 @@ fn an_order_that_was_not_sent_is_taken_back_at_once() {
 }
 
 #[test]
+fn the_platform_takes_back_only_what_nobody_knows_of() {
+    for state in [OrderState::Pending, OrderState::Held, OrderState::Placed, OrderState::Cancelled] {
+        assert!(apply(&mut order(state, 1), cancel(PLATFORM), now()).is_err(), "{state:?}");
+    }
+    assert!(apply(&mut order(OrderState::InDoubt, 1), cancel(PLATFORM), now()).unwrap());
+}
+
+#[test]
 fn a_wish_while_in_doubt_wins_by_any_proof_that_nothing_is_there_and_nothing_more_is_sent() {
     let proofs = [
         Outcome::Absent,
