@@ -58,6 +58,8 @@ enum Command {
     Demo,
     /// Shows the orders that need a person, and what to do about each.
     Attention(operate::AttentionOptions),
+    /// Shows whether each store's POS can be reached, and if not, which hop fails and why; or one link's history.
+    Links(operate::LinksOptions),
     /// Compares our orders with those that a POS holds. Ends with 0 if all agree, 1 if not, 2 if it could not compare.
     Reconcile(operate::ReconcileOptions),
 }
@@ -82,7 +84,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if config.telemetry.log_filter.is_empty() {
         // What dev and demo print is for a person; services log for operators.
         let filter = match arguments.command {
-            Command::Demo | Command::Attention(_) | Command::Reconcile(_) => "error",
+            Command::Demo | Command::Attention(_) | Command::Links(_) | Command::Reconcile(_) => "error",
             Command::Dev(_) => "warn",
             // The database driver repeats each harmless notice of PostgreSQL.
             Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info,sqlx=warn",
@@ -107,6 +109,7 @@ async fn execute(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Dev(options) => dev::run(config, options).await?,
         Command::Demo => demo::run(config).await?,
         Command::Attention(options) => operate::attention(&config, &options).await?,
+        Command::Links(options) => operate::links(&config, &options).await?,
         Command::Reconcile(options) => return Ok(operate::reconcile(&config, &options).await),
         Command::Config => {}
     }

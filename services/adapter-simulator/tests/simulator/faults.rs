@@ -191,6 +191,34 @@ async fn a_probe_tells_what_keeps_the_pos_from_taking_orders() {
 }
 
 #[tokio::test]
+async fn every_cause_that_a_link_may_have_can_be_had_on_demand() {
+    let pair = Pair::start().await;
+    for shared in [
+        cause::VENDOR_SERVICE_DOWN,
+        cause::CREDENTIALS_REJECTED,
+        cause::RATE_LIMITED,
+        cause::POS_APP_NOT_RUNNING,
+        cause::BUSINESS_DAY_NOT_OPEN,
+        cause::TRAINING_MODE,
+        cause::MASTER_UPDATING,
+        cause::PRINTER_OFFLINE,
+        cause::PRINTER_OUT_OF_PAPER,
+        cause::PRINTER_COVER_OPEN,
+        cause::PRINTER_NOT_ASSIGNED,
+        cause::MISCONFIGURED,
+        cause::UNKNOWN,
+    ] {
+        pair.fault(json!({"kind": "refuse", "cause": shared, "on": "status"})).await;
+        assert_eq!(probed(&pair).await, (LinkHealth::Offline, "pos".into(), shared.into()));
+        pair.mend().await;
+    }
+    pair.fault(json!({"kind": "drop_before_record", "on": "status"})).await;
+    assert_eq!(probed(&pair).await.2, cause::NETWORK_DOWN);
+    pair.mend().await;
+    assert_eq!(probed(&pair).await.0, LinkHealth::Online);
+}
+
+#[tokio::test]
 async fn a_key_that_the_pos_does_not_accept_is_its_outcome_and_not_the_callers_error() {
     let mut pair = Pair::start().await;
     let url: serde_json::Value = serde_json::from_str(&pair.context.settings_json).unwrap();

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
-use posmesh_kit::{Channel, backoff::Backoff, failure, time};
+use posmesh_kit::{Channel, backoff::Backoff, time};
 use posmesh_proto::order::v1::{
     Order, WatchAttentionRequest, WatchAttentionResponse, order_service_client::OrderServiceClient,
 };
 use tonic::{Code, Status, Streaming};
 
-use super::{orders, table::table};
+use super::{ago, orders, table::table, why};
 use crate::config::Config;
 
 const HEAD: [&str; 6] = ["STORE", "NO.", "SINCE", "WHAT", "DO NOW", "ORDER"];
@@ -105,14 +105,6 @@ fn take(orders: &mut Orders, page: WatchAttentionResponse) {
     orders.extend(page.orders.into_iter().map(|order| (order.order_id.clone(), order)));
 }
 
-fn why(status: Option<Status>) -> String {
-    let Some(status) = status else { return "it was closed".to_owned() };
-    match failure::reason(&status).as_str() {
-        "" => status.message().to_owned(),
-        reason => format!("{reason}: {}", status.message()),
-    }
-}
-
 fn print(orders: &Orders) {
     if orders.is_empty() {
         return println!("No order needs a person.");
@@ -152,16 +144,6 @@ fn rows(order: &Order) -> Vec<[String; 6]> {
     order.attention.iter().map(row).collect()
 }
 
-/// For people: `4 min`.
-fn ago(ms: i64) -> String {
-    match ms / 1000 {
-        s @ ..60 => format!("{} s", s.max(0)),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s @ 3600..172_800 => format!("{} h {:02} min", s / 3600, s / 60 % 60),
-        s => format!("{} days", s / 86_400),
-    }
-}
-
 /// What the staff do about it.
 fn advice(flag: &str) -> &'static str {
     match flag {
@@ -182,12 +164,6 @@ fn advice(flag: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn how_long_ago_is_said_in_the_unit_that_a_person_would_take() {
-        let told: Vec<String> = [-5, 59_999, 60_000, 3_720_000, 259_200_000].map(ago).to_vec();
-        assert_eq!(told, ["0 s", "59 s", "1 min", "1 h 02 min", "3 days"]);
-    }
 
     #[test]
     fn an_order_has_a_row_for_each_thing_to_look_at_and_each_says_what_to_do() {

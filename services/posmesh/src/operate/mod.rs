@@ -1,16 +1,19 @@
 //! The operator's verbs: they ask a running mesh and tell a person what it answers.
 
 mod attention;
+mod links;
 mod reconcile;
 mod table;
 
 use anyhow::Context as _;
-use posmesh_kit::Channel;
+use posmesh_kit::{Channel, failure};
 use posmesh_proto::order::v1::order_service_client::OrderServiceClient;
+use tonic::Status;
 
 use crate::config::Config;
 
 pub(crate) use attention::{Options as AttentionOptions, run as attention};
+pub(crate) use links::{Options as LinksOptions, run as links};
 pub(crate) use reconcile::{Options as ReconcileOptions, run as reconcile};
 
 /// For the largest answer that a service gives.
@@ -26,4 +29,34 @@ fn channel(key: &str, endpoints: &str, config: &Config) -> anyhow::Result<Channe
     let here = format!("http://{}", config.listen.grpc);
     let endpoints = if endpoints.is_empty() { &here } else { endpoints };
     Channel::remote(key, endpoints).with_context(|| format!("{key}: {endpoints} is no way to a service"))
+}
+
+/// Why an answer or a stream ended.
+fn why(status: Option<Status>) -> String {
+    let Some(status) = status else { return "it was closed".to_owned() };
+    match failure::reason(&status).as_str() {
+        "" => status.message().to_owned(),
+        reason => format!("{reason}: {}", status.message()),
+    }
+}
+
+/// For people: `4 min`.
+fn ago(ms: i64) -> String {
+    match ms / 1000 {
+        s @ ..60 => format!("{} s", s.max(0)),
+        s @ 60..3600 => format!("{} min", s / 60),
+        s @ 3600..172_800 => format!("{} h {:02} min", s / 3600, s / 60 % 60),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_ago_is_said_in_the_unit_that_a_person_would_take() {
+        let told: Vec<String> = [-5, 59_999, 60_000, 3_720_000, 259_200_000].map(ago).to_vec();
+        assert_eq!(told, ["0 s", "59 s", "1 min", "1 h 02 min", "3 days"]);
+    }
 }

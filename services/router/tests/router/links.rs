@@ -14,15 +14,17 @@ use posmesh_proto::{
         ListLinkEventsRequest, ListLinksRequest, ProbeConnectionRequest, ReportLinksRequest, WatchLinksRequest,
         WatchLinksResponse,
     },
+    store::v1::{OpeningHours, Store},
 };
 use posmesh_router::{
-    Config,
+    Config, Peers,
     storage::{self, MemoryStorage, Storage},
 };
 use tonic::{Code, Status, Streaming};
 
 use crate::{
     adapter::{Adapter, Mode, descriptor, offline, well},
+    stores::stores,
     support::{Router, config, connection, until},
 };
 
@@ -368,6 +370,35 @@ async fn two_replicas_that_disagree_come_to_one_state() {
     adapter.answer_probes(well());
     is(&a, "c", LinkState::Online).await;
     until("both tell the same", async || link(&a, "c").await.version == link(&b, "c").await.version).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_has_a_dormant_link_and_one_that_opens_is_looked_at() {
+    // Open for an hour, half a week from now.
+    let today = i32::from(jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).weekday().to_monday_one_offset());
+    let far = OpeningHours { weekday: (today + 2) % 7 + 1, open_minutes: 720, close_minutes: 780 };
+    let closed = Store {
+        store_id: "s".into(),
+        time_zone: "UTC".into(),
+        opening_hours: vec![far],
+        revision: 1,
+        ..Store::default()
+    };
+    let (store, channel) = stores(closed.clone());
+    let peers = Peers { store: Some(channel) };
+    let router = Router::beside(peers, &quick(), Arc::new(MemoryStorage::default())).await;
+    let adapter = Adapter::start("one");
+    router.register(&adapter).await;
+    router.put(connection("c", "s")).await.unwrap();
+    is(&router, "c", LinkState::Dormant).await;
+    router.place("c").await;
+    assert_eq!(probe(&router, "c").await.unwrap().state(), LinkState::Dormant, "it works, and is closed");
+    let probes = adapter.probes();
+    tokio::time::sleep(quick().probe_interval * 2).await;
+    assert_eq!(adapter.probes(), probes, "nobody looks at a POS that may be switched off");
+    store.send(Store { opening_hours: Vec::new(), revision: 2, ..closed }).unwrap();
+    is(&router, "c", LinkState::Online).await;
+    until("it is probed again", async || adapter.probes() > probes).await;
 }
 
 fn report(id: &str, state: LinkState, ahead_ms: i64) -> LinkReport {

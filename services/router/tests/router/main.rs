@@ -8,4 +8,5 @@ mod forwarding;
 mod links;
 mod replicas;
 mod revisions;
+mod stores;
 mod support;
