@@ -51,6 +51,13 @@ impl StoreCache {
         Ok(self.keep(store))
     }
 
+    /// All stores that were heard of, by id.
+    pub fn all(&self) -> Vec<Arc<Store>> {
+        let mut stores: Vec<_> = self.stores.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        stores.sort_unstable_by(|a, b| a.store_id.cmp(&b.store_id));
+        stores
+    }
+
     /// The store, if it has been read already: no call is made.
     pub fn cached(&self, store_id: &str) -> Option<Arc<Store>> {
         self.stores.read().unwrap_or_else(PoisonError::into_inner).get(store_id).cloned()

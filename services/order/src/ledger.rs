@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     domain::lifecycle::{self, Event},
     error::Error,
+    gate::Board,
     storage::{Changed, CheckChange, GroupedWrites, Heard, NewOrder, OrderChange, Placement, Storage, StorageError},
     watch::Hub,
 };
@@ -39,6 +40,7 @@ pub(crate) enum Applied {
 pub(crate) struct Ledger {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) hub: Hub,
+    board: Board,
     writes: GroupedWrites,
     announcements: mpsc::Sender<String>,
 }
@@ -46,13 +48,14 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn start(
         storage: Arc<dyn Storage>,
+        board: Board,
         watcher_max_lag: Duration,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (announcements, queue) = mpsc::channel(ANNOUNCE_QUEUE);
         let writes = GroupedWrites::start(&storage);
-        let ledger = Self { hub: Hub::new(watcher_max_lag), writes, announcements, storage };
+        let ledger = Self { hub: Hub::new(watcher_max_lag), board, writes, announcements, storage };
         let stopped = stop.clone();
         tasks.spawn(announce(Arc::clone(&ledger.storage), queue, stopped));
         tasks.spawn(ledger.hub.clone().run(Arc::clone(&ledger.storage), stop.clone()));
@@ -124,6 +127,7 @@ impl Ledger {
     /// Tells everybody who watches the order.
     pub(crate) fn tell(&self, order: &Arc<Order>) {
         self.hub.publish(order);
+        self.board.observe(order);
         // A full queue loses nothing: other replicas also read what is watched from time to time.
         let _ = self.announcements.try_send(order.order_id.clone());
     }

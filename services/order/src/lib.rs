@@ -11,6 +11,7 @@ mod dispatch;
 mod domain;
 mod errands;
 mod error;
+mod gate;
 mod ledger;
 mod list;
 mod peers;
@@ -48,6 +49,7 @@ use crate::{
     clock::Clock,
     dispatch::Dispatcher,
     errands::{Errands, Waker},
+    gate::{Board, Gates},
     ledger::Ledger,
     peers::Reader,
     place::Orders,
@@ -75,17 +77,26 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let replica: Arc<str> = posmesh_kit::ambient::new_id().to_string().into();
     let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
     let reader = Reader::new(peers, stores, config.cache_age);
-    let ledger = Ledger::start(Arc::clone(&storage), config.watcher_max_lag, &tasks, &stop);
+    let board = Board::new();
+    let ledger = Ledger::start(Arc::clone(&storage), board.clone(), config.watcher_max_lag, &tasks, &stop);
     // Whatever attempt had begun when a clock jumped is over when it is trusted again.
     let clock = Clock::new(config.lease_margin, config.attempt_timeout + config.lease_margin);
+    let gates = Gates::start(
+        board,
+        Arc::clone(&storage),
+        reader.clone(),
+        clock.clone(),
+        config.attempt_timeout + config.lease_margin,
+        (&tasks, &stop),
+    );
     let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, clock, tasks.clone());
     tasks.spawn(checks.clone().sweep(config.sweep_interval, stop.clone()));
     let margin = config.attempt_timeout + config.lease_margin;
     let waker = Waker::start(Arc::clone(&storage), reader.clone(), margin, &tasks, &stop);
     let dispatcher = Dispatcher::new(
         ledger.clone(),
-        reader.clone(),
         checks.clone(),
+        gates.clone(),
         Arc::new(config.clone()),
         Arc::clone(&replica),
         waker.clone(),
@@ -105,7 +116,7 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     };
     errands.start(&tasks, &stop);
     let service = Service {
-        orders: Orders { ledger, reader, dispatcher },
+        orders: Orders { ledger, reader, gates, dispatcher },
         attention: Attention::start(storage, config.watcher_max_lag, &tasks, &stop),
         reconciler,
         checks,

@@ -118,7 +118,7 @@ pub(crate) struct Reader {
     pub(crate) stores: StoreCache,
     pub(crate) adapter: PosAdapterServiceClient<Channel>,
     catalog: CatalogServiceClient<Channel>,
-    router: RouterServiceClient<Channel>,
+    pub(crate) router: RouterServiceClient<Channel>,
     cache_age: Duration,
     catalogs: Arc<Mutex<HashMap<String, Slot<CatalogIndex>>>>,
     links: Arc<Mutex<HashMap<LinkKey, Slot<Link>>>>,

@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{Failure, ambient, call::Identity, telemetry, time};
+use posmesh_kit_db::Rejected;
 use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
-        CancelOrderRequest, Check, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState,
+        CancelOrderRequest, Check, GateState, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState,
         PlaceOrderRequest, Quote, get_order_request,
     },
-    store::v1::Store,
+    store::v1::{ProductPolicy, Store},
 };
 use tokio::time::Instant;
 use tonic::Code;
@@ -20,15 +21,17 @@ use crate::{
     dispatch::{Begun, Dispatcher, Place, round_wait},
     domain::{
         accept::{self, Facts},
-        business_day::{business_date, over_ms},
+        business_day::{business_date, end_of_day_ms, over_ms},
+        gate::{Asked, hold_for, holds},
         lifecycle,
         pos::table_mode,
     },
     error::Error,
+    gate::{self, Gates},
     ledger::Ledger,
-    peers::Reader,
+    peers::{Link, Reader},
     pickup::{Pickup, kitchen},
-    storage::{NewOrder, Placement},
+    storage::{NewOrder, Placement, StorageError},
     watch::Subscription,
 };
 
@@ -41,6 +44,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Orders {
     pub(crate) ledger: Ledger,
     pub(crate) reader: Reader,
+    pub(crate) gates: Gates,
     pub(crate) dispatcher: Dispatcher,
 }
 
@@ -101,15 +105,12 @@ impl Orders {
         let product = accept::check_request(&request, now_ms)?;
         let store = self.reader.stores.get(&request.store_id).await?;
         let policy = accept::policy(&store, product, purpose(&request))?;
+        let link = self.reader.link(&request.store_id, product, mode(&request, product)).await;
+        let gate = self.gate(who, &store, policy, &request, (link.as_deref().ok(), now_ms))?;
         let quote = self.quote(&store, product, &request.lines).await?;
         accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id).await?)?;
         accept::check_price(&request, &quote)?;
-        // A check stays on the connection that it was opened on, however its lines are served.
-        let mode = match product {
-            Product::Table => table_mode().1,
-            _ => quote.lines.first().map_or(ServiceMode::Unspecified, |l| l.service_mode()),
-        };
-        let link = self.reader.link(&request.store_id, product, mode).await?;
+        let link = link?;
         // Another POS may have other things under the same ids.
         if self.reader.menu_link(&request.store_id).await?.connection.connection_id != link.connection.connection_id {
             return Err(menu_of_another_pos(&link.connection.connection_id).into());
@@ -123,11 +124,11 @@ impl Orders {
             None => None,
         };
         let fire_ms = pickup.as_ref().and_then(|pickup| pickup.fire_ms);
-        // What waits for its fire time is not under way.
-        let place = match fire_ms {
-            Some(_) => None,
-            None => Some(self.dispatcher.admit(&who.tenant_id, &store.store_id)?),
-        };
+        let connection_id = link.connection.connection_id.as_str();
+        let awaits = (gate == Passed::Held && fire_ms.is_none()).then(|| connection_id.to_owned());
+        // What waits is not under way.
+        let waits = fire_ms.is_some() || awaits.is_some();
+        let place = if waits { None } else { Some(self.dispatcher.admit(&who.tenant_id, &store.store_id)?) };
 
         let deliver_within = positive(policy.deliver_within.as_ref()).unwrap_or(DEFAULT_DELIVER_WITHIN);
         // An advance order belongs to the day on which it is cooked.
@@ -140,12 +141,19 @@ impl Orders {
             }
             None => over_ms(&store, &business_date),
         };
+        let deliver_by_ms = if awaits.is_some() {
+            let by_ms = now_ms.saturating_add(millis(hold_for(&store, product)));
+            by_ms.min(end_of_day_ms(&store, &business_date).unwrap_or(i64::MAX))
+        } else {
+            fire_ms.unwrap_or(now_ms).saturating_add(millis(deliver_within))
+        };
         let facts = Facts {
             quote,
             policy,
             business_date,
             fire_ms,
-            deliver_by_ms: fire_ms.unwrap_or(now_ms).saturating_add(millis(deliver_within)),
+            awaits,
+            deliver_by_ms,
             now_ms,
             traceparent: telemetry::traceparent(),
         };
@@ -154,8 +162,8 @@ impl Orders {
         let request_hash = accept::request_hash(&request);
         let mut order = accept::new_order(request, facts);
         let since = Instant::now();
-        let lease = if let Some(fire_ms) = fire_ms {
-            until(fire_ms, now_ms)
+        let lease = if waits {
+            until(fire_ms.unwrap_or(deliver_by_ms), now_ms)
         } else {
             // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
             let (attempt, lease) = self.dispatcher.next_attempt(1, Some(&link));
@@ -177,8 +185,21 @@ impl Orders {
             slot: pickup.as_ref().and_then(|pickup| pickup.slot),
             contact,
         };
+        let alone = (gate == Passed::Alone).then(|| (connection_id.to_owned(), new.order.order_id.clone()));
+        if let Some((connection_id, order_id)) = &alone
+            && !self.gates.let_through(&who.tenant_id, connection_id, order_id).await?
+        {
+            let gate = self.gates.at(&who.tenant_id, &store, product, Some(connection_id), Asked::AtPos);
+            return Err(gate::closed(&gate, now_ms).into());
+        }
         let committed = self.commit(new, guest_name, since, place);
-        match self.dispatcher.see_through(committed).await?? {
+        let placement = self.dispatcher.see_through(committed).await?;
+        if let Some((connection_id, order_id)) = alone
+            && is_not_taken(&placement)
+        {
+            self.gates.give_back(&who.tenant_id, &connection_id, &order_id).await;
+        }
+        match placement? {
             Placement::Taken { order, .. } => Ok((*order, subscription)),
             Placement::Known { order, same_request: true } => {
                 let subscription = self.ledger.hub.watch(&who.tenant_id, &order, None);
@@ -189,6 +210,36 @@ impl Orders {
             Placement::CheckClosed(check) => Err(checks::has_ended(&check).into()),
             Placement::CheckElsewhere(check) => Err(check_at_another_pos(&check).into()),
             Placement::SlotFull => Err(self.refuse_full(who, &store, pickup).await),
+        }
+    }
+
+    /// How the order comes through its gate, which refuses it before anything is done about it.
+    fn gate(
+        &self,
+        who: &Identity,
+        store: &Store,
+        policy: &ProductPolicy,
+        request: &PlaceOrderRequest,
+        (link, now_ms): (Option<&Link>, i64),
+    ) -> Result<Passed, Failure> {
+        let asked = match &request.pickup_time {
+            _ if purpose(request) == OrderPurpose::Test => Asked::AtPos,
+            Some(at) => {
+                let kitchen = kitchen(store, policy, request.lines.iter().map(|line| line.item_id.as_str()))?;
+                let fires_later = kitchen.fire_ms(time::to_unix_ms(at)).is_some_and(|fire_ms| fire_ms > now_ms);
+                if fires_later { Asked::Later } else { Asked::Now }
+            }
+            None => Asked::Now,
+        };
+        let connection_id = link.map(|link| link.connection.connection_id.as_str());
+        let gate = self.gates.at(&who.tenant_id, store, policy.product(), connection_id, asked);
+        match gate.state() {
+            GateState::Open | GateState::Unspecified => Ok(Passed::Open),
+            GateState::Hold => Ok(Passed::Held),
+            // Those that are held already go before it.
+            GateState::Probation if holds(store, policy.product()) => Ok(Passed::Held),
+            GateState::Probation => Ok(Passed::Alone),
+            GateState::Closed => Err(gate::closed(&gate, now_ms)),
         }
     }
 
@@ -300,6 +351,36 @@ impl Orders {
     }
 }
 
+/// Whether an order provably was not stored.
+fn is_not_taken(placement: &Result<Placement, Error>) -> bool {
+    match placement {
+        Ok(placement) => !matches!(placement, Placement::Taken { .. }),
+        Err(Error::Storage(StorageError::Refused(_)) | Error::Queue(Rejected::Overloaded)) => true,
+        Err(_) => false,
+    }
+}
+
+/// How an order comes through its gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Open,
+    /// It is taken, and kept until its connection is back.
+    Held,
+    /// If no other one is under way to the connection.
+    Alone,
+}
+
+/// How the order's first line is served, by which its connection is found. A check stays on the connection that it was
+/// opened on, however its lines are served.
+fn mode(request: &PlaceOrderRequest, product: Product) -> ServiceMode {
+    match (product, request.lines.first().map(|line| line.service_mode())) {
+        (Product::Table, _) => table_mode().1,
+        (_, None) => ServiceMode::Unspecified,
+        (_, Some(ServiceMode::Unspecified)) => default_service_mode(product),
+        (_, Some(said)) => said,
+    }
+}
+
 fn purpose(request: &PlaceOrderRequest) -> OrderPurpose {
     match request.purpose() {
         OrderPurpose::Unspecified => OrderPurpose::Live,
@@ -307,9 +388,10 @@ fn purpose(request: &PlaceOrderRequest) -> OrderPurpose {
     }
 }
 
-/// Whether news of the POS may come soon: not while it waits for its fire time.
+/// Whether news of the POS may come soon: not while it waits for its fire time, or for its POS to be back.
 fn goes_on(order: &Order) -> bool {
-    lifecycle::is_in_flight(order.state()) && order.hold_reason() != HoldReason::FireTime
+    let waits = matches!(order.hold_reason(), HoldReason::FireTime | HoldReason::Link);
+    lifecycle::is_in_flight(order.state()) && !waits
 }
 
 fn positive(duration: Option<&prost_types::Duration>) -> Option<Duration> {

@@ -6,14 +6,15 @@ use futures_util::Stream;
 use posmesh_kit::{Failure, call};
 use posmesh_proto::order::v1::{
     CancelOrderRequest, CancelOrderResponse, CloseCheckRequest, CloseCheckResponse, GetCheckRequest, GetCheckResponse,
-    GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse, ListOrdersRequest, ListOrdersResponse,
-    ListPickupSlotsRequest, ListPickupSlotsResponse, OpenCheckRequest, OpenCheckResponse, OrderPurpose,
-    PlaceOrderRequest, PlaceOrderResponse, QuoteOrderRequest, QuoteOrderResponse, ReconcileOrdersRequest,
-    ReconcileOrdersResponse, RecordOrderEventsRequest, RecordOrderEventsResponse, ReleaseTableRequest,
-    ReleaseTableResponse, RequestBillRequest, RequestBillResponse, ResolveOrderRequest, ResolveOrderResponse,
-    SplitCheckRequest, SplitCheckResponse, VoidLinesRequest, VoidLinesResponse, WatchAttentionRequest,
-    WatchAttentionResponse, WatchOrderRequest, WatchOrderResponse, cancel_order_request, get_order_request,
-    order_service_server::OrderService,
+    GetGatesRequest, GetGatesResponse, GetOrderRequest, GetOrderResponse, ListChecksRequest, ListChecksResponse,
+    ListOrdersRequest, ListOrdersResponse, ListPickupSlotsRequest, ListPickupSlotsResponse, OpenCheckRequest,
+    OpenCheckResponse, OrderPurpose, PauseStoreRequest, PauseStoreResponse, PlaceOrderRequest, PlaceOrderResponse,
+    QuoteOrderRequest, QuoteOrderResponse, ReconcileOrdersRequest, ReconcileOrdersResponse, RecordOrderEventsRequest,
+    RecordOrderEventsResponse, ReleaseTableRequest, ReleaseTableResponse, RequestBillRequest, RequestBillResponse,
+    ResolveOrderRequest, ResolveOrderResponse, ResumeStoreRequest, ResumeStoreResponse, SplitCheckRequest,
+    SplitCheckResponse, VoidLinesRequest, VoidLinesResponse, WatchAttentionRequest, WatchAttentionResponse,
+    WatchGatesRequest, WatchGatesResponse, WatchOrderRequest, WatchOrderResponse, cancel_order_request,
+    get_order_request, order_service_server::OrderService,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,7 @@ impl Service {
 impl OrderService for Service {
     type WatchOrderStream = Streamed<WatchOrderResponse>;
     type WatchAttentionStream = Streamed<WatchAttentionResponse>;
+    type WatchGatesStream = Streamed<WatchGatesResponse>;
 
     async fn quote_order(&self, request: Request<QuoteOrderRequest>) -> Result<Response<QuoteOrderResponse>, Status> {
         let request = request.into_inner();
@@ -235,31 +237,34 @@ impl OrderService for Service {
         Ok(Response::new(self.checks.split(&call::identity(), request.into_inner()).await?))
     }
 
-    async fn get_gates(
-        &self,
-        _: Request<posmesh_proto::order::v1::GetGatesRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::GetGatesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn get_gates(&self, request: Request<GetGatesRequest>) -> Result<Response<GetGatesResponse>, Status> {
+        let store = self.orders.reader.stores.get(&request.get_ref().store_id).await?;
+        Ok(Response::new(self.orders.gates.get(&call::identity().tenant_id, &store).await))
     }
-    type WatchGatesStream = std::pin::Pin<
-        Box<dyn futures_util::Stream<Item = Result<posmesh_proto::order::v1::WatchGatesResponse, Status>> + Send>,
-    >;
+
     async fn watch_gates(
         &self,
-        _: Request<posmesh_proto::order::v1::WatchGatesRequest>,
+        request: Request<WatchGatesRequest>,
     ) -> Result<Response<Self::WatchGatesStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let store_id = request.into_inner().store_id;
+        if !store_id.is_empty() {
+            self.orders.reader.stores.get(&store_id).await?;
+        }
+        let tenant_id = call::identity().tenant_id;
+        let stream = self.orders.gates.watch(&tenant_id, store_id, self.place()?, self.stop.clone());
+        self.unless_stopping(Box::pin(stream) as Self::WatchGatesStream)
     }
-    async fn pause_store(
-        &self,
-        _: Request<posmesh_proto::order::v1::PauseStoreRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::PauseStoreResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+
+    async fn pause_store(&self, request: Request<PauseStoreRequest>) -> Result<Response<PauseStoreResponse>, Status> {
+        let tenant_id = call::identity().tenant_id;
+        Ok(Response::new(self.orders.gates.pause(&tenant_id, request.into_inner()).await?))
     }
+
     async fn resume_store(
         &self,
-        _: Request<posmesh_proto::order::v1::ResumeStoreRequest>,
-    ) -> Result<Response<posmesh_proto::order::v1::ResumeStoreResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ResumeStoreRequest>,
+    ) -> Result<Response<ResumeStoreResponse>, Status> {
+        let gates = self.orders.gates.resume(&call::identity().tenant_id, &request.get_ref().store_id).await?;
+        Ok(Response::new(ResumeStoreResponse { gates }))
     }
 }

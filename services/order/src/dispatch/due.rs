@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use posmesh_kit::{backoff, time};
-use posmesh_proto::order::v1::{Attempt, AttemptOutcome, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, AttemptOutcome, HoldReason, Order, OrderState};
 use prost_types::Timestamp;
 
 use super::Dispatcher;
@@ -29,7 +29,7 @@ impl Dispatcher {
         let until_late = order.deliver_by.as_ref().map_or(Duration::MAX, |by| self.until(by));
         match order.state() {
             OrderState::Pending => Some(self.retry_delay(order).max(not_before).min(until_late)),
-            OrderState::Held => order.fire_time.as_ref().or(order.deliver_by.as_ref()).map(|at| self.until(at)),
+            OrderState::Held => waits_until(order).map(|at| self.until(at)),
             OrderState::Sending | OrderState::InDoubt => match open_change_attempt(order).or(last_submit(order)) {
                 Some(attempt) => self.settle_delay(order, attempt),
                 None => Some(self.config.retry_cap),
@@ -76,4 +76,10 @@ impl Dispatcher {
         let cap = (age / 10).clamp(self.config.retry_cap, RARELY.max(self.config.retry_cap));
         Some(backoff::delay_after((age / 2).max(self.config.retry_base), cap, 0))
     }
+}
+
+/// Until when an order waits that is HELD, if nothing lets it go before.
+fn waits_until(order: &Order) -> Option<&Timestamp> {
+    let fire_time = order.fire_time.as_ref().filter(|_| order.hold_reason() != HoldReason::Link);
+    fire_time.or(order.deliver_by.as_ref())
 }

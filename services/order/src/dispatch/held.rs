@@ -6,7 +6,9 @@ use posmesh_kit::{ambient, time};
 use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::Product,
-    order::v1::{Attempt, Check, LineModifier, ModifierInput, Order, OrderLineInput, OrderState},
+    order::v1::{
+        Attempt, Check, GateState, HoldReason, LineModifier, ModifierInput, Order, OrderLineInput, OrderState,
+    },
     store::v1::{ProductPolicy, Store},
 };
 use tokio::time::Instant;
@@ -15,6 +17,7 @@ use super::{Begun, Dispatcher};
 use crate::{
     domain::{
         business_day::end_of_day_ms,
+        gate::{Asked, hold_for, holds},
         lifecycle::{Event, Why, last_submit},
         pos::service_mode,
     },
@@ -47,10 +50,11 @@ impl Dispatcher {
         end_of_day_ms(&store, &order.business_date).is_some_and(|end_ms| end_ms <= time::now_unix_ms())
     }
 
-    /// Sends an order whose fire time has come. The guest has been told that it is taken: what speaks against it by now
+    /// Sends an order whose fire time has come, or whose connection is back. The guest has been told that it is taken: what speaks against it by now
     /// is noted, and the POS decides.
     pub(super) async fn fire(&self, tenant_id: &Arc<str>, order: Order) {
-        let early = order.fire_time.as_ref().map(time::until).unwrap_or_default();
+        let is_timed = order.hold_reason() == HoldReason::FireTime;
+        let early = order.fire_time.as_ref().filter(|_| is_timed).map(time::until).unwrap_or_default();
         if early > self.config.lease_margin {
             // The database's clock runs ahead of this one.
             return self.look_again(tenant_id, &order, early).await;
@@ -70,6 +74,9 @@ impl Dispatcher {
                 };
             }
         };
+        if !self.may_go(tenant_id, &order, &link).await {
+            return self.await_link(tenant_id, order, &link).await;
+        }
         let order = match self.objection(&order, &link).await {
             Some(why) => {
                 tracing::warn!(order.id = %order.order_id, cause = why.cause, "sent all the same: {}", why.message);
@@ -80,6 +87,49 @@ impl Dispatcher {
         let since = Instant::now();
         let (attempt, lease) = self.next_attempt(1, Some(&link));
         self.send(tenant_id, order, None, attempt, lease, since).await;
+    }
+
+    /// Whether the gate lets an order go that was taken before. Where its product is not held, it goes in any case: the
+    /// guest has been told that it is taken.
+    async fn may_go(&self, tenant_id: &Arc<str>, order: &Order, link: &Link) -> bool {
+        let Ok(store) = self.reader.stores.get(&order.store_id).await else { return true };
+        let (product, connection_id) = (order.product(), link.connection.connection_id.as_str());
+        if order.hold_reason() != HoldReason::Link && !holds(&store, product) {
+            return true;
+        }
+        let gate = self.gates.at(tenant_id, &store, product, Some(connection_id), Asked::AtPos);
+        match gate.state() {
+            GateState::Open | GateState::Unspecified => true,
+            GateState::Hold | GateState::Closed => false,
+            GateState::Probation => {
+                let let_through = self.gates.let_through(tenant_id, connection_id, &order.order_id).await;
+                let_through.unwrap_or_else(|error| {
+                    tracing::warn!(%error, order.id = %order.order_id, "nobody tells whether the order may go");
+                    false
+                })
+            }
+        }
+    }
+
+    /// Holds an order until its connection is back; from its fire time on it has as long as one that comes then.
+    async fn await_link(&self, tenant_id: &Arc<str>, order: Order, link: &Link) {
+        let connection_id = link.connection.connection_id.clone();
+        if order.hold_reason() == HoldReason::Link && order.awaited_connection_id == connection_id {
+            return self.put_off(tenant_id, &order).await;
+        }
+        let deliver_by = match self.reader.stores.get(&order.store_id).await {
+            Ok(store) if order.hold_reason() != HoldReason::Link => {
+                let hold_for = i64::try_from(hold_for(&store, order.product()).as_millis()).unwrap_or(i64::MAX);
+                let by_ms = self.clock.now_unix_ms().saturating_add(hold_for);
+                let end_ms = end_of_day_ms(&store, &order.business_date).unwrap_or(i64::MAX);
+                time::from_unix_ms(by_ms.min(end_ms))
+            }
+            _ => order.deliver_by.unwrap_or_default(),
+        };
+        let event = Event::LinkAwaited { connection_id, deliver_by };
+        if let Err(error) = self.apply(tenant_id, order, event).await {
+            tracing::warn!(%error, "an order whose POS is away could not be held yet");
+        }
     }
 
     /// Notes why an order waits, or what speaks against it, and tells it as it is then.

@@ -26,6 +26,7 @@ use crate::{
     },
     errands::Waker,
     error::{Error, overloaded, store_busy},
+    gate::Gates,
     ledger::{Applied, Ledger},
     peers::{Link, Reader},
     storage::{CheckChange, Known},
@@ -55,6 +56,7 @@ pub(crate) struct Dispatcher {
     ledger: Ledger,
     reader: Reader,
     checks: Checks,
+    gates: Gates,
     config: Arc<Config>,
     replica: Arc<str>,
     in_flight: Flow,
@@ -74,8 +76,8 @@ const MAX_DUE_PER_STORE: usize = 16;
 impl Dispatcher {
     pub(crate) fn new(
         ledger: Ledger,
-        reader: Reader,
         checks: Checks,
+        gates: Gates,
         config: Arc<Config>,
         replica: Arc<str>,
         waker: Waker,
@@ -83,8 +85,8 @@ impl Dispatcher {
     ) -> Self {
         let in_flight = Flow::new(config.max_in_flight, config.max_in_flight_per_store);
         let due = Flow::new(MAX_DUE, MAX_DUE_PER_STORE);
-        let clock = checks.clock.clone();
-        Self { ledger, reader, checks, config, replica, in_flight, due, clock, waker, tasks }
+        let (reader, clock) = (gates.reader.clone(), checks.clock.clone());
+        Self { ledger, reader, checks, gates, config, replica, in_flight, due, clock, waker, tasks }
     }
 
     /// A place among the orders in flight; refused when this replica has enough to do, in all or for the store.

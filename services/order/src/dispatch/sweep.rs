@@ -153,7 +153,9 @@ impl Dispatcher {
                     self.checks.finish(&tenant_id, &check).await;
                 }
             }
-            OrderState::Held if order.hold_reason() == HoldReason::FireTime => self.fire(&tenant_id, order).await,
+            OrderState::Held if matches!(order.hold_reason(), HoldReason::FireTime | HoldReason::Link) => {
+                self.fire(&tenant_id, order).await;
+            }
             OrderState::Pending | OrderState::Held if check.is_some() => {
                 self.take_turn(&tenant_id, order, check).await;
             }

@@ -170,7 +170,8 @@ fn fits_charset(text: &str, charset: &str) -> bool {
     encoding_rs::Encoding::for_label(charset.as_bytes()).is_none_or(|encoding| !encoding.encode(text).2)
 }
 
-fn text(field: &str, text: &str, max_chars: usize) -> Result<(), Failure> {
+/// Text that is stored and shown: not too long, no control characters.
+pub(crate) fn text(field: &str, text: &str, max_chars: usize) -> Result<(), Failure> {
     check_text(field, text, max_chars).map_err(|problem| from_problems(&[problem]))
 }
 
@@ -284,6 +285,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) business_date: String,
     /// When it goes to the POS, if not at once.
     pub(crate) fire_ms: Option<i64>,
+    /// The connection that must be back before.
+    pub(crate) awaits: Option<String>,
     /// Until when the platform goes on trying.
     pub(crate) deliver_by_ms: i64,
     /// Now.
@@ -292,7 +295,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) traceparent: String,
 }
 
-/// The order that the request asks for: PENDING, or HELD until its fire time.
+/// The order that the request asks for: PENDING, or HELD until its fire time or until its connection is back.
 pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
     let id = ambient::new_id();
     let mut lines = facts.quote.lines;
@@ -305,9 +308,10 @@ pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
         known => known,
     };
     let now = time::from_unix_ms(facts.now_ms);
-    let (state, hold_reason) = match facts.fire_ms {
-        Some(_) => (OrderState::Held, HoldReason::FireTime),
-        None => (OrderState::Pending, HoldReason::Unspecified),
+    let (state, hold_reason) = match (facts.fire_ms, &facts.awaits) {
+        (Some(_), _) => (OrderState::Held, HoldReason::FireTime),
+        (None, Some(_)) => (OrderState::Held, HoldReason::Link),
+        (None, None) => (OrderState::Pending, HoldReason::Unspecified),
     };
     Order {
         order_id: id.to_string(),
@@ -317,6 +321,7 @@ pub(crate) fn new_order(request: PlaceOrderRequest, facts: Facts<'_>) -> Order {
         state: state.into(),
         hold_reason: hold_reason.into(),
         fire_time: facts.fire_ms.map(time::from_unix_ms),
+        awaited_connection_id: facts.awaits.unwrap_or_default(),
         version: 1,
         business_date: facts.business_date,
         check_id: request.check_id,

@@ -34,6 +34,11 @@ pub(crate) fn needs_no_look(order: &Order) -> bool {
     !is_in_flight(order.state()) && open_change(order).is_none()
 }
 
+/// Whether the guest is told that the POS has it.
+pub(crate) fn is_there(state: OrderState) -> bool {
+    matches!(state, OrderState::Placed | OrderState::InPreparation | OrderState::Ready | OrderState::Completed)
+}
+
 /// Whether the order has ended.
 pub(crate) fn has_ended(state: OrderState) -> bool {
     state == OrderState::Completed || told_not_there(state)

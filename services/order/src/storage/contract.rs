@@ -5,6 +5,7 @@ mod checks;
 mod claims;
 mod concurrency;
 mod errands;
+mod gates;
 mod interleavings;
 mod listing;
 mod orders;
@@ -123,6 +124,19 @@ contract! {
         an_errand_woken_while_it_is_done_is_done_again,
         waking_brings_an_errand_forward_and_never_puts_it_off,
         concurrent_replicas_never_get_the_same_errand,;
+    gates:
+        what_waits_and_what_is_in_doubt_is_counted_by_store,
+        orders_that_wait_for_a_connection_are_counted_until_they_go,
+        held_orders_fall_due_one_after_the_other_oldest_first,
+        a_release_brings_held_orders_forward_and_never_puts_them_off,
+        a_held_order_that_a_replica_has_claimed_is_left_alone,
+        a_pause_is_known_until_it_is_ended,
+        a_connection_on_probation_lets_one_order_through_at_a_time,
+        one_in_doubt_blocks_the_next_and_one_that_was_refused_does_not,
+        an_order_that_is_there_opens_the_connection_until_it_is_offline_again,
+        an_order_that_was_there_before_proves_nothing_after_another_outage,
+        a_claim_whose_order_never_came_does_not_last,
+        of_many_that_claim_at_once_one_is_let_through,;
     concurrency:
         rounds_placed_at_once_get_different_places_and_one_is_in_flight,
         a_request_repeated_at_once_makes_one_order,

@@ -1,6 +1,7 @@
 //! In memory: for simulations and tests. Keeps nothing beyond the process.
 
 mod checks;
+mod gates;
 mod time;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 use posmesh_kit_db::Clock;
-use posmesh_proto::order::v1::{Check, GuestContact, Order};
+use posmesh_proto::order::v1::{Check, GuestContact, Order, Pause};
 use tokio::sync::mpsc;
 
 use super::{
@@ -45,6 +46,10 @@ struct State {
     /// Tenant, store and business date.
     display_numbers: BTreeMap<(String, String, String), i64>,
     errands: BTreeMap<(String, String, ErrandKind), ErrandRow>,
+    /// By tenant and store.
+    pauses: BTreeMap<Key, Pause>,
+    /// By tenant and connection.
+    probations: BTreeMap<Key, gates::ProbationRow>,
     /// With the time of its creation.
     contacts: BTreeMap<Key, (Duration, GuestContact)>,
 }
@@ -54,6 +59,8 @@ struct OrderRow {
     order: Order,
     request_hash: Vec<u8>,
     due: Option<Duration>,
+    /// A replica has claimed it until then.
+    is_leased: bool,
     complete: Option<Duration>,
     /// It takes a place in the slot of this time.
     pickup_ms: Option<i64>,
@@ -154,7 +161,9 @@ impl State {
             let complete = new.complete_in.map(|complete_in| now + complete_in);
             let pickup_ms = new.slot.map(|place| place.pickup_ms);
             let request_hash = new.request_hash.clone();
-            self.orders.insert(id, OrderRow { order: Order::clone(order), request_hash, due, complete, pickup_ms });
+            let is_leased = !order.attempts.is_empty();
+            let order = Order::clone(order);
+            self.orders.insert(id, OrderRow { order, request_hash, due, is_leased, complete, pickup_ms });
         }
         Ok(placement)
     }
@@ -167,6 +176,7 @@ impl State {
             return Ok(Changed::Conflict(Box::new(row.order.clone())));
         }
         row.order = change.order.clone();
+        row.is_leased = !change.order.attempts.is_empty();
         row.due = change.due_in.map(|due_in| now + due_in);
         let next_round = self.hand_on(now, &change)?;
         Ok(Changed::Done { next_round: next_round.map(Box::new) })
@@ -209,6 +219,7 @@ impl State {
         let claim = |(_, (tenant_id, _), row): (Duration, &Key, &mut OrderRow)| {
             row.order.version += 1;
             row.due = Some(now + lease);
+            row.is_leased = true;
             let check = checks.get(&check_key(tenant_id, &row.order.check_id)).map(|row| row.check.clone());
             Claimed { tenant_id: tenant_id.as_str().into(), order: row.order.clone(), check }
         };
@@ -258,8 +269,10 @@ impl Storage for MemoryStorage {
     ) -> Result<bool, StorageError> {
         let mut state = self.state();
         let row = state.orders.get_mut(&key(tenant_id, order_id)).filter(|row| row.order.version == version);
-        let row = row.filter(|row| due_in.is_none() || row.due.is_some());
-        Ok(row.map(|row| row.due = due_in.map(|due_in| self.clock.now() + due_in)).is_some())
+        let Some(row) = row.filter(|row| due_in.is_none() || row.due.is_some()) else { return Ok(false) };
+        row.due = due_in.map(|due_in| self.clock.now() + due_in);
+        row.is_leased = false;
+        Ok(true)
     }
 
     async fn order(&self, tenant_id: &str, order_id: &str) -> Result<Option<Order>, StorageError> {

@@ -12,6 +12,7 @@ mod checks;
 #[cfg(test)]
 mod contract;
 mod errands;
+mod gates;
 mod grouped;
 mod memory;
 mod postgres;
@@ -28,6 +29,9 @@ use posmesh_proto::order::v1::{Attempt, Check, GuestContact, Order, OrderState};
 
 pub use checks::{CheckChanged, CheckFilter, CheckStorage, DueCheck, Split};
 pub use errands::{Errand, ErrandKind, Next, Wake};
+pub use gates::{
+    GateFacts, GateStorage, HeldOrders, Holder, LetThrough, Offline, Pace, Probation, ProbationClaim, Troubled,
+};
 pub use grouped::GroupedWrites;
 pub use memory::MemoryStorage;
 use postgres::PostgresStorage;
@@ -71,6 +75,12 @@ pub const MIGRATIONS: &[Script] = &[
         name: "indexes that begin with what differs",
         postgres: include_str!("migrations/0006_postgres.sql"),
         sqlite: include_str!("migrations/0006_sqlite.sql"),
+    },
+    Script {
+        version: 7,
+        name: "gates",
+        postgres: include_str!("migrations/0007_postgres.sql"),
+        sqlite: include_str!("migrations/0007_sqlite.sql"),
     },
 ];
 
@@ -294,7 +304,7 @@ pub enum StorageError {
 
 /// The storage of the order service.
 #[tonic::async_trait]
-pub trait Storage: CheckStorage + TimeStorage {
+pub trait Storage: CheckStorage + TimeStorage + GateStorage {
     /// Takes orders: each is inserted with its event, its number, its place among the rounds of its check and its
     /// lease, in one transaction. One answer for each, in order. Two of one batch with the same request_id: the first is
     /// taken, the second is Known.

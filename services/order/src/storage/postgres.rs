@@ -8,6 +8,7 @@ mod announce;
 mod change;
 mod checks;
 mod errands;
+mod gates;
 mod place;
 mod time;
 

@@ -50,3 +50,22 @@ pub(super) const EARLIER_ROUND_WAITS: &str =
 
 pub(super) const ROUND_IN_FLIGHT: &str =
     "SELECT 1 FROM checks WHERE tenant_id = $1 AND check_id = $2 AND in_flight_order_id IS NOT NULL";
+
+/// States PENDING and IN_DOUBT.
+pub(super) const TROUBLED: &str =
+    "SELECT tenant_id, store_id, state, count(*) FROM orders WHERE state IN (1, 4) GROUP BY tenant_id, store_id, state";
+
+pub(super) const HELD: &str = "SELECT tenant_id, store_id, awaited_connection_id, count(*) FROM orders \
+     WHERE awaited_connection_id IS NOT NULL GROUP BY tenant_id, store_id, awaited_connection_id";
+
+pub(super) const PAUSES: &str = "SELECT tenant_id, store_id, doc FROM gate_pauses";
+
+pub(super) const PUT_PAUSE: &str = "INSERT INTO gate_pauses (tenant_id, store_id, doc) VALUES ($1, $2, $3) \
+     ON CONFLICT (store_id, tenant_id) DO UPDATE SET doc = excluded.doc";
+
+pub(super) const END_PAUSE: &str = "DELETE FROM gate_pauses WHERE tenant_id = $1 AND store_id = $2";
+
+pub(super) const GIVE_BACK_PROBATION: &str =
+    "UPDATE probations SET order_id = NULL WHERE tenant_id = $1 AND connection_id = $2 AND order_id = $3";
+
+pub(super) const STATE: &str = "SELECT state FROM orders WHERE tenant_id = $1 AND order_id = $2";

@@ -3,6 +3,7 @@
 mod change;
 mod checks;
 mod errands;
+mod gates;
 mod place;
 mod time;
 mod write;

@@ -4,6 +4,7 @@
 mod checks;
 mod clock_jumps;
 mod fakes;
+mod gates;
 mod polling;
 mod progress;
 mod reconciling;

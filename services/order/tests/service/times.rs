@@ -13,7 +13,7 @@ use posmesh_proto::{
         CancelOrderRequest, HoldReason, ListPickupSlotsRequest, OpenCheckRequest, Order, OrderState, PlaceOrderRequest,
         QuoteOrderRequest, cancel_order_request,
     },
-    store::v1::{OpeningHours, ProductPolicy},
+    store::v1::{GatePolicy, OpeningHours, ProductPolicy},
 };
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -292,6 +292,9 @@ async fn times_of(replica: &Replica, pos: &Pos, prefix: &str) -> Vec<Duration> {
 #[tokio::test]
 async fn a_store_whose_pos_hangs_is_refused_more_and_does_not_slow_another_one() {
     let pos = Pos::default();
+    // Its gate stays open, however many of its orders are in doubt.
+    let gate = Some(GatePolicy { max_in_doubt: 1000, max_waiting: 10_000, ..GatePolicy::default() });
+    pos.state.lock().unwrap().togo = ProductPolicy { gate, ..ProductPolicy::default() };
     let bounded =
         Config { max_in_flight: 64, max_in_flight_per_store: 32, attempt_timeout: Duration::from_secs(1), ..config() };
     let storage = memory();

@@ -2,6 +2,7 @@
 //! time. Everything that was ever committed is kept, to compare with what anybody was told.
 
 mod checks;
+mod gates;
 mod replica;
 
 use std::{

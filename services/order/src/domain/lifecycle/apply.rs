@@ -73,6 +73,7 @@ fn enter(order: &mut Order, to: OrderState, kind: Kind, wish: Wish, now: Timesta
     order.set_state(to);
     if to != S::Held {
         order.set_hold_reason(HoldReason::Unspecified);
+        order.awaited_connection_id.clear();
     }
     match to {
         S::Placed | S::InPreparation | S::Ready | S::Completed => {
@@ -142,6 +143,12 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
         Event::PersonNeeded(flag) => person_needed(order, flag),
         Event::MustWait => {
             order.set_hold_reason(HoldReason::RoundBefore);
+            Kind::Wait
+        }
+        Event::LinkAwaited { connection_id, deliver_by } => {
+            order.set_hold_reason(HoldReason::Link);
+            order.awaited_connection_id = connection_id;
+            order.deliver_by = Some(deliver_by);
             Kind::Wait
         }
         Event::Noticed(why) => {

@@ -6,6 +6,7 @@ use posmesh_proto::{
     adapter::v1::{Changed, Placed},
     order::v1::{Attempt, OrderChange, ResolutionKind},
 };
+use prost_types::Timestamp;
 
 /// Something that happened to an order.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,13 @@ pub(crate) enum Event {
     PersonNeeded(&'static str),
     /// A round must wait for another one of its check.
     MustWait,
+    /// The POS is away: it must wait for this connection, and has so long to be delivered.
+    LinkAwaited {
+        /// Of the router.
+        connection_id: String,
+        /// Until then it may still go to the POS.
+        deliver_by: Timestamp,
+    },
     /// Something speaks against it that the POS shall decide about: noted for the staff.
     Noticed(Why),
     /// A person says what became of it.

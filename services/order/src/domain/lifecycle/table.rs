@@ -47,7 +47,7 @@ pub(crate) enum Kind {
     CheckEnded,
     /// Its guests are done.
     Over,
-    /// A round must wait for another one of its check.
+    /// It must wait: for another round of its check, or for its POS.
     Wait,
     /// Something speaks against it, for the staff to know.
     Notice,

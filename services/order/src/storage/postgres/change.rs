@@ -14,6 +14,7 @@ use super::{LOCK_CHECKS, PostgresStorage, checks, update_checks};
 use crate::storage::{
     Changed, OrderChange, StorageError,
     batch::Failed,
+    gates::awaited,
     rounds,
     rows::{self, OrderColumns, TenantOrderColumns},
 };
@@ -23,11 +24,11 @@ const UPDATE: &str = "WITH changed AS ( \
          UPDATE orders AS o SET version = new.version, state = new.state, cause = new.cause, \
              lease_owner = new.lease_owner, \
              due_ms = (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + new.due_in_ms, doc = new.doc, \
-             attention_ms = new.attention_ms \
+             attention_ms = new.attention_ms, awaited_connection_id = new.awaited_connection_id \
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::bytea[], \
-             $8::bigint[], $9::text[], $10::text[], $11::bigint[]) \
+             $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::text[]) \
              AS new (tenant_id, order_id, version, state, lease_owner, due_in_ms, doc, at_ms, cause, replica, \
-                 attention_ms) \
+                 attention_ms, awaited_connection_id) \
          WHERE o.tenant_id = new.tenant_id AND o.order_id = new.order_id AND o.version = new.version - 1 \
          RETURNING new.tenant_id, new.order_id, new.version, new.at_ms, new.state, new.cause, new.replica), \
      events AS ( \
@@ -156,6 +157,7 @@ pub(super) async fn update(db: &mut PgConnection, updates: Vec<Update<'_>>) -> R
         .bind(orders().map(|order| order.cause.as_str()).collect::<Vec<_>>())
         .bind(orders().map(rows::replica).collect::<Vec<_>>())
         .bind(orders().map(rows::attention_ms).collect::<Vec<_>>())
+        .bind(orders().map(awaited).collect::<Vec<_>>())
         .fetch_all(db)
         .await?;
     Ok(changed.into_iter().map(|(tenant_id, order_id)| (tenant_id.into(), order_id)).collect())

@@ -13,6 +13,7 @@ use super::{
 use crate::storage::{
     NewOrder, Placement, StorageError,
     batch::Failed,
+    gates::awaited,
     rounds::{self, Known, Plan, Taking},
     rows::{self, KnownColumns},
     time::Slots,
@@ -33,16 +34,17 @@ const INSERT: &str = "WITH numbers AS ( \
          RETURNING tenant_id, store_id, business_date, last), \
      taken AS ( \
          INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, cause, version, \
-             created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms) \
+             created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms, \
+             awaited_connection_id) \
          SELECT new.tenant_id, order_id, caller, request_id, request_hash, new.store_id, state, cause, version, \
              created_ms, last - later_of_day, check_id, round, \
              (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + due_in_ms, replica, doc, \
-             (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + complete_in_ms \
+             (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + complete_in_ms, awaited_connection_id \
          FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::text[], \
              $12::smallint[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::int[], \
-             $19::bigint[], $20::text[], $21::bytea[], $27::bigint[]) \
+             $19::bigint[], $20::text[], $21::bytea[], $27::bigint[], $28::text[]) \
          AS new (tenant_id, order_id, caller, request_id, request_hash, store_id, business_date, state, cause, version, \
-             created_ms, later_of_day, check_id, round, due_in_ms, replica, doc, complete_in_ms) \
+             created_ms, later_of_day, check_id, round, due_in_ms, replica, doc, complete_in_ms, awaited_connection_id) \
          JOIN numbers AS n ON n.store_id = new.store_id AND n.business_date = new.business_date \
              AND n.tenant_id = new.tenant_id \
          ORDER BY request_id, caller, new.tenant_id \
@@ -172,6 +174,7 @@ async fn insert(db: &mut PgConnection, plans: &[Plan<'_>]) -> Result<HashMap<Key
         .bind(contacts().map(|(_, contact)| contact.name.as_str()).collect::<Vec<_>>())
         .bind(contacts().map(|(_, contact)| contact.phone.as_str()).collect::<Vec<_>>())
         .bind(taking.iter().map(|taking| taking.new.complete_in.map(rows::millis)).collect::<Vec<_>>())
+        .bind(orders().map(awaited).collect::<Vec<_>>())
         .fetch_all(db)
         .await?;
     Ok(taken.into_iter().map(|(tenant_id, order_id, number)| ((tenant_id, order_id), number)).collect())

@@ -14,6 +14,7 @@ use super::{
 use crate::storage::{
     Changed, OrderChange, StorageError,
     batch::Failed,
+    gates::awaited,
     rounds::{self, CheckRow},
     rows::{self, OrderColumns},
     sql,
@@ -21,11 +22,12 @@ use crate::storage::{
 
 const UPDATE: &str = "UPDATE orders SET version = new.version, state = new.state, cause = new.cause, \
          lease_owner = new.lease_owner, due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + new.due_in_ms, \
-         doc = new.doc, attention_ms = new.attention_ms \
+         doc = new.doc, attention_ms = new.attention_ms, awaited_connection_id = new.awaited_connection_id \
      FROM (SELECT value ->> 'tenant_id' AS tenant_id, value ->> 'order_id' AS order_id, \
              value ->> 'version' AS version, value ->> 'state' AS state, value ->> 'cause' AS cause, \
              value ->> 'lease_owner' AS lease_owner, value ->> 'due_in_ms' AS due_in_ms, unhex(value ->> 'doc') AS doc, \
-             value ->> 'attention_ms' AS attention_ms \
+             value ->> 'attention_ms' AS attention_ms, \
+             value ->> 'awaited_connection_id' AS awaited_connection_id \
          FROM json_each($1)) AS new \
      WHERE orders.tenant_id = new.tenant_id AND orders.order_id = new.order_id AND orders.version = new.version - 1 \
      RETURNING tenant_id, order_id";
@@ -46,6 +48,7 @@ struct ChangeJson<'a> {
     due_in_ms: Option<i64>,
     doc: String,
     attention_ms: Option<i64>,
+    awaited_connection_id: Option<&'a str>,
 }
 
 /// An order as it shall be, and when it falls due.
@@ -107,6 +110,7 @@ fn row<'a>((tenant_id, order, due_in): &Update<'a>) -> ChangeJson<'a> {
         due_in_ms: due_in.map(rows::millis),
         doc: hex(&order.encode_to_vec()),
         attention_ms: rows::attention_ms(order),
+        awaited_connection_id: awaited(order),
     }
 }
 

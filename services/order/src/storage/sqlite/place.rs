@@ -14,6 +14,7 @@ use super::{
 use crate::storage::{
     NewOrder, Placement, StorageError,
     batch::Failed,
+    gates::awaited,
     rounds::{self, Checks, Known, Plan, Taking},
     rows::{self, KnownColumns},
 };
@@ -28,13 +29,15 @@ const NUMBER: &str = "INSERT INTO display_numbers AS numbers (tenant_id, store_i
      RETURNING tenant_id, store_id, business_date, last";
 
 const INSERT: &str = "INSERT INTO orders (tenant_id, order_id, caller, request_id, request_hash, store_id, state, \
-         cause, version, created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms) \
+         cause, version, created_ms, display_number, check_id, round, due_ms, lease_owner, doc, complete_ms, \
+         awaited_connection_id) \
      SELECT value ->> 'tenant_id', value ->> 'order_id', value ->> 'caller', value ->> 'request_id', \
          unhex(value ->> 'request_hash'), value ->> 'store_id', value ->> 'state', value ->> 'cause', \
          value ->> 'version', value ->> 'created_ms', value ->> 'display_number', value ->> 'check_id', \
          value ->> 'round', CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'due_in_ms'), \
          value ->> 'lease_owner', unhex(value ->> 'doc'), \
-         CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'complete_in_ms') \
+         CAST(unixepoch('subsec') * 1000 AS INTEGER) + (value ->> 'complete_in_ms'), \
+         value ->> 'awaited_connection_id' \
      FROM json_each($1)";
 
 const INSERT_CONTACTS: &str = "INSERT INTO guest_contacts (tenant_id, contact_id, created_ms, name, phone) \
@@ -61,6 +64,7 @@ struct OrderJson<'a> {
     lease_owner: Option<&'a str>,
     doc: String,
     complete_in_ms: Option<i64>,
+    awaited_connection_id: Option<&'a str>,
 }
 
 impl SqliteStorage {
@@ -162,5 +166,6 @@ fn row<'a>(taking: &'a Taking<'_>, display_number: i64) -> OrderJson<'a> {
         lease_owner: rows::replica(order),
         doc: hex(&order.encode_to_vec()),
         complete_in_ms: new.complete_in.map(rows::millis),
+        awaited_connection_id: awaited(order),
     }
 }

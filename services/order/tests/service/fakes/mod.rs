@@ -27,9 +27,10 @@ use posmesh_proto::{
         PlaceOrderRequest, RecordOrderEventsRequest, ResolutionKind, ResolveOrderRequest, WatchOrderRequest,
         cancel_order_request, get_order_request, order_service_client::OrderServiceClient,
     },
+    router::v1::{Link, LinkState},
     store::v1::{OpeningHours, ProductPolicy},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -139,11 +140,33 @@ pub(crate) enum ChangeAct {
 pub(crate) struct Pos {
     pub(crate) state: Arc<Mutex<PosState>>,
     pub(crate) submitted: Arc<Notify>,
+    /// What the router tells of its links. `None`: it keeps none.
+    pub(crate) links: Arc<watch::Sender<Option<Vec<Link>>>>,
 }
 
 impl Pos {
     pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.state.lock().unwrap().script.extend(acts);
+    }
+
+    /// The router tells this of the way to the POS, as the link's next version.
+    pub(crate) fn link(&self, state: LinkState, probes_passed: i32) {
+        self.links.send_modify(|links| {
+            let before = links.as_ref().and_then(|links| links.first().cloned()).unwrap_or_default();
+            let is_changed = before.state != i32::from(state);
+            let failing = if state == LinkState::Offline { ("pos", "POS_APP_NOT_RUNNING") } else { ("", "") };
+            let link = Link {
+                connection_id: "till".into(),
+                store_id: STORE.into(),
+                state: state.into(),
+                failing_hop: failing.0.into(),
+                cause: failing.1.into(),
+                version: before.version + i64::from(is_changed),
+                probes_passed,
+                ..Link::default()
+            };
+            *links = Some(vec![link]);
+        });
     }
 
     pub(crate) fn orders(&self) -> usize {

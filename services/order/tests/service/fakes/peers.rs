@@ -279,38 +279,33 @@ impl RouterService for Pos {
         unused()
     }
 
-    async fn list_links(
-        &self,
-        _: Request<posmesh_proto::router::v1::ListLinksRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ListLinksResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn list_links(&self, _: Request<ListLinksRequest>) -> Answer<ListLinksResponse> {
+        unused()
     }
-    async fn list_link_events(
-        &self,
-        _: Request<posmesh_proto::router::v1::ListLinkEventsRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ListLinkEventsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn list_link_events(&self, _: Request<ListLinkEventsRequest>) -> Answer<ListLinkEventsResponse> {
+        unused()
     }
-    type WatchLinksStream = std::pin::Pin<
-        Box<dyn futures_util::Stream<Item = Result<posmesh_proto::router::v1::WatchLinksResponse, Status>> + Send>,
-    >;
-    async fn watch_links(
-        &self,
-        _: Request<posmesh_proto::router::v1::WatchLinksRequest>,
-    ) -> Result<Response<Self::WatchLinksStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+    type WatchLinksStream = Streamed<WatchLinksResponse>;
+
+    async fn watch_links(&self, _: Request<WatchLinksRequest>) -> Answer<Self::WatchLinksStream> {
+        let mut links = self.links.subscribe();
+        links.mark_changed();
+        let told = stream::unfold(links, |mut links| async {
+            links.changed().await.ok()?;
+            let told = links.borrow_and_update().clone();
+            let item = match told {
+                Some(links) => Ok(WatchLinksResponse { links, current: true, ..WatchLinksResponse::default() }),
+                None => Err(Status::unimplemented("not part of this script")),
+            };
+            Some((item, links))
+        });
+        Ok(Response::new(Box::pin(told)))
     }
-    async fn probe_connection(
-        &self,
-        _: Request<posmesh_proto::router::v1::ProbeConnectionRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ProbeConnectionResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn probe_connection(&self, _: Request<ProbeConnectionRequest>) -> Answer<ProbeConnectionResponse> {
+        unused()
     }
-    async fn report_links(
-        &self,
-        _: Request<posmesh_proto::router::v1::ReportLinksRequest>,
-    ) -> Result<Response<posmesh_proto::router::v1::ReportLinksResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn report_links(&self, _: Request<ReportLinksRequest>) -> Answer<ReportLinksResponse> {
+        unused()
     }
 }
 

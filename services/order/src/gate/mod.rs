@@ -1,0 +1,155 @@
+//! Gates at work: what the router and the storage tell is kept in memory ([`board`]), orders are judged by it, held ones
+//! let go, and connections that were away opened again, one order at a time.
+
+mod board;
+mod follow;
+mod keep;
+mod serve;
+
+use std::{sync::Arc, time::Duration};
+
+use posmesh_kit::{Failure, ambient, time};
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{Gate, GateReason, GateState},
+    router::v1::router_service_client::RouterServiceClient,
+    store::v1::Store,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::Code;
+
+pub(crate) use board::Board;
+
+use crate::{
+    clock::Clock,
+    domain::gate::Asked,
+    error::Error,
+    peers::Reader,
+    storage::{LetThrough, ProbationClaim, Storage},
+};
+
+/// How soon who was refused may try again where nobody knows when it opens.
+const RETRY: Duration = Duration::from_secs(10);
+/// On probation it may open at any moment.
+const RETRY_SOON: Duration = Duration::from_secs(3);
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
+/// The gates of all stores. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Gates {
+    board: Board,
+    storage: Arc<dyn Storage>,
+    pub(crate) reader: Reader,
+    clock: Clock,
+    /// So long an order that was let through alone is waited for if it is not stored.
+    claim_lease: Duration,
+}
+
+impl Gates {
+    /// Follows the router and the storage until `stop`.
+    pub(crate) fn start(
+        board: Board,
+        storage: Arc<dyn Storage>,
+        reader: Reader,
+        clock: Clock,
+        claim_lease: Duration,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
+    ) -> Self {
+        let router: RouterServiceClient<_> = reader.router.clone();
+        let gates = Self { board: board.clone(), storage, reader, clock, claim_lease };
+        let (keeper, stopped) = (gates.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = follow::follow(router, board) => {}
+            }
+        });
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = keeper.keep() => {}
+            }
+        });
+        gates
+    }
+
+    /// The gate that an order comes to. No I/O.
+    pub(crate) fn at(
+        &self,
+        tenant_id: &Arc<str>,
+        store: &Store,
+        product: Product,
+        connection_id: Option<&str>,
+        asked: Asked,
+    ) -> Gate {
+        self.board.gate(tenant_id, store, product, connection_id, (asked, self.clock.now_unix_ms()))
+    }
+
+    /// Lets an order through to a connection on probation, unless another one is under way.
+    pub(crate) async fn let_through(
+        &self,
+        tenant_id: &Arc<str>,
+        connection_id: &str,
+        order_id: &str,
+    ) -> Result<bool, Error> {
+        let claim = self.claim(tenant_id, connection_id, order_id);
+        match self.storage.claim_probation(&claim).await? {
+            LetThrough::Alone => self.board.let_through(&claim.offline, order_id),
+            LetThrough::Open => self.board.open(&claim.offline),
+            LetThrough::NotYet => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// An order that was let through was not taken.
+    pub(crate) async fn give_back(&self, tenant_id: &Arc<str>, connection_id: &str, order_id: &str) {
+        let claim = self.claim(tenant_id, connection_id, order_id);
+        if let Err(error) = self.storage.give_back_probation(&claim).await {
+            tracing::warn!(%error, connection.id = connection_id, "the next order waits until a claim ends by itself");
+        }
+    }
+
+    fn claim(&self, tenant_id: &Arc<str>, connection_id: &str, order_id: &str) -> ProbationClaim {
+        ProbationClaim {
+            offline: self.board.offline(tenant_id, connection_id),
+            order_id: order_id.to_owned(),
+            lease: self.claim_lease,
+        }
+    }
+}
+
+/// The refusal at a gate. Nothing was taken.
+pub(crate) fn closed(gate: &Gate, now_ms: i64) -> Failure {
+    let why = match gate.reason() {
+        GateReason::LinkOffline => "the store's POS cannot be reached",
+        GateReason::LinkUnknown => "nobody knows whether the store's POS can be reached",
+        GateReason::Printer => "no ticket comes out in the store's kitchen",
+        GateReason::LinkReopening => "the store's POS was away, and takes one order at a time until one is there",
+        GateReason::OutsideHours => "the store is closed now",
+        GateReason::Paused => "the staff take no orders for now",
+        GateReason::TooManyInDoubt => "of too many orders nobody knows whether the store's POS has them",
+        GateReason::TooManyWaiting => "too many orders wait for the store's POS",
+        GateReason::NotSold | GateReason::Unspecified => "the store does not take such orders now",
+    };
+    let words = if gate.message.is_empty() { why.to_owned() } else { format!("{why}: {}", gate.message) };
+    let name = gate.reason().as_str_name();
+    let failure = Failure::new(Code::Unavailable, "GATE_CLOSED", format!("{words}; nothing was taken"))
+        .meta("gate_reason", name.strip_prefix("GATE_REASON_").unwrap_or(name))
+        .meta("store_id", &gate.store_id)
+        .retry_after(retry_after(gate, now_ms));
+    let with = |failure: Failure, key, value: &str| {
+        if value.is_empty() { failure } else { failure.meta(key, value) }
+    };
+    with(with(failure, "cause", &gate.cause), "failing_hop", &gate.failing_hop)
+}
+
+fn retry_after(gate: &Gate, now_ms: i64) -> Duration {
+    let opens_in = gate.open_time.as_ref().map(|at| time::to_unix_ms(at).saturating_sub(now_ms));
+    match opens_in.and_then(|ms| u64::try_from(ms).ok()) {
+        Some(ms) => Duration::from_millis(ms).clamp(Duration::from_secs(1), LONGEST_RETRY),
+        None if gate.state() == GateState::Probation => RETRY_SOON,
+        // Whole seconds, as HTTP tells them.
+        None => Duration::from_secs(RETRY.mul_f64(ambient::jitter(0.5, 1.5)).as_secs().max(1)),
+    }
+}
