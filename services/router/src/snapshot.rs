@@ -102,11 +102,6 @@ impl Connections {
         self.tenants.values().flat_map(|tenant| tenant.by_id.values())
     }
 
-    /// Of a tenant, by id.
-    pub(crate) fn of_tenant(&self, tenant_id: &str) -> impl Iterator<Item = &Arc<Way>> {
-        self.tenants.get(tenant_id).into_iter().flat_map(|tenant| tenant.by_id.values())
-    }
-
     /// Those of a tenant that are no more, deleted after a change.
     pub(crate) fn deleted_after(&self, tenant_id: &str, change: i64) -> Vec<String> {
         let deleted = self.tenants.get(tenant_id).into_iter().flat_map(|tenant| &tenant.deleted);

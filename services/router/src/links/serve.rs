@@ -12,7 +12,10 @@ use posmesh_proto::{
     },
 };
 
-use super::{Links, judge, table::Key};
+use super::{
+    Links, judge,
+    table::{Entry, Key},
+};
 use crate::{
     domain::link::{Seen, Weight},
     error::{Error, shortened},
@@ -32,11 +35,9 @@ impl Links {
             return Ok(ListLinksResponse::default());
         }
         let table = self.table();
-        let is_meant = |way: &&Arc<Way>| {
-            way.id().as_str() > after.as_str() && (store_id.is_empty() || way.stored.connection.store_id == store_id)
-        };
-        let ways = table.connections.of_tenant(tenant_id).filter(is_meant);
-        let links = ways.filter_map(|way| table.shown(&Key::of(way)));
+        let is_meant = |entry: &Entry| store_id.is_empty() || entry.way.stored.connection.store_id == store_id;
+        let meant = table.of_tenant(tenant_id, &after).filter(|(_, entry)| is_meant(entry));
+        let links = meant.filter_map(|(key, _)| table.shown(key));
         let mut links: Vec<Link> =
             links.filter(|link| states.is_empty() || states.contains(&link.state)).take(size + 1).collect();
         let more = links.len() > size;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -52,6 +53,13 @@ pub(super) struct Entry {
     last_probe: Option<Instant>,
     /// A probe is under way.
     probing: bool,
+}
+
+impl Entry {
+    /// The number of the last change of the link that is durable; 0: there is none.
+    pub(super) fn change(&self) -> i64 {
+        self.stored.as_ref().map_or(0, |stored| stored.change)
+    }
 }
 
 /// What became of something that was seen.
@@ -407,9 +415,11 @@ impl Table {
         Some(link)
     }
 
-    /// The number of the last change of a link that is durable; 0: there is none.
-    pub(super) fn change(&self, key: &Key) -> i64 {
-        self.entries.get(key).and_then(|entry| entry.stored.as_ref()).map_or(0, |stored| stored.change)
+    /// The links of a tenant after a connection (empty: all), by connection.
+    pub(super) fn of_tenant(&self, tenant_id: &str, after: &str) -> impl Iterator<Item = (&Key, &Entry)> {
+        let first = Key::new(tenant_id, after);
+        let from = self.entries.range((Bound::Excluded(first.clone()), Bound::Unbounded));
+        from.take_while(move |(key, _)| key.0 == first.0)
     }
 }
 

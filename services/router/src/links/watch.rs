@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::{
     Links,
-    table::{Key, Table},
+    table::{Entry, Key, Table},
 };
 use crate::error::Error;
 
@@ -210,10 +210,9 @@ impl Watching {
         // Before the look: news that come during it are news.
         self.seat.slot().unread_since = None;
         let table = self.links.table();
-        let is_news = |key: &Key, change: i64| change > self.told.connections || table.change(key) > self.told.links;
-        let ways = table.connections.of_tenant(&self.tenant_id);
-        let keys = ways.map(|way| (Key::of(way), way.change)).filter(|(key, change)| is_news(key, *change));
-        self.queue = keys.map(|(key, _)| key).collect();
+        let is_news = |entry: &Entry| entry.way.change > self.told.connections || entry.change() > self.told.links;
+        let news = table.of_tenant(&self.tenant_id, "").filter(|(_, entry)| is_news(entry));
+        self.queue = news.map(|(key, _)| key.clone()).collect();
         self.deleted = table.connections.deleted_after(&self.tenant_id, self.told.connections);
         self.next = Position { links: table.last_change, connections: table.connections.last_change };
         if self.queue.is_empty() && self.deleted.is_empty() {
