@@ -8,8 +8,8 @@ use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
-        CancelOrderRequest, Check, GateState, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose, OrderState,
-        PlaceOrderRequest, Quote, get_order_request,
+        CancelOrderRequest, Check, GateState, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose,
+        OrderState, PlaceOrderRequest, Quote, get_order_request,
     },
     store::v1::{ProductPolicy, Store},
 };

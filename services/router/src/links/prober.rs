@@ -28,9 +28,10 @@ use crate::{
 /// Probes under way at once on one adapter instance: of links that are not OFFLINE, and of those that are. A slow adapter
 /// holds up its own probes alone, and the dead none of the living.
 const LIVING_AT_ONCE: usize = 512;
-const DEAD_AT_ONCE: usize = 128;
-/// Who finds no place comes back after this.
-const NO_PLACE: Duration = Duration::from_millis(100);
+const DEAD_AT_ONCE: usize = 512;
+/// Who finds no place comes back after about this; the dead, of whom there may be thousands, do not keep asking.
+const NO_PLACE_FOR_LIVING: Duration = Duration::from_millis(100);
+const NO_PLACE_FOR_DEAD: Duration = Duration::from_secs(1);
 /// Probes begun before others get the table.
 const BATCH: usize = 100;
 /// Beyond a probe's own time, for the answer to be told.
@@ -100,7 +101,8 @@ impl Links {
                     let is_dead = table.entries.get(&key)?.tracker.is_offline();
                     let place = Arc::clone(if is_dead { &places.dead } else { &places.living }).try_acquire_owned();
                     let Ok(place) = place else {
-                        let later = NO_PLACE.mul_f64(ambient::jitter(0.5, 1.5));
+                        let later = if is_dead { NO_PLACE_FOR_DEAD } else { NO_PLACE_FOR_LIVING };
+                        let later = later.mul_f64(ambient::jitter(0.5, 1.5));
                         table.put_off(&key, Some(now + later));
                         return None;
                     };

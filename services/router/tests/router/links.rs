@@ -11,8 +11,8 @@ use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, InDoubt, Limits, ProbeLinkResponse, Rejected, submit_outcome::Outcome},
     router::v1::{
         DeleteConnectionRequest, DeregisterAdapterRequest, Link, LinkEvent, LinkEvidenceKind, LinkReport, LinkState,
-        ListLinkEventsRequest, ListLinksRequest, ProbeConnectionRequest, ReportLinksRequest, WatchLinksRequest,
-        WatchLinksResponse,
+        ListLinkEventsRequest, ListLinksRequest, ProbeConnectionRequest, RegisterAdapterRequest, ReportLinksRequest,
+        WatchLinksRequest, WatchLinksResponse,
     },
     store::v1::{OpeningHours, Store},
 };
@@ -44,7 +44,8 @@ fn by_hand() -> Config {
 }
 
 async fn links(router: &Router) -> Vec<Link> {
-    router.router.clone().list_links(ListLinksRequest::default()).await.unwrap().into_inner().links
+    let request = ListLinksRequest { page_size: 500, ..ListLinksRequest::default() };
+    router.router.clone().list_links(request).await.unwrap().into_inner().links
 }
 
 async fn link(router: &Router, id: &str) -> Link {
@@ -247,6 +248,28 @@ async fn probes_of_all_stores_take_no_more_than_a_quarter_of_what_the_vendor_all
 }
 
 #[tokio::test]
+async fn a_thousand_dead_stores_do_not_delay_the_probes_of_a_living_one() {
+    let router = Router::on(&quick(), Arc::new(MemoryStorage::default())).await;
+    let (dead, living) = (Adapter::start("dead"), Adapter::start("living"));
+    dead.set(Mode::Hang);
+    let ids: Vec<String> = (0..1000).map(|n| format!("c-{n}")).collect();
+    for (adapter, connection_ids) in [(&dead, ids.clone()), (&living, vec!["living".to_owned()])] {
+        let registration = RegisterAdapterRequest { connection_ids, ..adapter.registration() };
+        router.router.clone().register_adapter(registration).await.unwrap();
+    }
+    for id in &ids {
+        router.put(connection(id, id)).await.unwrap();
+    }
+    router.put(connection("living", "living")).await.unwrap();
+    until("it is probed", async || living.probes() > 0).await;
+    let (begun, probes) = (Instant::now(), living.probes());
+    until("it was probed five times", async || living.probes() >= probes + 5).await;
+    // An interval is a second.
+    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    assert!(dead.probes() > 1000);
+}
+
+#[tokio::test]
 async fn a_stream_brings_everything_then_each_change_and_goes_on_at_another_replica() {
     let (storage, config) = (Arc::new(MemoryStorage::default()), by_hand());
     let a = Router::on(&config, storage.clone()).await;
@@ -256,7 +279,7 @@ async fn a_stream_brings_everything_then_each_change_and_goes_on_at_another_repl
     for n in 0..150 {
         a.put(connection(&format!("c-{n:03}"), &format!("s-{n}"))).await.unwrap();
     }
-    until("all are known", async || links(&a).await.len() == 100 && links(&b).await.len() == 100).await;
+    until("all are known", async || links(&a).await.len() == 150 && links(&b).await.len() == 150).await;
     let mut stream = watch(&a, "").await.unwrap();
     let (first, second) = (next(&mut stream).await, next(&mut stream).await);
     assert_eq!((first.links.len(), first.current), (100, false));
