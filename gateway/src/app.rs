@@ -10,7 +10,7 @@ use posmesh_proto::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Peers, config::Config, table_code::TableCodes, token::Signer};
+use crate::{Peers, config::Config, gates::Gates, table_code::TableCodes, token::Signer};
 
 /// Larger than any answer of the platform: a whole catalog is the largest.
 const MAX_ANSWER_BYTES: usize = posmesh_kit::server::MAX_MESSAGE_BYTES;
@@ -20,6 +20,7 @@ pub(crate) struct App {
     pub(crate) catalog: CatalogServiceClient<Channel>,
     pub(crate) store_service: StoreServiceClient<Channel>,
     pub(crate) stores: StoreCache,
+    pub(crate) gates: Gates,
     pub(crate) signer: Signer,
     pub(crate) table_codes: TableCodes,
     pub(crate) guest_token_ttl: Duration,
@@ -45,6 +46,7 @@ impl App {
         config.check()?;
         let signer = Signer::new(&config.signing_keys)?;
         Ok(Arc::new(Self {
+            gates: Gates::start(peers.order.clone(), background, &stop),
             orders: OrderServiceClient::new(peers.order).max_decoding_message_size(MAX_ANSWER_BYTES),
             catalog: CatalogServiceClient::new(peers.catalog).max_decoding_message_size(MAX_ANSWER_BYTES),
             store_service: StoreServiceClient::new(peers.store.clone()),

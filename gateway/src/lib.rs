@@ -10,6 +10,7 @@ mod config;
 mod edge;
 mod events;
 mod extract;
+mod gates;
 mod inputs;
 mod menu;
 mod openapi;

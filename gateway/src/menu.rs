@@ -7,7 +7,10 @@ use posmesh_proto::{catalog::v1 as catalog, store::v1::Store};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::views::{Money, ProductName, ServiceMode};
+use crate::{
+    gates::Gate,
+    views::{Money, ProductName, ServiceMode},
+};
 
 /// What a product needs to know before it shows anything.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,6 +102,9 @@ pub(crate) struct Menu {
     service_mode: ServiceMode,
     currency: Currency,
     catalog_version: i64,
+    /// Whether orders are taken now. Absent: nobody knows at the moment, and orders are welcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<Gate>,
     categories: Vec<Category>,
     items: Vec<Item>,
     /// Those that the items refer to, directly or through a choice.
@@ -161,7 +167,12 @@ struct Modifier {
 }
 
 impl Menu {
-    pub(crate) fn new(menu: catalog::Menu, product: ProductName, default_mode: ServiceMode) -> Self {
+    pub(crate) fn new(
+        menu: catalog::Menu,
+        product: ProductName,
+        default_mode: ServiceMode,
+        gate: Option<Gate>,
+    ) -> Self {
         Self {
             service_mode: ServiceMode::of(menu.service_mode()).unwrap_or(default_mode),
             store_id: menu.store_id,
@@ -169,6 +180,7 @@ impl Menu {
             locale: menu.locale,
             currency: Currency { minor_digits: minor_digits(&menu.currency_code), code: menu.currency_code },
             catalog_version: menu.catalog_version,
+            gate,
             categories: menu.categories.into_iter().map(Into::into).collect(),
             items: menu.items.into_iter().map(Into::into).collect(),
             modifier_groups: menu.modifier_groups.into_iter().map(Into::into).collect(),

@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 
 use crate::views::Quote;
 
+/// The store takes no such orders now: no fault of the platform's.
+const GATE_CLOSED: &str = "GATE_CLOSED";
 /// How much earlier than ours a peer's clock may end a call.
 const DEADLINE_SLACK: Duration = Duration::from_millis(50);
 
@@ -25,7 +27,14 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     quote: Option<Box<Quote>>,
-    next_pickup_time: Option<Box<str>>,
+    more: Option<Box<More>>,
+}
+
+/// What a few problems tell besides.
+#[derive(Debug)]
+struct More {
+    next_pickup_time: Option<String>,
+    gate_reason: Option<String>,
 }
 
 /// `application/problem+json` (RFC 9457).
@@ -58,6 +67,9 @@ pub(crate) struct ProblemBody<'a> {
     /// With PICKUP_SLOT_FULL, PICKUP_TOO_EARLY and PICKUP_OUTSIDE_HOURS: the next one that is free (RFC 3339), if any is.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_pickup_time: Option<&'a str>,
+    /// With GATE_CLOSED: why no orders are taken, as in the menu's `gate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate_reason: Option<&'a str>,
 }
 
 /// One thing that is wrong in the request.
@@ -92,7 +104,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             quote: None,
-            next_pickup_time: None,
+            more: None,
         }
     }
 
@@ -125,7 +137,8 @@ impl IntoResponse for Problem {
             errors: &self.errors,
             retry_after,
             quote: self.quote.as_deref(),
-            next_pickup_time: self.next_pickup_time.as_deref(),
+            next_pickup_time: self.more.as_ref().and_then(|more| more.next_pickup_time.as_deref()),
+            gate_reason: self.more.as_ref().and_then(|more| more.gate_reason.as_deref()),
         };
         // Plain structs of strings and numbers: serializing them cannot fail.
         let body = serde_json::to_vec(&body).unwrap_or_default();
@@ -154,7 +167,7 @@ impl From<Status> for Problem {
         let reason = Some(failure::reason(&status)).filter(|r| !r.is_empty());
         let code = code(&status);
         let http = http_status(code, reason.as_deref().unwrap_or_default());
-        if http.is_server_error() {
+        if http.is_server_error() && reason.as_deref() != Some(GATE_CLOSED) {
             tracing::warn!(%status, "a peer failed");
         }
         let violations = details.bad_request().map(|b| b.field_violations.as_slice()).unwrap_or_default();
@@ -165,7 +178,10 @@ impl From<Status> for Problem {
             errors: violations.iter().map(|v| field_error(&v.field, &v.description)).collect(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             quote: failure::detail::<order::Quote>(&status).map(|quote| Box::new(quote.into())),
-            next_pickup_time: failure::metadata(&status, "next_pickup_time").map(String::into_boxed_str),
+            more: Some(Box::new(More {
+                next_pickup_time: failure::metadata(&status, "next_pickup_time"),
+                gate_reason: failure::metadata(&status, "gate_reason"),
+            })),
         }
     }
 }
@@ -214,6 +230,7 @@ fn detail(code: Code, status: &Status, has_reason: bool) -> String {
         {
             status.message().to_owned()
         }
+        Code::Unavailable if failure::reason(status) == GATE_CLOSED => status.message().to_owned(),
         Code::Unavailable => "a part of the platform cannot be reached; try again in a moment".to_owned(),
         Code::DeadlineExceeded => "the platform did not answer in time; try again".to_owned(),
         Code::Unimplemented => "the platform does not offer this".to_owned(),

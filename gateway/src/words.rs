@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use posmesh_kit::cause;
 use posmesh_proto::{
     common::v1::{EvidenceKind, Product},
-    order::v1::{Order, OrderChange, OrderChangeKind, OrderChangeState, OrderState},
+    order::v1::{GateReason, GateState, HoldReason, Order, OrderChange, OrderChangeKind, OrderChangeState, OrderState},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ const CONTRADICTED_END: &str = "CONTRADICTED_END";
 const CANCELLED_AT_POS: &str = "CANCELLED_AT_POS";
 
 /// What to tell the guest now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[schema(example = json!({"code": "SENDING", "texts": {"en": "We are sending your order to the kitchen."}}))]
 pub(crate) struct GuestMessage {
     /// Stable name of the message, for pages that use words of their own.
@@ -40,8 +40,26 @@ struct Words {
 
 /// What to tell the guest about `order` as it is now.
 pub(crate) fn message(order: &Order) -> GuestMessage {
-    let words = words(order);
-    GuestMessage { code: words.code, texts: [("en", words.en), ("ja", words.ja), ("ko", words.ko)].into() }
+    words(order).into()
+}
+
+/// What to tell a guest who has not ordered yet; nothing where orders are taken as ever.
+pub(crate) fn gate(state: GateState, reason: GateReason) -> Option<GuestMessage> {
+    let words = match (state, reason) {
+        (GateState::Open | GateState::Unspecified, _) => return None,
+        (GateState::Hold, _) => ORDERS_HELD,
+        (GateState::Probation, _) => ORDERS_RESUMING,
+        (GateState::Closed, GateReason::OutsideHours) => STORE_CLOSED,
+        (GateState::Closed, GateReason::Paused) => ORDERS_PAUSED,
+        (GateState::Closed, _) => NO_ORDERS_NOW,
+    };
+    Some(words.into())
+}
+
+impl From<Words> for GuestMessage {
+    fn from(words: Words) -> Self {
+        Self { code: words.code, texts: [("en", words.en), ("ja", words.ja), ("ko", words.ko)].into() }
+    }
 }
 
 /// Whether an order changes no more: it has ended, and no wish to take it back is undecided.
@@ -73,6 +91,7 @@ fn words(order: &Order) -> Words {
         OrderState::Placed | OrderState::InPreparation if wished_back == OrderChangeState::Refused => NOT_CANCELLED,
         OrderState::Pending if order.attempts.is_empty() => RECEIVED,
         OrderState::Pending => RETRYING,
+        OrderState::Held if order.hold_reason() == HoldReason::Link => HELD_FOR_STORE,
         OrderState::Held => match product {
             Product::Table => AFTER_EARLIER_ROUND,
             Product::ToGo => SCHEDULED,
@@ -143,6 +162,42 @@ const WAITING: Words = Words {
     en: "Your order is waiting and has not been sent to the kitchen yet.",
     ja: "ご注文は待機中です。まだ厨房に送られていません。",
     ko: "주문이 대기 중이며 아직 주방으로 전달되지 않았습니다.",
+};
+const HELD_FOR_STORE: Words = Words {
+    code: "HELD_FOR_STORE",
+    en: "We cannot reach the store at the moment. We keep your order and send it to the kitchen as soon as we can.",
+    ja: "ただいまお店に接続できません。ご注文をお預かりし、つながりしだい厨房に送ります。",
+    ko: "지금은 매장에 연결할 수 없습니다. 주문을 보관했다가 연결되는 대로 주방으로 전달합니다.",
+};
+const ORDERS_HELD: Words = Words {
+    code: "ORDERS_HELD",
+    en: "We cannot reach the store at the moment. You can order; we send it as soon as we can.",
+    ja: "ただいまお店に接続できません。ご注文いただけますが、お店に届くのはつながりしだいとなります。",
+    ko: "지금은 매장에 연결할 수 없습니다. 주문하시면 연결되는 대로 전달합니다.",
+};
+const ORDERS_RESUMING: Words = Words {
+    code: "ORDERS_RESUMING",
+    en: "The store is coming back. If your order is not taken, please try again in a moment.",
+    ja: "お店との接続を再開しています。ご注文を受けられない場合は、少し待ってからお試しください。",
+    ko: "매장 연결을 다시 시작하고 있습니다. 주문이 접수되지 않으면 잠시 후 다시 시도해 주세요.",
+};
+const STORE_CLOSED: Words = Words {
+    code: "STORE_CLOSED",
+    en: "The store is closed now.",
+    ja: "ただいま営業時間外です。",
+    ko: "지금은 영업시간이 아닙니다.",
+};
+const ORDERS_PAUSED: Words = Words {
+    code: "ORDERS_PAUSED",
+    en: "The store takes no orders for the moment.",
+    ja: "ただいまご注文の受付を休止しています。",
+    ko: "지금은 주문 접수를 잠시 중단했습니다.",
+};
+const NO_ORDERS_NOW: Words = Words {
+    code: "NO_ORDERS_NOW",
+    en: "The store cannot take orders here right now. Please ask the staff, or try again later.",
+    ja: "ただいまこちらではご注文を受けられません。スタッフにお声がけいただくか、後ほどお試しください。",
+    ko: "지금은 여기에서 주문을 받을 수 없습니다. 직원에게 문의하시거나 나중에 다시 시도해 주세요.",
 };
 const SENDING: Words = Words {
     code: "SENDING",

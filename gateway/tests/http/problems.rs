@@ -136,6 +136,20 @@ async fn a_peers_retry_delay_becomes_retry_after() {
 }
 
 #[tokio::test]
+async fn a_closed_gate_is_told_with_its_reason_and_when_to_come_back() {
+    let gateway = gateway().await;
+    let closed = Failure::new(Code::Unavailable, "GATE_CLOSED", "the store is closed now; nothing was taken")
+        .meta("gate_reason", "OUTSIDE_HOURS")
+        .retry_after(std::time::Duration::from_secs(600));
+    gateway.fakes.orders.fail_next_place(closed);
+    let answer = gateway.place(ORDERS, KEY, &togo()).await;
+    assert_eq!(header(&answer, "retry-after"), "600");
+    let told = problem(answer, 503, "GATE_CLOSED").await;
+    assert_eq!(told["gate_reason"], "OUTSIDE_HOURS");
+    assert_eq!(told["detail"], "the store is closed now; nothing was taken");
+}
+
+#[tokio::test]
 async fn each_grpc_code_has_its_http_status_and_keeps_its_reason() {
     let gateway = gateway().await;
     let cases = [

@@ -1,3 +1,8 @@
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{Gate, GateReason, GateState},
+};
+
 use crate::support::*;
 
 #[tokio::test]
@@ -66,6 +71,43 @@ async fn a_menu_that_has_not_changed_is_answered_with_304_until_it_changes() {
     let changed = gateway.get(path).header("If-None-Match", &etag).send().await.unwrap();
     assert_eq!(changed.status(), 200);
     assert_ne!(header(&changed, "etag"), etag);
+}
+
+#[tokio::test]
+async fn the_gate_stands_beside_the_menu_and_a_change_of_it_is_no_304() {
+    let gateway = gateway().await;
+    let path = "/kiosk/v1/stores/shibuya/menu?locale=ja";
+    let unknown = gateway.get(path).send().await.unwrap();
+    let etag = header(&unknown, "etag");
+    assert!(body(unknown, 200).await.get("gate").is_none());
+    let closed = Gate {
+        store_id: "shibuya".into(),
+        product: Product::Kiosk.into(),
+        state: GateState::Closed.into(),
+        reason: GateReason::LinkOffline.into(),
+        message: "connection refused".into(),
+        ..Gate::default()
+    };
+    gateway.fakes.orders.gates.send_replace(vec![closed]);
+    let begun = std::time::Instant::now();
+    let answer = loop {
+        let answer = gateway.get(path).header("If-None-Match", &etag).send().await.unwrap();
+        if answer.status() == 200 {
+            break answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the gate is never told");
+    };
+    let changed = header(&answer, "etag");
+    let told = body(answer, 200).await;
+    assert_eq!((&told["gate"]["state"], &told["gate"]["reason"]), (&"closed".into(), &"LINK_OFFLINE".into()));
+    assert_eq!(told["gate"]["guest_message"]["code"], "NO_ORDERS_NOW");
+    assert!(told["gate"].get("note").is_none(), "what is wrong inside is not the guest's");
+    assert_eq!(told["items"][0]["id"], "yakitori");
+    let again = gateway.get(path).header("If-None-Match", &changed).send().await.unwrap();
+    assert_eq!(again.status(), 304);
+    // Of other products nothing was said.
+    let table = gateway.get("/table/v1/stores/shibuya/menu").send().await.unwrap();
+    assert!(body(table, 200).await.get("gate").is_none());
 }
 
 #[tokio::test]

@@ -60,6 +60,8 @@ enum Command {
     Attention(operate::AttentionOptions),
     /// Shows whether each store's POS can be reached, and if not, which hop fails and why; or one link's history.
     Links(operate::LinksOptions),
+    /// Shows whether stores' orders are taken, and why not; pauses and resumes a store.
+    Gate(operate::GateOptions),
     /// Compares our orders with those that a POS holds. Ends with 0 if all agree, 1 if not, 2 if it could not compare.
     Reconcile(operate::ReconcileOptions),
 }
@@ -84,7 +86,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if config.telemetry.log_filter.is_empty() {
         // What dev and demo print is for a person; services log for operators.
         let filter = match arguments.command {
-            Command::Demo | Command::Attention(_) | Command::Links(_) | Command::Reconcile(_) => "error",
+            Command::Demo | Command::Attention(_) | Command::Links(_) | Command::Gate(_) | Command::Reconcile(_) => {
+                "error"
+            }
             Command::Dev(_) => "warn",
             // The database driver repeats each harmless notice of PostgreSQL.
             Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info,sqlx=warn",
@@ -110,6 +114,7 @@ async fn execute(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Demo => demo::run(config).await?,
         Command::Attention(options) => operate::attention(&config, &options).await?,
         Command::Links(options) => operate::links(&config, &options).await?,
+        Command::Gate(options) => operate::gate(&config, &options).await?,
         Command::Reconcile(options) => return Ok(operate::reconcile(&config, &options).await),
         Command::Config => {}
     }

@@ -25,6 +25,8 @@ pub struct FakeOrders {
     changes: Arc<watch::Sender<u64>>,
     /// Counts how often all watches were cut.
     cuts: Arc<watch::Sender<u64>>,
+    /// Of all stores.
+    pub gates: Arc<watch::Sender<Vec<Gate>>>,
 }
 
 #[derive(Default)]
@@ -42,7 +44,12 @@ struct State {
 
 impl Default for FakeOrders {
     fn default() -> Self {
-        Self { state: Arc::default(), changes: Arc::new(watch::Sender::new(0)), cuts: Arc::new(watch::Sender::new(0)) }
+        Self {
+            state: Arc::default(),
+            changes: Arc::new(watch::Sender::new(0)),
+            cuts: Arc::new(watch::Sender::new(0)),
+            gates: Arc::default(),
+        }
     }
 }
 
@@ -428,7 +435,9 @@ impl OrderService for FakeOrders {
         &self,
         _: Request<posmesh_proto::order::v1::WatchGatesRequest>,
     ) -> Result<Response<Self::WatchGatesStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let gates = tokio_stream::wrappers::WatchStream::new(self.gates.subscribe());
+        let told = |gates| posmesh_proto::order::v1::WatchGatesResponse { gates, current: true };
+        Ok(Response::new(Box::pin(tokio_stream::StreamExt::map(gates, move |gates| Ok(told(gates))))))
     }
     async fn pause_store(
         &self,

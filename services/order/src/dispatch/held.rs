@@ -67,11 +67,11 @@ impl Dispatcher {
                 let why = Why::new(failure.reason(), failure.message());
                 let noted = self.note(tenant_id, order, why).await;
                 let pause = self.config.retry_cap.mul_f64(ambient::jitter(0.3, 0.7));
-                return match noted.state() {
-                    OrderState::Held => self.look_again(tenant_id, &noted, pause).await,
-                    // Somebody took it back meanwhile, or sent it.
-                    _ => {}
-                };
+                // Unless somebody took it back meanwhile, or sent it.
+                if noted.state() == OrderState::Held {
+                    self.look_again(tenant_id, &noted, pause).await;
+                }
+                return;
             }
         };
         if !self.may_go(tenant_id, &order, &link).await {

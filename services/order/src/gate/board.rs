@@ -48,6 +48,8 @@ struct Inner {
     openings: Mutex<HashMap<String, OpeningNow>>,
     /// Counts what was learned.
     news: watch::Sender<u64>,
+    /// The stores that were concerned, by the count at that time.
+    concerned: Mutex<HashMap<String, u64>>,
     /// Something happened that the storage counts.
     look: Notify,
 }
@@ -65,28 +67,51 @@ struct Links {
 
 impl Links {
     fn put(&mut self, link: Link) {
-        self.remove(&link.connection_id);
+        let _ = self.remove(&link.connection_id);
         self.of_store.entry(link.store_id.clone()).or_default().insert(link.connection_id.clone());
         self.by_id.insert(link.connection_id.clone(), Arc::new(link));
     }
 
-    fn remove(&mut self, connection_id: &str) {
-        let Some(link) = self.by_id.remove(connection_id) else { return };
+    /// Returns its store.
+    fn remove(&mut self, connection_id: &str) -> Option<String> {
+        let link = self.by_id.remove(connection_id)?;
         if let Some(connections) = self.of_store.get_mut(&link.store_id) {
             connections.remove(connection_id);
             if connections.is_empty() {
                 self.of_store.remove(&link.store_id);
             }
         }
+        Some(link.store_id.clone())
     }
 }
 
-#[derive(Debug, Default, PartialEq)]
+/// Whether a gate may be another one by what a link says now.
+fn differs(before: &Link, now: &Link) -> bool {
+    let said = |link: &Link| {
+        let Link { failing_hop, cause, message, .. } = link;
+        let shown_well = link.probes_passed >= PROBES_TO_OPEN;
+        (link.state, link.version, link.since, shown_well, failing_hop.clone(), cause.clone(), message.clone())
+    };
+    said(before) != said(now)
+}
+
+#[derive(Debug, Default)]
 struct Stores {
     loads: HashMap<StoreKey, Load>,
     pauses: HashMap<StoreKey, Pause>,
     /// Of any tenant, those that have a load.
     troubled: HashSet<String>,
+}
+
+impl Stores {
+    /// Those that are not the same in both.
+    fn differ(&self, other: &Self) -> BTreeSet<String> {
+        let keys = |stores: &Self| stores.loads.keys().chain(stores.pauses.keys()).cloned().collect::<Vec<_>>();
+        let differs = |key: &StoreKey| {
+            self.loads.get(key) != other.loads.get(key) || self.pauses.get(key) != other.pauses.get(key)
+        };
+        keys(self).into_iter().chain(keys(other)).filter(differs).map(|(_, store_id)| store_id).collect()
+    }
 }
 
 /// A connection that was seen OFFLINE, by its link's versions.
@@ -122,6 +147,7 @@ impl Board {
             reopening: Mutex::default(),
             openings: Mutex::default(),
             news: watch::Sender::new(0),
+            concerned: Mutex::default(),
             look: Notify::new(),
         }))
     }
@@ -197,8 +223,27 @@ impl Board {
         self.0.reopening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self) {
-        self.0.news.send_modify(|count| *count += 1);
+    /// Something was learned about these stores.
+    fn tell(&self, stores: BTreeSet<String>) {
+        if stores.is_empty() {
+            return;
+        }
+        let mut concerned = self.0.concerned.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = *self.0.news.borrow() + 1;
+        concerned.extend(stores.into_iter().map(|store_id| (store_id, count)));
+        // Whoever sees the count finds the stores.
+        self.0.news.send_replace(count);
+    }
+
+    /// The stores about which something was learned since the count was this.
+    pub(crate) fn concerned_since(&self, count: u64) -> Vec<String> {
+        let concerned = self.0.concerned.lock().unwrap_or_else(PoisonError::into_inner);
+        concerned.iter().filter(|(_, at)| **at > count).map(|(store_id, _)| store_id.clone()).collect()
+    }
+
+    /// The store of a connection.
+    fn store_of(&self, connection_id: &str) -> Option<String> {
+        self.links().by_id.get(connection_id).map(|link| link.store_id.clone())
     }
 
     /// It was away, no order is there since, and probes alone have not shown that it is well.
@@ -251,6 +296,7 @@ impl Board {
     /// Takes what the router tells.
     pub(crate) fn hear(&self, told: WatchLinksResponse) {
         let mut offline = false;
+        let mut concerned = BTreeSet::new();
         let mut links = self.links_mut();
         for link in told.links {
             if let Some(told) = &mut links.told {
@@ -262,21 +308,24 @@ impl Board {
                 offline |= link.version > known.offline;
                 known.offline = known.offline.max(link.version);
             }
+            if links.by_id.get(&link.connection_id).is_none_or(|before| differs(before, &link)) {
+                concerned.insert(link.store_id.clone());
+            }
             links.put(link);
         }
         for connection_id in told.deleted_connection_ids {
-            links.remove(&connection_id);
+            concerned.extend(links.remove(&connection_id));
         }
         if told.current {
             links.lost = None;
             if let Some(told) = links.told.take() {
                 let gone = links.by_id.keys().filter(|connection_id| !told.contains(*connection_id));
                 let gone: Vec<String> = gone.cloned().collect();
-                gone.iter().for_each(|connection_id| links.remove(connection_id));
+                concerned.extend(gone.iter().filter_map(|connection_id| links.remove(connection_id)));
             }
         }
         drop(links);
-        self.tell();
+        self.tell(concerned);
         if offline {
             self.0.look.notify_one();
         }
@@ -304,14 +353,15 @@ impl Board {
     /// An order is there: if it was let through alone, its connection is open.
     fn open_by(&self, order_id: &str) {
         let mut reopening = self.reopening();
-        let holds = |known: &&mut Reopening| {
+        let holds = |known: &Reopening| {
             let holder = known.holder.as_ref();
             !known.is_open() && holder.is_some_and(|h| h.order_id == order_id && h.version >= known.offline)
         };
-        let Some(known) = reopening.values_mut().find(holds) else { return };
+        let Some((connection_id, known)) = reopening.iter_mut().find(|(_, known)| holds(known)) else { return };
         known.opened = known.offline;
+        let connection_id = connection_id.clone();
         drop(reopening);
-        self.tell();
+        self.tell(self.store_of(&connection_id).into_iter().collect());
         self.0.look.notify_one();
     }
 
@@ -328,7 +378,7 @@ impl Board {
         if let Some(known) = self.reopening().get_mut(&offline.connection_id) {
             known.opened = known.opened.max(offline.version);
         }
-        self.tell();
+        self.tell(self.store_of(&offline.connection_id).into_iter().collect());
     }
 
     /// Connections that are OFFLINE, and of which the storage does not know it yet.
@@ -370,21 +420,19 @@ impl Board {
         let key = |tenant_id: &Arc<str>, pause: &Pause| (Arc::clone(tenant_id), pause.store_id.clone());
         stores.pauses = facts.pauses.iter().map(|(tenant, pause)| (key(tenant, pause), pause.clone())).collect();
         let mut known = self.0.stores.write().unwrap_or_else(PoisonError::into_inner);
-        let is_news = **known != stores;
+        let mut concerned = known.differ(&stores);
         *known = Arc::new(stores);
         drop(known);
-        let (opened, is_open) = self.learn_probations(facts);
-        if is_news || is_open {
-            self.tell();
-        }
+        let opened = self.learn_probations(facts, &mut concerned);
+        self.tell(concerned);
         opened
     }
 
-    /// The connections that the storage shall know to be open, and whether any one is by now that was not.
-    fn learn_probations(&self, facts: &GateFacts) -> (Vec<Offline>, bool) {
+    /// The connections that the storage shall know to be open.
+    fn learn_probations(&self, facts: &GateFacts, concerned: &mut BTreeSet<String>) -> Vec<Offline> {
         let links = self.links();
         let mut reopening = self.reopening();
-        let (mut opened, mut is_news) = (Vec::new(), false);
+        let mut opened = Vec::new();
         for probation in &facts.probations {
             let known = reopening.entry(probation.offline.connection_id.clone()).or_default();
             let was_open = known.is_open();
@@ -397,11 +445,13 @@ impl Board {
             if is_proven || link.is_some_and(|link| is_shown_well(known, link)) {
                 known.opened = known.offline;
             }
-            is_news |= was_open != known.is_open();
+            if was_open != known.is_open() {
+                concerned.extend(link.map(|link| link.store_id.clone()));
+            }
             if probation.opened_version < known.opened {
                 opened.push(Offline { version: known.opened, ..probation.offline.clone() });
             }
         }
-        (opened, is_news)
+        opened
     }
 }

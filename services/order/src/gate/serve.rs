@@ -14,7 +14,10 @@ use posmesh_proto::{
     order::v1::{Gate, GetGatesResponse, Pause, PauseStoreRequest, PauseStoreResponse, WatchGatesResponse},
     store::v1::Store,
 };
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -106,6 +109,8 @@ impl Gates {
             store_id,
             told: BTreeMap::new(),
             current: false,
+            counted: 0,
+            looked: None,
             stop,
             ended: false,
             _place: place,
@@ -124,6 +129,10 @@ struct Watching {
     /// Everything that was there was told once.
     current: bool,
     news: watch::Receiver<u64>,
+    /// Of the news, those that were looked at.
+    counted: u64,
+    /// When all were looked at.
+    looked: Option<Instant>,
     stop: CancellationToken,
     ended: bool,
     _place: OwnedSemaphorePermit,
@@ -132,10 +141,13 @@ struct Watching {
 impl Watching {
     async fn next(&mut self) -> Option<Result<WatchGatesResponse, Status>> {
         while !self.ended {
-            self.news.mark_unchanged();
             let mut changed = self.changed().await;
             let is_last = changed.len() <= PAGE;
-            changed.truncate(PAGE);
+            if !is_last {
+                // The rest is found again.
+                changed.truncate(PAGE);
+                self.looked = None;
+            }
             if !changed.is_empty() || !self.current {
                 self.current |= is_last;
                 let key = |gate: &Gate| (gate.store_id.clone(), gate.product);
@@ -151,14 +163,9 @@ impl Watching {
     }
 
     /// The gates that are not as they were told.
-    async fn changed(&self) -> Vec<Gate> {
-        let stores = if self.store_id.is_empty() {
-            self.gates.reader.stores.all()
-        } else {
-            self.gates.reader.stores.get(&self.store_id).await.into_iter().collect()
-        };
+    async fn changed(&mut self) -> Vec<Gate> {
         let mut changed = Vec::new();
-        for store in stores {
+        for store in self.concerned().await {
             let gates = self.gates.of_store(&self.tenant_id, &store).await;
             let told = |gate: &Gate| self.told.get(&(gate.store_id.clone(), gate.product)) == Some(gate);
             changed.extend(gates.into_iter().filter(|gate| !told(gate)));
@@ -166,9 +173,30 @@ impl Watching {
         changed
     }
 
+    /// The stores about which there is news; from time to time all of them.
+    async fn concerned(&mut self) -> Vec<Arc<Store>> {
+        let since = std::mem::replace(&mut self.counted, *self.news.borrow_and_update());
+        let stores = &self.gates.reader.stores;
+        if self.looked.is_some_and(|looked| looked.elapsed() < self.tick()) {
+            let mut concerned = Vec::new();
+            for store_id in self.gates.board.concerned_since(since) {
+                if self.store_id.is_empty() || self.store_id == store_id {
+                    concerned.extend(stores.get(&store_id).await);
+                }
+            }
+            return concerned;
+        }
+        self.looked = Some(Instant::now());
+        if self.store_id.is_empty() { stores.all() } else { stores.get(&self.store_id).await.into_iter().collect() }
+    }
+
+    fn tick(&self) -> Duration {
+        if self.store_id.is_empty() { TICKS.1 } else { TICKS.0 }
+    }
+
     /// Until something may have changed. `None`: the service shuts down.
     async fn wait(&mut self) -> Option<()> {
-        let tick = if self.store_id.is_empty() { TICKS.1 } else { TICKS.0 };
+        let tick = self.tick();
         let news = async {
             tokio::time::sleep(LEAST_PAUSE).await;
             let _ = tokio::time::timeout(tick, self.news.changed()).await;

@@ -1,6 +1,7 @@
 //! The operator's verbs: they ask a running mesh and tell a person what it answers.
 
 mod attention;
+mod gate;
 mod links;
 mod reconcile;
 mod table;
@@ -13,6 +14,7 @@ use tonic::Status;
 use crate::config::Config;
 
 pub(crate) use attention::{Options as AttentionOptions, run as attention};
+pub(crate) use gate::{Options as GateOptions, run as gate};
 pub(crate) use links::{Options as LinksOptions, run as links};
 pub(crate) use reconcile::{Options as ReconcileOptions, run as reconcile};
 
