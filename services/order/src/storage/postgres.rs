@@ -9,6 +9,7 @@ mod change;
 mod checks;
 mod errands;
 mod gates;
+mod lanes;
 mod place;
 mod time;
 
@@ -19,6 +20,7 @@ use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::mpsc;
 
+use self::lanes::Lanes;
 use super::{
     Changed, Claimed, ERASE_LIMIT, Errand, Heard, Known, NewOrder, Next, OrderChange, OrderFilter, Placement,
     Requested, Room, Storage, StorageError, Wake,
@@ -82,13 +84,14 @@ const ERASE_CONTACTS: &str = "DELETE FROM guest_contacts WHERE (tenant_id, conta
 #[derive(Debug)]
 pub(super) struct PostgresStorage {
     pool: PgPool,
+    lanes: Lanes,
     /// Tells this one's announcements from those of others.
     id: String,
 }
 
 impl PostgresStorage {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, id: uuid::Uuid::now_v7().to_string() }
+        Self { lanes: Lanes::new(pool.clone()), pool, id: uuid::Uuid::now_v7().to_string() }
     }
 }
 

@@ -63,7 +63,10 @@ impl PostgresStorage {
         let (changed, mut next_rounds) = if ends_a_round {
             self.change_rounds(batch, updates).await?
         } else {
-            (update(&mut *self.pool.acquire().await?, updates).await?, HashMap::new())
+            let mut lane = self.lanes.take().await?;
+            let changed = update(&mut lane.db, updates).await?;
+            self.lanes.keep(lane);
+            (changed, HashMap::new())
         };
         let missed: Vec<&OrderChange> = batch.iter().copied().filter(|c| !changed.contains(&c.key())).collect();
         // The others are durable by now, whatever comes of reading these.

@@ -71,10 +71,13 @@ impl PostgresStorage {
         }
         let (mut checks, mut slots) = (rounds::Checks::new(), Slots::new());
         let plans: Vec<Plan<'_>> = batch.iter().map(|new| rounds::plan(new, &mut checks, &mut slots)).collect();
-        let mut db = self.pool.acquire().await?;
-        let mut taken = insert(&mut db, &plans).await?;
+        let mut lane = self.lanes.take().await?;
+        let mut taken = insert(&mut lane.db, &plans).await?;
         // Those that were taken are durable by now, whatever comes of reading the others.
-        let mut known = if taken.len() < batch.len() { known(&mut db, batch).await } else { Ok(HashMap::new()) };
+        let mut known = if taken.len() < batch.len() { known(&mut lane.db, batch).await } else { Ok(HashMap::new()) };
+        if known.is_ok() {
+            self.lanes.keep(lane);
+        }
         let mut answer = |(index, (new, plan)): (usize, (&&NewOrder, Plan<'_>))| {
             if let Some(number) = taken.remove(&key(new)) {
                 return Ok(plan.answer(|| number));
