@@ -264,7 +264,7 @@ impl Orders {
             let placement = this.ledger.place(new).await?;
             if let Placement::Taken { order, check } = &placement {
                 this.ledger.tell(&Arc::new(Order::clone(order)));
-                tracing::info!(order.id = %order.order_id, store.id = %order.store_id, state = ?order.state(), "taken");
+                tracing::debug!(order.id = %order.order_id, store.id = %order.store_id, state = ?order.state(), "taken");
                 if order.state() == OrderState::Sending {
                     let (order, check) = (Order::clone(order), check.as_deref().cloned());
                     this.dispatcher.begin(Begun { tenant_id, order, check, guest_name, since, place });

@@ -186,9 +186,11 @@ impl Dispatcher {
             return;
         };
         let outcome = self.attempt(&order, &attempt, check.as_ref(), &guest_name, since).await;
+        let why = outcome.why();
         tracing::info!(
-            order.id = %order.order_id, attempt.number = attempt.number, kind = attempt.kind().as_str_name(), ?outcome,
-            "attempt ended"
+            order.id = %order.order_id, attempt.number = attempt.number, kind = attempt.kind().as_str_name(),
+            cause = why.map(|why| why.cause.as_str()), why = why.map(|why| why.message.as_str()),
+            "attempt ended: {}", outcome.name()
         );
         self.record(&tenant_id, order, attempt.number, outcome).await;
         drop(place);

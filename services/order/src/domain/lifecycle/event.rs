@@ -91,6 +91,36 @@ pub(crate) enum Outcome {
     Partly(Why),
 }
 
+impl Outcome {
+    /// For logs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Placed(_) => "placed",
+            Self::CancelledAtPos(_) => "cancelled at the POS",
+            Self::Changed(_) => "changed",
+            Self::Rejected(_) => "rejected",
+            Self::RefusedForNow(..) => "refused for now",
+            Self::NotHandedOver(_) => "not handed over",
+            Self::InDoubt(_) => "in doubt",
+            Self::Absent => "absent",
+            Self::Gone => "gone",
+            Self::Partly(_) => "partly",
+        }
+    }
+
+    /// Why, where it is not as wished.
+    pub(crate) fn why(&self) -> Option<&Why> {
+        match self {
+            Self::Rejected(why)
+            | Self::RefusedForNow(why, _)
+            | Self::NotHandedOver(why)
+            | Self::InDoubt(why)
+            | Self::Partly(why) => Some(why),
+            Self::Placed(_) | Self::CancelledAtPos(_) | Self::Changed(_) | Self::Absent | Self::Gone => None,
+        }
+    }
+}
+
 /// A cause of the shared vocabulary, and words for staff and logs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Why {
