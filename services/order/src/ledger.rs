@@ -20,7 +20,7 @@ const MAX_CONFLICTS: usize = 16;
 const ANNOUNCE_QUEUE: usize = 8192;
 const ANNOUNCE_BATCH: usize = 500;
 /// Announcements gather this long: a lock of the whole database is taken for each.
-const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What came of an event.
 #[derive(Debug)]
@@ -84,19 +84,20 @@ impl Ledger {
         check: CheckChange,
         due: impl Fn(&Order) -> Option<Duration>,
     ) -> Result<Applied, Error> {
+        let order_id = order.order_id.clone();
         let mut order = order;
         for _ in 0..MAX_CONFLICTS {
-            let mut next = order.clone();
-            match lifecycle::apply(&mut next, event.clone(), time::now()) {
+            match lifecycle::apply(&mut order, event.clone(), time::now()) {
                 Ok(true) => {}
+                // It is as it was.
                 Ok(false) | Err(_) => return Ok(Applied::Unchanged(Arc::new(order))),
             }
-            match self.write(tenant_id, next, check.clone(), &due).await? {
+            match self.write(tenant_id, order, check.clone(), &due).await? {
                 Ok(applied) => return Ok(applied),
                 Err(current) => order = *current,
             }
         }
-        Err(StorageError::Refused(format!("the order {} changes all the time", order.order_id)).into())
+        Err(StorageError::Refused(format!("the order {order_id} changes all the time")).into())
     }
 
     async fn write(
