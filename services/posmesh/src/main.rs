@@ -25,6 +25,10 @@ use crate::{
     mesh::{Mesh, ServiceName, Sockets},
 };
 
+/// Messages and calls are made of many short-lived pieces, which tasks on several threads give back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The mesh between restaurants' ordering products and their POS systems.
 #[derive(Parser)]
 #[command(version, about)]
