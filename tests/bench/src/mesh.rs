@@ -22,8 +22,8 @@ use crate::{
     echo::Chain,
     http::Connection,
     launch::{API_KEY, Mesh, Shape},
-    load::{self, Caller, Latencies, Measured},
-    order,
+    load::{self, Caller, Latencies, Measured, WARM_UP},
+    machine, order,
     pgbench::{self, Style},
     postgres::Server,
     report::{Ratio, Report, Row, Target, median, median_duration, ms, per_second, ratio},
@@ -135,39 +135,78 @@ pub(crate) async fn measure(server: &Server, options: &Options, report: &mut Rep
     let (callers, stores, duration) = (options.callers, options.stores, options.duration());
     let (peers_database, _) = server.open_storage().await?;
     let mut peer = Vec::new();
-    let mut ours: [Vec<Measured<Lap>>; 2] = Default::default();
+    let mut ours: [Vec<Run<Lap>>; 2] = Default::default();
+    let mut echo = Vec::new();
     let shapes = [(Shape::Separate, "as separate processes", 1.5), (Shape::OneProcess, "in one process", 2.0)];
     for round in 0..options.rounds {
         server.settle()?;
         let first_order = round as u64 * 1_000_000;
         let style = Style::TwoTransactions;
         peer.push(pgbench::run(server, &peers_database, style, callers, stores, duration, first_order)?);
-        for ((shape, ..), measured) in shapes.iter().zip(&mut ours) {
+        for ((shape, ..), runs) in shapes.iter().zip(&mut ours) {
             let mesh = Mesh::start(*shape, &server.0.create_database()?, stores, folder.path(), &[]).await?;
             server.settle()?;
-            measured.push(load::closed_loop(kiosks(mesh.gateway, callers, stores).await?, duration).await?);
+            runs.push(run(server, kiosks(mesh.gateway, callers, stores).await?, duration).await?);
         }
+        let chain = Chain::start(folder.path(), None).await?;
+        let mut echo_callers = Vec::with_capacity(callers);
+        for _ in 0..callers {
+            echo_callers.push(chain.caller().await?);
+        }
+        echo.push(run(server, echo_callers, duration).await?);
     }
     for ((_, name, least), ours) in shapes.iter().zip(&ours) {
-        report.row(Row {
-            what: format!(
-                "the whole mesh {name}, {callers} callers, against the storage-only pgbench (two transactions)"
-            ),
-            ours: per_second(median(ours.iter().map(Measured::per_second))),
-            peer: per_second(median(peer.iter().map(|peer| peer.orders_per_second))),
-            ratio: Ratio::new(
-                ours.iter().zip(&peer).map(|(us, peer)| us.per_second() / peer.orders_per_second).collect(),
-            ),
-            target: Target::AtLeast(*least),
-        });
-        let latencies = || ours.iter().map(|us| us.latencies(|lap| lap.took));
+        let what = format!("the whole mesh {name}");
+        report.row(against_pgbench(&what, callers, ours, &peer, Target::AtLeast(*least)));
+        let latencies = || ours.iter().map(|us| us.measured.latencies(|lap| lap.took));
         report.fact(format!(
-            "the whole mesh {name}, {callers} callers: p50 {}, p99 {}",
+            "{what}, {callers} callers: p50 {}, p99 {}; {}",
             ms(median_duration(latencies().map(|l| l.p50()))),
             ms(median_duration(latencies().map(|l| l.p99()))),
+            cost(ours),
         ));
     }
+    let what = "bare echo over the same hops without a database";
+    report.row(against_pgbench(what, callers, &echo, &peer, Target::None));
+    report.fact(format!("{what}, {callers} callers: {}", cost(&echo)));
     Ok(())
+}
+
+/// What came of a closed loop, and the processor time that one answer cost.
+struct Run<L> {
+    measured: Measured<L>,
+    /// Callers, services and POS together.
+    outside_us: f64,
+    database_us: f64,
+}
+
+async fn run<C: Caller>(server: &Server, callers: Vec<C>, duration: Duration) -> Result<Run<C::Lap>> {
+    let own = std::process::id();
+    let (database_before, outside_before) = (server.cpu()?, machine::cpu_of_family(own));
+    let measured = load::closed_loop(callers, duration).await?;
+    let (database, outside) = (server.cpu()? - database_before, machine::cpu_of_family(own) - outside_before);
+    let all = measured.per_second() * (WARM_UP + duration).as_secs_f64();
+    let us = |time: Duration| time.as_secs_f64() * 1e6 / all;
+    Ok(Run { measured, outside_us: us(outside), database_us: us(database) })
+}
+
+fn against_pgbench<L>(what: &str, callers: usize, ours: &[Run<L>], peer: &[pgbench::Outcome], target: Target) -> Row {
+    let rates = || ours.iter().map(|us| us.measured.per_second());
+    Row {
+        what: format!("{what}, {callers} callers, against the storage-only pgbench (two transactions)"),
+        ours: per_second(median(rates())),
+        peer: per_second(median(peer.iter().map(|peer| peer.orders_per_second))),
+        ratio: Ratio::new(rates().zip(peer).map(|(us, peer)| us / peer.orders_per_second).collect()),
+        target,
+    }
+}
+
+fn cost<L>(runs: &[Run<L>]) -> String {
+    format!(
+        "processor time of one answer: about {:.0} µs in callers, services and POS, {:.0} µs in PostgreSQL",
+        median(runs.iter().map(|run| run.outside_us)),
+        median(runs.iter().map(|run| run.database_us)),
+    )
 }
 
 /// The rows about one idle order.
