@@ -9,6 +9,7 @@ pub mod book;
 pub mod callers;
 pub mod facts;
 pub mod faults;
+pub mod outage;
 pub mod report;
 pub mod stage;
 

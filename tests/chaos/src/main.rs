@@ -7,12 +7,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use chaos::Settings;
-use clap::Parser;
+use chaos::{Settings, outage};
+use clap::{Parser, Subcommand};
 
 /// Breaks a whole mesh under load, and proves what became of every order. Exits 1 when something happened that must not.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    only: Option<Only>,
     /// Minutes of load under faults.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
@@ -33,9 +36,30 @@ struct Args {
     logs: Option<PathBuf>,
 }
 
+/// One thing alone.
+#[derive(Debug, Subcommand)]
+enum Only {
+    /// The POS dies under load and comes back: prints a timeline of link and gates.
+    Outage {
+        /// Seconds that the POS is away.
+        #[arg(long, default_value_t = 20)]
+        away: u64,
+        /// Decides the callers.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Callers who order Kiosk and ToGo.
+        #[arg(long, default_value_t = 8)]
+        persons: usize,
+    },
+}
+
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    if let Some(Only::Outage { away, seed, persons }) = args.only {
+        build_programs()?;
+        return outage(&outage::Settings { seed, persons, away: Duration::from_secs(away) }).await;
+    }
     let duration = Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes must be a length of time")?;
     build_programs()?;
     let report = chaos::run(&Settings {
@@ -49,6 +73,25 @@ async fn main() -> Result<ExitCode> {
     .await?;
     print!("{report}");
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn outage(settings: &outage::Settings) -> Result<ExitCode> {
+    let outcome = outage::run(settings).await?;
+    let (held, delivered) = outcome.held;
+    let after = |text: &str| match outcome.timeline.first(text) {
+        Some(after) => format!("{:.3} s", after.as_secs_f64()),
+        None => "never".to_owned(),
+    };
+    println!("from the death of the POS to OFFLINE              {}", after("router: link OFFLINE"));
+    println!("from the death of the POS to open again           {}", after("every gate is open"));
+    println!("orders acknowledged                               {}", outcome.findings.acknowledged);
+    println!("requests that the gate refused                    {}", outcome.refused);
+    println!("orders kept for the POS, of these delivered       {held}, {delivered}");
+    for violation in &outcome.findings.violations {
+        println!("{violation}");
+    }
+    println!("violations                                        {}", outcome.findings.violations.len());
+    Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `cargo run` builds this program alone; what it breaks must be as new.
