@@ -16,9 +16,11 @@ use posmesh_e2e::{Process, provision};
 use posmesh_kit::time;
 use posmesh_proto::{
     catalog::v1::{StartSyncRequest, catalog_service_client::CatalogServiceClient},
-    common::v1::LocalizedText,
+    common::v1::{LocalizedText, Product},
     router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
-    store::v1::{Brand, PutBrandRequest, PutStoreRequest, store_service_client::StoreServiceClient},
+    store::v1::{
+        Brand, GateAction, GatePolicy, PutBrandRequest, PutStoreRequest, store_service_client::StoreServiceClient,
+    },
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -146,6 +148,9 @@ impl Mesh {
         let mut store = provision::store(&store_id, &[]);
         for policy in &mut store.product_policies {
             policy.deliver_within = Some(time::to_proto_duration(DELIVER_WITHIN));
+            if policy.product() != Product::Table {
+                policy.gate = Some(patient());
+            }
         }
         StoreServiceClient::new(channel(self.store)?).put_store(PutStoreRequest { store: Some(store) }).await?;
         let connection = Connection {
@@ -170,6 +175,18 @@ impl Mesh {
             Ok(())
         };
         eventually("the menu is pulled", synced).await
+    }
+}
+
+/// Orders that the POS does not take now are kept, as many as may be: they are the queue that is measured.
+fn patient() -> GatePolicy {
+    GatePolicy {
+        when_offline: GateAction::Hold.into(),
+        hold_for: Some(time::to_proto_duration(DELIVER_WITHIN)),
+        max_held: 10_000,
+        max_in_doubt: 1000,
+        max_waiting: 10_000,
+        ..GatePolicy::default()
     }
 }
 

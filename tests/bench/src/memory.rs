@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::Method;
+use posmesh_kit::failure;
 use posmesh_proto::{
     common::v1::{Money, Product},
     order::v1::{
@@ -21,7 +22,7 @@ use posmesh_proto::{
 };
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
@@ -119,7 +120,8 @@ async fn close_pos(mesh: &Mesh, closed: bool) -> Result<()> {
     Ok(())
 }
 
-/// Places orders and returns their ids. What the replica refuses because it has enough to do is tried again.
+/// Places orders and returns their ids. What the replica refuses for now is tried again: it has enough to do, or the POS was
+/// away a moment ago and gets one order at a time.
 async fn place(mesh: &Mesh, count: usize, stores: usize) -> Result<Vec<String>> {
     let client = OrderServiceClient::new(launch::channel(mesh.order)?);
     let lines = vec![OrderLineInput { item_id: "ramune".to_owned(), quantity: 1, ..OrderLineInput::default() }];
@@ -127,6 +129,7 @@ async fn place(mesh: &Mesh, count: usize, stores: usize) -> Result<Vec<String>> 
     let quote = QuoteOrderRequest { store_id: order::store_id(0), product, lines: lines.clone() };
     let quote = client.clone().quote_order(quote).await?.into_inner().quote;
     let total: Option<Money> = quote.and_then(|quote| quote.price).and_then(|price| price.total);
+    let until = Instant::now() + DRAIN_LIMIT;
     let one = |number: usize| {
         let (client, lines, expected_total) = (client.clone(), lines.clone(), total.clone());
         let request = PlaceOrderRequest {
@@ -141,7 +144,7 @@ async fn place(mesh: &Mesh, count: usize, stores: usize) -> Result<Vec<String>> 
             loop {
                 match client.clone().place_order(request.clone()).await {
                     Ok(answer) => return answer.into_inner().order.map(|order| order.order_id).context("no order"),
-                    Err(status) if status.code() == Code::ResourceExhausted => {
+                    Err(status) if is_for_now(&status) && Instant::now() < until => {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                     Err(status) => return Err(status.into()),
@@ -150,6 +153,10 @@ async fn place(mesh: &Mesh, count: usize, stores: usize) -> Result<Vec<String>> 
         }
     };
     stream::iter(0..count).map(one).buffer_unordered(PLACE_AT_ONCE).try_collect().await
+}
+
+fn is_for_now(status: &Status) -> bool {
+    status.code() == Code::ResourceExhausted || failure::reason(status) == "GATE_CLOSED"
 }
 
 /// Watchers of orders, each until its order is placed.

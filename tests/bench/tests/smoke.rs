@@ -39,7 +39,7 @@ fn a_large_table_is_measured_against_one_that_began_empty() {
 
 #[test]
 fn the_whole_mesh_is_measured_under_load_and_idle() {
-    assert_eq!(rows(&bench("mesh", &[])), 2);
+    assert_eq!(rows(&bench("mesh", &[])), 3);
     assert_eq!(rows(&bench("idle", &[])), 2);
     assert!(bench("sweep", &["--most-stores", "10"]).contains("by the clock"));
 }

@@ -214,12 +214,17 @@ impl Shop {
         answer.into_inner().order.ok_or_else(|| Status::internal("an answer without an order"))
     }
 
-    /// Places it and waits until the POS has it.
+    /// Places it, as soon as the store's gate lets it in, and waits until the POS has it.
     ///
     /// # Panics
     /// When it does not come to that.
     pub async fn placed(&self, replica: usize, request: PlaceOrderRequest) -> Order {
-        let order = self.place(replica, request).await.unwrap_or_else(|status| panic!("not taken: {status}"));
+        let let_in = async || match self.place(replica, request.clone()).await {
+            Err(status) if refusal(&status).0 == "GATE_CLOSED" => None,
+            answer => Some(answer),
+        };
+        let order = eventually("the gate is open", let_in).await;
+        let order = order.unwrap_or_else(|status| panic!("not taken: {status}"));
         self.ends_up(replica, &order.order_id, OrderState::Placed).await
     }
 
