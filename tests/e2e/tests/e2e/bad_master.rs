@@ -22,7 +22,7 @@ async fn menu_etag(shop: &Shop) -> String {
     // The gate beside the menu comes when the gateway has heard of it, and is another answer then.
     let with_gate = async || {
         let answer = Http::send(shop.http.get(&path)).await.unwrap();
-        (answer.body["gate"]["state"] == "OPEN").then_some(answer)
+        (answer.body["gate"]["state"] == "open").then_some(answer)
     };
     let answer = eventually("the gateway tells the gate", with_gate).await;
     assert_eq!(answer.body["items"].as_array().map(Vec::len), Some(121), "{:#}", answer.body);
