@@ -36,15 +36,15 @@ impl Dispatcher {
     /// Claims due orders until `stop`.
     pub(crate) async fn sweep(self, stop: CancellationToken) {
         let mut erased_at: Option<Instant> = None;
+        // At once: the deadlines of the orders that it takes from now on are told by it.
+        self.clock.compare(&*self.ledger.storage).await;
         loop {
             let pause = self.config.sweep_interval.mul_f64(ambient::jitter(0.75, 1.25));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            if tokio::time::timeout(CLAIM_TIMEOUT, self.clock.compare(&*self.ledger.storage)).await.is_err() {
-                tracing::warn!("the database does not tell its time");
-            }
+            self.clock.compare(&*self.ledger.storage).await;
             while self.claim().await > 0 {}
             self.complete().await;
             if erased_at.is_none_or(|at| at.elapsed() > ERASE_INTERVAL) {

@@ -8,7 +8,7 @@ use posmesh_proto::{
     order::v1::{GetOrderRequest, get_order_request::Key, order_service_client::OrderServiceClient},
     router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
     store::v1::{
-        Brand, ProductPolicy, PutBrandRequest, PutStoreRequest, Store, StoreLifecycle,
+        Brand, GatePolicy, ProductPolicy, PutBrandRequest, PutStoreRequest, Store, StoreLifecycle,
         store_service_client::StoreServiceClient,
     },
 };
@@ -25,6 +25,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const SYNC_INTERVAL: Duration = Duration::from_secs(4);
 /// Longer than a guest waits at a table, short enough for a simulation.
 const DELIVER_WITHIN_S: i64 = 15;
+const HOLD_FOR_S: i64 = 60;
 /// How long before its pickup time an order goes to the POS.
 pub(super) const PREPARATION_S: i64 = 1_200;
 /// How long rounds wait for one in doubt, where they may pass it.
@@ -113,6 +114,8 @@ fn the_store(guests: &Guests) -> Store {
         success_evidence: if printed { evidence.to_vec() } else { Vec::new() },
         preparation_time: if product == Product::ToGo { seconds(PREPARATION_S) } else { None },
         rounds_may_pass: rounds_may_pass && product == Product::Table,
+        // What was kept while the POS was away is decided within the run as well.
+        gate: (product == Product::ToGo).then(|| GatePolicy { hold_for: seconds(HOLD_FOR_S), ..GatePolicy::default() }),
         round_wait: seconds(if profile.breaks_promises { 0 } else { ROUND_WAIT_S }),
         ..ProductPolicy::default()
     };
