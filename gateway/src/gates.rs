@@ -54,6 +54,8 @@ enum State {
     Closed,
     /// It may be refused: the store was away, and takes one at a time until one is there.
     Probation,
+    /// It is taken, and goes to the kitchen beside the POS.
+    Diverted,
 }
 
 impl Gate {
@@ -64,6 +66,7 @@ impl Gate {
             GateState::Hold => State::Hold,
             GateState::Closed => State::Closed,
             GateState::Probation => State::Probation,
+            GateState::Diverted => State::Diverted,
         };
         let reason = gate.reason();
         let name = reason.as_str_name();

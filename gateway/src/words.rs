@@ -46,7 +46,8 @@ pub(crate) fn message(order: &Order) -> GuestMessage {
 /// What to tell a guest who has not ordered yet; nothing where orders are taken as ever.
 pub(crate) fn gate(state: GateState, reason: GateReason) -> Option<GuestMessage> {
     let words = match (state, reason) {
-        (GateState::Open | GateState::Unspecified, _) => return None,
+        // The guest's meal comes as ever.
+        (GateState::Open | GateState::Diverted | GateState::Unspecified, _) => return None,
         (GateState::Hold, _) => ORDERS_HELD,
         (GateState::Probation, _) => ORDERS_RESUMING,
         (GateState::Closed, GateReason::OutsideHours) => STORE_CLOSED,

@@ -16,7 +16,8 @@ use posmesh_proto::{
     catalog::v1::{GetCatalogRequest, catalog_service_client::CatalogServiceClient},
     common::v1::{Product, ServiceMode},
     router::v1::{
-        Connection, GetConnectionRequest, ResolveConnectionRequest, router_service_client::RouterServiceClient,
+        Connection, ConnectionRole, GetConnectionRequest, ResolveConnectionRequest,
+        router_service_client::RouterServiceClient,
     },
 };
 use tokio::time::Instant;
@@ -220,6 +221,7 @@ impl Reader {
             store_id: store_id.to_owned(),
             product: product.into(),
             service_mode: mode.into(),
+            role: ConnectionRole::Primary.into(),
         });
         request.set_timeout(READ_TIMEOUT);
         match self.router.clone().resolve_connection(request).await {

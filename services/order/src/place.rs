@@ -234,7 +234,7 @@ impl Orders {
         let connection_id = link.map(|link| link.connection.connection_id.as_str());
         let gate = self.gates.at(&who.tenant_id, store, policy.product(), connection_id, asked);
         match gate.state() {
-            GateState::Open | GateState::Unspecified => Ok(Passed::Open),
+            GateState::Open | GateState::Diverted | GateState::Unspecified => Ok(Passed::Open),
             GateState::Hold => Ok(Passed::Held),
             // Those that are held already go before it.
             GateState::Probation if holds(store, policy.product()) => Ok(Passed::Held),

@@ -10,7 +10,7 @@ use posmesh_kit::backoff;
 use posmesh_kit_db::StorageError;
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, PosTarget},
-    router::v1::RegisterAdapterRequest,
+    router::v1::{ConnectionRole, RegisterAdapterRequest},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -172,6 +172,17 @@ impl Directory {
     /// The connection that a target means.
     pub(crate) async fn find(&self, tenant_id: &str, target: &PosTarget) -> Result<Arc<Way>, Error> {
         let known = |directory: &Self| directory.snapshot().connections.find(tenant_id, target);
+        self.known_or_read(known).await?.ok_or_else(|| Error::ConnectionNotFound(described(target)))
+    }
+
+    /// The connection that serves a target's product and mode in a role.
+    pub(crate) async fn serving(
+        &self,
+        tenant_id: &str,
+        role: ConnectionRole,
+        target: &PosTarget,
+    ) -> Result<Arc<Way>, Error> {
+        let known = |directory: &Self| directory.snapshot().connections.serving(tenant_id, role, target);
         self.known_or_read(known).await?.ok_or_else(|| Error::ConnectionNotFound(described(target)))
     }
 

@@ -259,12 +259,14 @@ impl RouterService for Service {
         &self,
         request: Request<ResolveConnectionRequest>,
     ) -> Result<Response<ResolveConnectionResponse>, Status> {
-        let ResolveConnectionRequest { store_id, product, service_mode } = request.into_inner();
+        let request = request.into_inner();
+        let role = request.role();
+        let ResolveConnectionRequest { store_id, product, service_mode, .. } = request;
         if store_id.is_empty() {
             return Err(Error::from(Violation::new("REQUIRED", "store_id", "say which")).into());
         }
         let target = PosTarget { store_id, product, service_mode, ..PosTarget::default() };
-        let way = self.directory.find(&call::identity().tenant_id, &target).await?;
+        let way = self.directory.serving(&call::identity().tenant_id, role, &target).await?;
         let descriptor = self.directory.descriptor(way.vendor()).await?;
         let down = || Error::AdapterDown { vendor: way.vendor().to_owned(), connection_id: way.id().clone() };
         Ok(Response::new(ResolveConnectionResponse {

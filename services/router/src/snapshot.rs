@@ -8,7 +8,7 @@ use std::{
 use posmesh_kit::{Channel, server::MAX_MESSAGE_BYTES};
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, PosTarget, pos_adapter_service_client::PosAdapterServiceClient},
-    router::v1::RegisterAdapterRequest,
+    router::v1::{ConnectionRole, RegisterAdapterRequest},
 };
 
 use crate::{
@@ -116,9 +116,15 @@ impl Connections {
             let store_fits = target.store_id.is_empty() || way.stored.connection.store_id == target.store_id;
             return store_fits.then(|| Arc::clone(way));
         }
+        self.serving(tenant_id, ConnectionRole::Primary, target)
+    }
+
+    /// The connection that serves a target's product and mode in a role, whatever connection the target names.
+    pub(crate) fn serving(&self, tenant_id: &str, role: ConnectionRole, target: &PosTarget) -> Option<Arc<Way>> {
+        let tenant = self.tenants.get(tenant_id)?;
         let ways = tenant.by_store.get(&target.store_id)?;
         let connections = ways.iter().map(|way| &way.stored.connection);
-        let selected = domain::select(connections, target.product(), target.service_mode())?;
+        let selected = domain::select(connections, role, target.product(), target.service_mode())?;
         tenant.by_id.get(&selected.connection_id).cloned()
     }
 }

@@ -44,7 +44,7 @@ impl Dispatcher {
             (AttemptKind::Submit | AttemptKind::Unspecified, _) => {
                 self.submit(order, attempt, check, guest_name, budget).await
             }
-            (AttemptKind::Cancel | AttemptKind::VoidLines, None) => {
+            (AttemptKind::Cancel | AttemptKind::VoidLines | AttemptKind::Divert | AttemptKind::Enter, _) => {
                 Outcome::NotHandedOver(Why::new(cause::UNKNOWN, "there is no wish to carry out"))
             }
         }

@@ -100,7 +100,7 @@ impl Dispatcher {
         let gate = self.gates.at(tenant_id, &store, product, Some(connection_id), Asked::AtPos);
         match gate.state() {
             GateState::Open | GateState::Unspecified => true,
-            GateState::Hold | GateState::Closed => false,
+            GateState::Hold | GateState::Closed | GateState::Diverted => false,
             GateState::Probation => {
                 let let_through = self.gates.let_through(tenant_id, connection_id, &order.order_id).await;
                 let_through.unwrap_or_else(|error| {

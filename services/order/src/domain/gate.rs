@@ -185,7 +185,7 @@ fn act(facts: &Facts<'_>, policy: &ProductPolicy, action: GateAction, reason: Ga
     let words = facts.way.link.map(|link| link.message.clone()).unwrap_or_default();
     let max_held = limit(policy.gate.unwrap_or_default().max_held, DEFAULT_MAX_HELD);
     match action {
-        GateAction::Unspecified | GateAction::Take => None,
+        GateAction::Unspecified | GateAction::Take | GateAction::Divert => None,
         GateAction::Hold if facts.load.held < max_held => Some(of_link(facts, GateState::Hold, reason, words)),
         GateAction::Hold => {
             let words = format!("{} orders are held already; {words}", facts.load.held);
@@ -197,8 +197,8 @@ fn act(facts: &Facts<'_>, policy: &ProductPolicy, action: GateAction, reason: Ga
 
 fn when_offline(policy: &ProductPolicy) -> GateAction {
     match policy.gate.as_ref().map_or(GateAction::Unspecified, GatePolicy::when_offline) {
-        GateAction::Unspecified if policy.product() == Product::ToGo => GateAction::Hold,
-        GateAction::Unspecified => GateAction::Close,
+        GateAction::Unspecified | GateAction::Divert if policy.product() == Product::ToGo => GateAction::Hold,
+        GateAction::Unspecified | GateAction::Divert => GateAction::Close,
         said => said,
     }
 }

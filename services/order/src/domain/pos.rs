@@ -91,6 +91,7 @@ pub(crate) fn to_pos_order(order: &Order, check: Option<&Check>, guest_name: &st
         note: order.note.clone(),
         guest_name: guest_name.to_owned(),
         pager_number: order.pager_number.clone(),
+        without_ticket: false,
     }
 }
 

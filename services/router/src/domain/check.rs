@@ -6,7 +6,7 @@ use posmesh_kit::{Violation, failure::check_id, time};
 use posmesh_proto::{
     adapter::v1::AdapterDescriptor,
     common::v1::{Product, ServiceMode},
-    router::v1::{Connection, RegisterAdapterRequest},
+    router::v1::{Connection, ConnectionRole, RegisterAdapterRequest},
 };
 
 use super::schema;
@@ -82,6 +82,10 @@ pub(crate) fn check_connection(connection: &Connection) -> Result<(), Vec<Violat
     check_values("connection.products", "PRODUCT", &connection.products, known_product, &mut found);
     let known_mode = |value| ServiceMode::try_from(value).is_ok_and(|m| m != ServiceMode::Unspecified);
     check_values("connection.service_modes", "SERVICE_MODE", &connection.service_modes, known_mode, &mut found);
+    if ConnectionRole::try_from(connection.role).is_err() {
+        let message = format!("{} is no role that is known here: PRIMARY (or none) or FALLBACK", connection.role);
+        found.push(Violation::new("ROLE_UNKNOWN", "connection.role", message));
+    }
     if connection.revision < -1 {
         let message = "a revision is that which is replaced, 0 to create, or -1 to replace whatever is there";
         found.push(Violation::new("REVISION_INVALID", "connection.revision", message));

@@ -4,12 +4,19 @@ use std::cmp::Ordering;
 
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
-    router::v1::Connection,
+    router::v1::{Connection, ConnectionRole},
 };
 
-/// Whether two connections of one store would serve the same product and mode.
+/// Whether two connections of one store would serve the same product and mode in the same role.
 pub(crate) fn overlaps(a: &Connection, b: &Connection) -> bool {
-    a.store_id == b.store_id && share(&a.products, &b.products) && share(&a.service_modes, &b.service_modes)
+    a.store_id == b.store_id
+        && is_fallback(a) == is_fallback(b)
+        && share(&a.products, &b.products)
+        && share(&a.service_modes, &b.service_modes)
+}
+
+fn is_fallback(connection: &Connection) -> bool {
+    connection.role() == ConnectionRole::Fallback
 }
 
 /// An empty list stands for everything.
@@ -17,11 +24,12 @@ fn share(a: &[i32], b: &[i32]) -> bool {
     a.is_empty() || b.is_empty() || a.iter().any(|value| b.contains(value))
 }
 
-/// The connection, of one store's, that serves the product and mode. Where the caller leaves one of them unspecified,
+/// The connection, of one store's, that serves the product and mode in this role. Where the caller leaves one of them unspecified,
 /// several may: then the store's default is the one that serves most widely, by products before modes, and of equal ones
 /// that with the least id.
 pub(crate) fn select<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
+    role: ConnectionRole,
     product: Product,
     service_mode: ServiceMode,
 ) -> Option<&'a Connection> {
@@ -29,7 +37,7 @@ pub(crate) fn select<'a>(
         let product_fits = product == Product::Unspecified || share(&connection.products, &[product.into()]);
         let mode_fits =
             service_mode == ServiceMode::Unspecified || share(&connection.service_modes, &[service_mode.into()]);
-        product_fits && mode_fits
+        is_fallback(connection) == (role == ConnectionRole::Fallback) && product_fits && mode_fits
     };
     connections.into_iter().filter(serves).min_by(|a, b| by_width(a, b))
 }
@@ -85,7 +93,9 @@ mod tests {
             connection("counter", &[Kiosk], &[Takeaway]),
             connection("web", &[ToGo], &ANY),
         ];
-        let id = |product, mode| select(&connections, product, mode).map(|c| c.connection_id.as_str());
+        let id = |product, mode| {
+            select(&connections, ConnectionRole::Primary, product, mode).map(|c| c.connection_id.as_str())
+        };
         assert_eq!(id(Kiosk, DineIn), Some("bar"));
         assert_eq!(id(Kiosk, Takeaway), Some("counter"));
         assert_eq!(id(ToGo, Takeaway), Some("web"));
@@ -97,12 +107,30 @@ mod tests {
         use Product::{Kiosk, Table, ToGo};
         use ServiceMode::Unspecified;
         let id = |connections: &[Connection]| {
-            select(connections, Product::Unspecified, Unspecified).map(|c| c.connection_id.clone())
+            select(connections, ConnectionRole::Unspecified, Product::Unspecified, Unspecified)
+                .map(|c| c.connection_id.clone())
         };
         let (few, more) = (connection("a", &[ToGo], &ANY), connection("b", &[Table, Kiosk], &ANY));
         assert_eq!(id(&[few.clone(), more.clone()]).as_deref(), Some("b"));
         assert_eq!(id(&[few.clone(), connection("c", &ALL, &ANY), more]).as_deref(), Some("c"));
         assert_eq!(id(&[connection("z", &[Table], &ANY), few]).as_deref(), Some("a"));
         assert_eq!(id(&[]), None);
+    }
+
+    #[test]
+    fn a_fallback_stands_beside_the_pos_and_is_found_only_by_its_role() {
+        let pos = connection("pos", &ALL, &ANY);
+        let printer =
+            Connection { role: ConnectionRole::Fallback.into(), ..connection("a-printer", &[Product::Table], &ANY) };
+        assert!(!overlaps(&pos, &printer));
+        let another = Connection { connection_id: "b-printer".into(), ..printer.clone() };
+        assert!(overlaps(&printer, &another));
+        let connections = [printer, pos];
+        let id =
+            |role, product| select(&connections, role, product, ServiceMode::DineIn).map(|c| c.connection_id.as_str());
+        assert_eq!(id(ConnectionRole::Primary, Product::Table), Some("pos"));
+        assert_eq!(id(ConnectionRole::Unspecified, Product::Unspecified), Some("pos"));
+        assert_eq!(id(ConnectionRole::Fallback, Product::Table), Some("a-printer"));
+        assert_eq!(id(ConnectionRole::Fallback, Product::Kiosk), None);
     }
 }

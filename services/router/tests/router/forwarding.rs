@@ -9,7 +9,7 @@ use posmesh_proto::{
         pull_catalog_response::Piece, submit_outcome::Outcome,
     },
     common::v1::{Product, ServiceMode},
-    router::v1::{Connection, ResolveConnectionRequest},
+    router::v1::{Connection, ConnectionRole, ResolveConnectionRequest},
 };
 use tonic::{Code, Request};
 
@@ -153,6 +153,7 @@ async fn a_store_product_and_mode_find_the_connection_that_serves_them() {
             store_id: "s".into(),
             product: product.into(),
             service_mode: service_mode.into(),
+            role: ConnectionRole::Unspecified.into(),
         };
         let resolved = router.router.clone().resolve_connection(request).await?.into_inner();
         assert_eq!(resolved.descriptor, Some(descriptor("acme")));
@@ -172,6 +173,34 @@ async fn a_store_product_and_mode_find_the_connection_that_serves_them() {
     assert_eq!(resolve(Product::Kiosk, ServiceMode::Takeaway).await.unwrap(), "counter");
     let status = resolve(Product::Kiosk, ServiceMode::DineIn).await.unwrap_err();
     assert_eq!((status.code(), failure::reason(&status)), (Code::NotFound, "CONNECTION_NOT_FOUND".to_owned()));
+}
+
+#[tokio::test]
+async fn a_fallback_takes_nothing_by_product_and_mode_and_is_there_for_whoever_asks_for_it() {
+    let adapter = Adapter::start("one");
+    let router = Router::start().await;
+    router.register(&adapter).await;
+    router.put(connection("pos", "s")).await.unwrap();
+    let fallback = |id: &str| Connection { role: ConnectionRole::Fallback.into(), ..connection(id, "s") };
+    router.put(fallback("a-printer")).await.unwrap();
+    assert_eq!(failure::reason(&router.put(fallback("b-printer")).await.unwrap_err()), "CONNECTION_OVERLAPS");
+    let resolve = async |role: ConnectionRole| {
+        let request = ResolveConnectionRequest {
+            store_id: "s".into(),
+            product: Product::Table.into(),
+            service_mode: ServiceMode::DineIn.into(),
+            role: role.into(),
+        };
+        let resolved = router.router.clone().resolve_connection(request).await.unwrap().into_inner();
+        resolved.connection.unwrap().connection_id
+    };
+    assert_eq!(resolve(ConnectionRole::Unspecified).await, "pos");
+    assert_eq!(resolve(ConnectionRole::Fallback).await, "a-printer");
+    let target = PosTarget { store_id: "s".into(), ..PosTarget::default() };
+    router.pos.clone().probe_link(ProbeLinkRequest { target: Some(target), ..Default::default() }).await.unwrap();
+    assert_eq!(adapter.calls().last().unwrap().context.as_ref().unwrap().connection_id, "pos");
+    let unknown = router.put(Connection { role: 9, ..connection("c", "other") }).await.unwrap_err();
+    assert_eq!((unknown.code(), failure::reason(&unknown)), (Code::InvalidArgument, "ROLE_UNKNOWN".to_owned()));
 }
 
 #[tokio::test]

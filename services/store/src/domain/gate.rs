@@ -28,12 +28,17 @@ pub(super) fn check(found: &mut Violations, field: &str, product: Product, gate:
         match GateAction::try_from(number) {
             Err(_) => found.refuse("GATE_ACTION_UNKNOWN", field, format!("{number} is no action that is known here")),
             Ok(GateAction::Take) if name == "when_offline" => {
-                let message = "what is taken while the POS is away cannot be sent: say HOLD to keep it, or CLOSE";
+                let message =
+                    "what is taken while the POS is away cannot be sent: say HOLD to keep it, DIVERT or CLOSE";
                 found.refuse(CONTRADICTION, field, message);
             }
             Ok(GateAction::Hold) if product == Product::Table => {
                 let message =
                     "a table's guests wait for their meal, and its rounds keep their order: say CLOSE or TAKE";
+                found.refuse(CONTRADICTION, field, message);
+            }
+            Ok(GateAction::Divert) if name != "when_offline" => {
+                let message = "orders are diverted while the POS is away: say DIVERT in when_offline alone";
                 found.refuse(CONTRADICTION, field, message);
             }
             Ok(_) => {}
@@ -54,7 +59,9 @@ pub(super) fn check(found: &mut Violations, field: &str, product: Product, gate:
         found.refuse_unless((0..=most).contains(&number), "OUT_OF_RANGE", format!("{field}.{name}"), &words);
     }
     let holds = actions.iter().any(|(_, number)| *number == i32::from(GateAction::Hold));
-    let may_hold = holds || product == Product::ToGo && gate.when_offline() == GateAction::Unspecified;
+    // What cannot be diverted, the fallback being away as well, is held as by default.
+    let by_default = matches!(gate.when_offline(), GateAction::Unspecified | GateAction::Divert);
+    let may_hold = holds || product == Product::ToGo && by_default;
     for (name, is_set) in [("hold_for", gate.hold_for.is_some()), ("max_held", gate.max_held != 0)] {
         let message = "nothing is ever held: leave it out, or say HOLD in when_offline";
         found.refuse_unless(may_hold || !is_set, CONTRADICTION, format!("{field}.{name}"), message);
@@ -85,7 +92,8 @@ mod tests {
             assert_eq!(wrong(product, &GatePolicy::default()), []);
         }
         let held = |seconds_, max| GatePolicy { hold_for: seconds(seconds_), max_held: max, ..hold() };
-        for gate in [held(60, 1), held(86_400, 10_000)] {
+        let divert = GatePolicy { when_offline: GateAction::Divert.into(), ..held(60, 1) };
+        for gate in [held(60, 1), held(86_400, 10_000), divert] {
             assert_eq!(wrong(Product::ToGo, &gate), []);
         }
     }
@@ -115,6 +123,8 @@ mod tests {
         refused(Product::Table, &hold(), "when_offline");
         let close = GatePolicy { when_offline: GateAction::Close.into(), ..GatePolicy::default() };
         refused(Product::ToGo, &GatePolicy { hold_for: seconds(60), ..close }, "hold_for");
+        let divert = GatePolicy { when_printer_fails: GateAction::Divert.into(), ..GatePolicy::default() };
+        refused(Product::Kiosk, &divert, "when_printer_fails");
         refused(Product::Kiosk, &GatePolicy { max_held: 5, ..GatePolicy::default() }, "max_held");
     }
 }

@@ -41,7 +41,8 @@ pub(super) fn check_all(found: &mut Violations, policies: &[ProductPolicy]) {
             }
             Ok(_) => {}
         }
-        check_evidence(found, &field, &policy.success_evidence);
+        check_evidence(found, &format!("{field}.success_evidence"), &policy.success_evidence);
+        check_evidence(found, &format!("{field}.fallback_evidence"), &policy.fallback_evidence);
         let within = MIN_DELIVER_WITHIN..=MAX_DELIVER_WITHIN;
         check_duration(found, &field, "deliver_within", policy.deliver_within.as_ref(), within, "10 s to 1 h");
         check_pickup(found, &field, policy);
@@ -90,13 +91,13 @@ fn check_pickup(found: &mut Violations, field: &str, policy: &ProductPolicy) {
     check_duration(found, field, "complete_after", policy.complete_after.as_ref(), after, "1 min to 24 h");
 }
 
-fn check_evidence(found: &mut Violations, policy: &str, kinds: &[i32]) {
+fn check_evidence(found: &mut Violations, path: &str, kinds: &[i32]) {
     let mut seen = HashSet::new();
     for (i, &number) in kinds.iter().enumerate() {
-        let field = format!("{policy}.success_evidence[{i}]");
+        let field = format!("{path}[{i}]");
         match EvidenceKind::try_from(number) {
             Ok(EvidenceKind::Unspecified) => {
-                found.refuse("EVIDENCE_UNKNOWN", field, "name a kind, or leave the list empty for POS");
+                found.refuse("EVIDENCE_UNKNOWN", field, "name a kind, or leave the list empty for the default");
             }
             Err(_) => found.refuse("EVIDENCE_UNKNOWN", field, format!("{number} is no kind that is known here")),
             Ok(kind) if !seen.insert(kind) => {
