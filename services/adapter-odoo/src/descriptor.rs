@@ -111,6 +111,12 @@ fn capabilities() -> Vec<Capability> {
             Manual,
             "the staff open the order at the till and press Actions, Cancel Order; the platform notices by itself",
         ),
+        capability(
+            "SUBMIT_WITHOUT_TICKET",
+            Unsupported,
+            "the server prints no ticket that could be left out: the till prints what it finds new when the staff press \
+             \"Order\"",
+        ),
         capability("VOID_LINES", Manual, "the staff open the order at the till and take the lines off"),
         capability("LIST_ORDERS", Unsupported, "each order is looked for by itself"),
         capability("POLL_EVENTS", Unsupported, "an order's end is seen when it is looked for"),

@@ -11,7 +11,7 @@ use posmesh_proto::{
 
 use crate::{
     order::{absence_is_proof, money},
-    profile::Profile,
+    profile::{Device, Profile},
     refusal, wire,
 };
 
@@ -58,15 +58,19 @@ fn reason(reason: &str) -> Option<String> {
     Some(printable.take(MAX_REASON_CHARS).collect()).filter(|reason: &String| !reason.is_empty())
 }
 
-/// What the POS's confirmation proves.
-pub(crate) fn changed(answer: &wire::OrderAnswer) -> Changed {
+/// What the device's confirmation proves: a printer's, that the void slip is made.
+pub(crate) fn changed(answer: &wire::OrderAnswer, device: Device) -> Changed {
+    let kind = match device {
+        Device::Pos => EvidenceKind::Pos,
+        Device::Printer => EvidenceKind::Printed,
+    };
     let evidence = Evidence {
-        kind: EvidenceKind::Pos.into(),
+        kind: kind.into(),
         reference: answer.order.order_number.to_string(),
         time: Some(answer.cancelled_at.map_or_else(time::now, time::from_unix_ms)),
         ..Evidence::default()
     };
-    Changed { evidence: vec![evidence], total: Some(money(answer.total)) }
+    Changed { evidence: vec![evidence], total: (device == Device::Pos).then(|| money(answer.total)) }
 }
 
 /// What the refusal of a change means. A refusal is the POS's proof that it changed nothing, with two exceptions.

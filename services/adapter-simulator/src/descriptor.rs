@@ -11,7 +11,7 @@ use posmesh_proto::{
     common::v1::{EvidenceKind, Product},
 };
 
-use crate::profile::{FindProfile, IdempotencyProfile, ListProfile, Profile};
+use crate::profile::{Device, FindProfile, IdempotencyProfile, ListProfile, Profile};
 
 /// The vendor's id in connections and registrations.
 pub const VENDOR: &str = "simulator";
@@ -45,29 +45,36 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The note of what a profile leaves out.
 const LEFT_OUT: &str = "left out of this simulator";
 
-const NATIVE: [(&str, &str); 10] = [
+/// What every device can do.
+const OF_ALL: [(&str, &str); 5] = [
     ("SUBMIT_ORDER", ""),
-    ("PULL_CATALOG", "does not tell which items are for dine-in only; the POS refuses them for takeaway"),
-    ("LIST_CHECKS", ""),
-    ("GET_CHECK", ""),
-    ("REQUEST_BILL", "prints the bill; the check takes no round by API until staff enter something"),
     ("LINE_NOTE", "without characters beyond U+FFFF, such as emoji"),
     ("PICKUP_TIME", ""),
-    ("TENDER_AT_SUBMIT", "must make exactly the order's total"),
     ("NESTED_MODIFIERS", ""),
     ("PRINT_KITCHEN_TICKET", ""),
 ];
 
+/// What a till can do besides.
+const OF_A_TILL: [(&str, &str); 5] = [
+    ("PULL_CATALOG", "does not tell which items are for dine-in only; the POS refuses them for takeaway"),
+    ("LIST_CHECKS", ""),
+    ("GET_CHECK", ""),
+    ("REQUEST_BILL", "prints the bill; the check takes no round by API until staff enter something"),
+    ("TENDER_AT_SUBMIT", "must make exactly the order's total"),
+];
+const NO_TILL: &str = "this is a printer: it has neither menu nor checks nor prices";
+
 /// What a profile may leave out: name, whether it is there, note.
-fn optional(profile: &Profile) -> [(&'static str, bool, &'static str); 7] {
+fn optional(profile: &Profile) -> [(&'static str, bool, &'static str); 8] {
     [
         ("FIND_ORDER", profile.find != FindProfile::None, "of an order that the POS still keeps"),
         ("CANCEL_ORDER", profile.cancel_order, "until the kitchen is too far, which the restaurant decides"),
         ("VOID_LINES", profile.void_lines, "until the kitchen is too far, which the restaurant decides"),
         ("LIST_ORDERS", profile.list_orders != ListProfile::None, ""),
         ("POLL_EVENTS", profile.poll_events, ""),
-        ("SPLIT_CHECK_EVENLY", profile.split_check, "as amounts: the lines stay on the check that is split"),
-        ("SPLIT_CHECK_BY_ITEM", profile.split_check, "by whole units"),
+        ("SPLIT_CHECK_EVENLY", profile.splits_checks(), "as amounts: the lines stay on the check that is split"),
+        ("SPLIT_CHECK_BY_ITEM", profile.splits_checks(), "by whole units"),
+        ("SUBMIT_WITHOUT_TICKET", profile.submits_without_ticket(), "recorded as ever, and on the bill"),
     ]
 }
 
@@ -77,12 +84,16 @@ fn capabilities(profile: &Profile) -> Vec<Capability> {
         support: support.into(),
         note: note.to_owned(),
     };
-    let native = NATIVE.into_iter().map(|(name, note)| capability(name, CapabilitySupport::Native, note));
+    let of_all = OF_ALL.into_iter().map(|(name, note)| capability(name, CapabilitySupport::Native, note));
+    let of_a_till = OF_A_TILL.into_iter().map(|(name, note)| match profile.device {
+        Device::Pos => capability(name, CapabilitySupport::Native, note),
+        Device::Printer => capability(name, CapabilitySupport::Unsupported, NO_TILL),
+    });
     let optional = optional(profile).into_iter().map(|(name, is_there, note)| match is_there {
         true => capability(name, CapabilitySupport::Native, note),
         false => capability(name, CapabilitySupport::Unsupported, LEFT_OUT),
     });
-    native.chain(optional).collect()
+    of_all.chain(of_a_till).chain(optional).collect()
 }
 
 pub(crate) fn descriptor(profile: &Profile) -> AdapterDescriptor {
@@ -111,15 +122,29 @@ pub(crate) fn descriptor(profile: &Profile) -> AdapterDescriptor {
         }),
         // The POS itself refuses a write whose `not_after` has passed when it records.
         max_apply_delay: Some(time::to_proto_duration(profile.max_apply_delay)),
-        evidence: vec![EvidenceKind::Pos.into(), EvidenceKind::Printed.into()],
+        evidence: evidence(profile.device),
         check_opening: CheckOpening::WithFirstRound.into(),
-        payment_at_submit: PaymentAtSubmit::Optional.into(),
+        payment_at_submit: payment_at_submit(profile.device).into(),
         settings_schema: SETTINGS_SCHEMA.to_owned(),
         credential_names: vec![API_KEY.to_owned()],
         products: vec![Product::Table.into(), Product::ToGo.into(), Product::Kiosk.into()],
         min_probe_interval: Some(time::to_proto_duration(Duration::from_secs(1))),
         list_orders: list_orders(profile.list_orders).into(),
         min_poll_interval: profile.poll_events.then(|| time::to_proto_duration(MIN_POLL_INTERVAL)),
+    }
+}
+
+fn evidence(device: Device) -> Vec<i32> {
+    match device {
+        Device::Pos => vec![EvidenceKind::Pos.into(), EvidenceKind::Printed.into()],
+        Device::Printer => vec![EvidenceKind::Printed.into()],
+    }
+}
+
+fn payment_at_submit(device: Device) -> PaymentAtSubmit {
+    match device {
+        Device::Pos => PaymentAtSubmit::Optional,
+        Device::Printer => PaymentAtSubmit::None,
     }
 }
 

@@ -35,11 +35,12 @@ use tokio::time::Instant;
 use client::{Pos, Said};
 
 pub use descriptor::VENDOR;
-pub use profile::{FindProfile, IdempotencyProfile, ListProfile, PROFILE_DEFAULTS, Profile};
+pub use profile::{Device, FindProfile, IdempotencyProfile, ListProfile, PROFILE_DEFAULTS, Profile};
 
 /// Checks of one page, and pages read at most.
 const CHECKS_PAGE: usize = 200;
 const MAX_CHECK_PAGES: usize = 50;
+const NOT_PRINTED: &str = "the slip waits in the printer: look whether there is paper and the cover is closed";
 
 /// The adapter. Serves any number of simpos instances, one per connection.
 #[derive(Debug, Clone)]
@@ -80,6 +81,14 @@ impl Simulator {
     fn in_time(&self, request: RequestBuilder, deadline: Instant) -> RequestBuilder {
         request.timeout(deadline.saturating_duration_since(Instant::now()).min(self.call_timeout))
     }
+
+    /// Refuses what a printer cannot do.
+    fn of_a_till(&self, what: &str) -> Result<(), PosError> {
+        match self.profile.device {
+            Device::Pos => Ok(()),
+            Device::Printer => Err(PosError::not_supported(what)),
+        }
+    }
 }
 
 #[async_trait]
@@ -90,7 +99,7 @@ impl Adapter for Simulator {
 
     async fn probe_link(&self, connection: &Connection) -> Result<ProbeLinkResponse, PosError> {
         let pos = Pos::new(&self.http, connection)?;
-        Ok(health(&pos.read(pos.get(&["api", "status"])).await?))
+        Ok(health(&pos.read(pos.get(&["api", "status"])).await?, self.profile.device))
     }
 
     async fn submit_order(&self, connection: &Connection, submit: Submit) -> Result<Placed, Unplaced> {
@@ -98,7 +107,10 @@ impl Adapter for Simulator {
         let order = order::to_wire(&submit, pos.external_tender(), &self.profile)?;
         let request = self.in_time(pos.post(&["api", "orders"]), submit.deadline).json(&order);
         match pos.ask::<wire::OrderAnswer>(request).await.map_err(|error| error.at_first_write())? {
-            Said::Yes(answer) => Ok(order::placed(&answer)),
+            Said::Yes(answer) if order::waits_for_the_printer(&answer, self.profile.device) => {
+                Err(Unplaced::in_doubt(cause::PRINTER_OFFLINE, NOT_PRINTED))
+            }
+            Said::Yes(answer) => Ok(order::placed(&answer, self.profile.device)),
             Said::No(refusal) => Err(refusal::unplaced(&refusal, &submit.order)),
             Said::Unclear(message) => Err(Unplaced::in_doubt(cause::VENDOR_SERVICE_DOWN, message)),
         }
@@ -110,7 +122,10 @@ impl Adapter for Simulator {
         }
         let pos = Pos::new(&self.http, connection)?;
         match pos.ask::<wire::OrderAnswer>(pos.get(&["api", "orders", &request.reference])).await? {
-            Said::Yes(answer) => Ok(order::found(&answer, &request.line_ids)),
+            Said::Yes(answer) if order::waits_for_the_printer(&answer, self.profile.device) => {
+                Err(PosError::failed(cause::PRINTER_OFFLINE, NOT_PRINTED))
+            }
+            Said::Yes(answer) => Ok(order::found(&answer, &request.line_ids, self.profile.device)),
             Said::No(refusal) if refusal.cause == wire::ORDER_NOT_FOUND => {
                 let authoritative = order::absence_is_proof(&self.profile, &refusal, request.place_time.as_ref());
                 Ok(Found::NotFound(NotFound { authoritative }))
@@ -133,7 +148,7 @@ impl Adapter for Simulator {
         let (reference, cancel) = changes::cancel(&request, order::not_after_ms(deadline, &self.profile));
         let call = self.in_time(pos.post(&["api", "orders", &reference, "cancel"]), deadline).json(&cancel);
         match pos.ask::<wire::OrderAnswer>(call).await.map_err(HttpError::at_first_write)? {
-            Said::Yes(answer) => Ok(changes::changed(&answer)),
+            Said::Yes(answer) => Ok(changes::changed(&answer, self.profile.device)),
             Said::No(refusal) => Err(changes::unchanged(&refusal, request.order.as_ref(), &self.profile)),
             Said::Unclear(message) => Err(Unplaced::in_doubt(cause::VENDOR_SERVICE_DOWN, message).into()),
         }
@@ -152,7 +167,7 @@ impl Adapter for Simulator {
         let (reference, void) = changes::void(&request, order::not_after_ms(deadline, &self.profile))?;
         let call = self.in_time(pos.post(&["api", "orders", &reference, "void"]), deadline).json(&void);
         match pos.ask::<wire::OrderAnswer>(call).await.map_err(HttpError::at_first_write)? {
-            Said::Yes(answer) => Ok(changes::changed(&answer)),
+            Said::Yes(answer) => Ok(changes::changed(&answer, self.profile.device)),
             Said::No(refusal) => Err(changes::unchanged(&refusal, request.order.as_ref(), &self.profile)),
             Said::Unclear(message) => Err(Unplaced::in_doubt(cause::VENDOR_SERVICE_DOWN, message).into()),
         }
@@ -174,7 +189,8 @@ impl Adapter for Simulator {
         }
         let query = orders::events_query(&request)?;
         let pos = Pos::new(&self.http, connection)?;
-        Ok(orders::events(&pos.read(pos.get(&["api", "events"]).query(&query)).await?))
+        let list = pos.read(pos.get(&["api", "events"]).query(&query)).await?;
+        Ok(orders::events(&list, self.profile.device))
     }
 
     async fn split_check(
@@ -183,7 +199,7 @@ impl Adapter for Simulator {
         request: SplitCheckRequest,
         deadline: Instant,
     ) -> Result<Vec<PosCheck>, Unchanged> {
-        if !self.profile.split_check {
+        if !self.profile.splits_checks() {
             return Err(Unchanged::not_supported("split a check"));
         }
         let pos = Pos::new(&self.http, connection)?;
@@ -198,6 +214,7 @@ impl Adapter for Simulator {
     }
 
     async fn pull_catalog(&self, connection: &Connection, parts: &CatalogParts) -> Result<Vec<String>, PosError> {
+        self.of_a_till("tell a menu")?;
         let pos = Pos::new(&self.http, connection)?;
         let menu: wire::Menu = pos.read(pos.get(&["api", "menu"])).await?;
         for part in menu::to_parts(menu) {
@@ -207,6 +224,7 @@ impl Adapter for Simulator {
     }
 
     async fn list_checks(&self, connection: &Connection, table_id: &str) -> Result<Vec<PosCheck>, PosError> {
+        self.of_a_till("list checks")?;
         let pos = Pos::new(&self.http, connection)?;
         let (mut checks, mut after) = (Vec::new(), 0);
         for _ in 0..MAX_CHECK_PAGES {
@@ -227,18 +245,20 @@ impl Adapter for Simulator {
     }
 
     async fn get_check(&self, connection: &Connection, pos_check_reference: &str) -> Result<PosCheck, PosError> {
+        self.of_a_till("tell a check")?;
         let pos = Pos::new(&self.http, connection)?;
         Ok(checks::to_contract(&pos.read(pos.get(&["api", "checks", pos_check_reference])).await?))
     }
 
     async fn request_bill(&self, connection: &Connection, pos_check_reference: &str) -> Result<PosCheck, PosError> {
+        self.of_a_till("print a bill")?;
         let pos = Pos::new(&self.http, connection)?;
         Ok(checks::to_contract(&pos.read(pos.post(&["api", "checks", pos_check_reference, "bill"])).await?))
     }
 }
 
 /// Whether orders would be taken, and whether their slips would print.
-fn health(status: &wire::Status) -> ProbeLinkResponse {
+fn health(status: &wire::Status, device: Device) -> ProbeLinkResponse {
     let (health, failing_hop, cause) = match status {
         wire::Status { app: wire::AppState::MasterUpdating, .. } => {
             (LinkHealth::Offline, "pos", cause::MASTER_UPDATING)
@@ -255,6 +275,11 @@ fn health(status: &wire::Status) -> ProbeLinkResponse {
             (LinkHealth::Degraded, "printer", cause::PRINTER_OFFLINE)
         }
         wire::Status { printer: wire::PrinterState::Ready, .. } => (LinkHealth::Online, "", ""),
+    };
+    let health = match device {
+        // It is all that a printer is for.
+        Device::Printer if health == LinkHealth::Degraded => LinkHealth::Offline,
+        _ => health,
     };
     let message = match status.waiting_tickets {
         0 => String::new(),

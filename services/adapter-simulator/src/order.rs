@@ -16,14 +16,15 @@ use tokio::time::Instant;
 use crate::{
     descriptor::MAX_NOTE_CHARS,
     modifiers,
-    profile::{FindProfile, IdempotencyProfile, Profile},
+    profile::{Device, FindProfile, IdempotencyProfile, Profile},
     wire,
 };
 
 /// All amounts of this POS are in it.
 pub(crate) const CURRENCY: &str = "JPY";
 /// Longer ones are cut on the slip.
-const MAX_GUEST_NAME_CHARS: usize = 60;
+const MAX_GUEST_NAME_CHARS: usize = 45;
+const MAX_TABLE_CHARS: usize = 20;
 
 /// The order as the POS shall record it.
 pub(crate) fn to_wire(
@@ -32,6 +33,38 @@ pub(crate) fn to_wire(
     profile: &Profile,
 ) -> Result<wire::SubmitOrder, Unplaced> {
     let order = &submit.order;
+    if order.without_ticket && !profile.submits_without_ticket() {
+        return Err(Unplaced::rejected(cause::NOT_SUPPORTED, "it would print a ticket that the kitchen has already"));
+    }
+    let slip = wire::SubmitOrder {
+        reference: order.reference.clone(),
+        uniqueness: uniqueness(profile),
+        not_after: not_after_ms(submit.deadline, profile),
+        product: product(order.product())?,
+        check_number: None,
+        table: None,
+        party_size: None,
+        display_number: text(&order.display_number),
+        lines: order.lines.iter().map(line).collect::<Result<_, _>>()?,
+        tenders: Vec::new(),
+        expected_total: None,
+        note: note(order, profile.device)?,
+        pickup_at: order.pickup_time.as_ref().map(time::to_unix_ms),
+        pager: text(&order.pager_number),
+        without_ticket: order.without_ticket,
+    };
+    match profile.device {
+        Device::Printer => Ok(slip),
+        Device::Pos => on_the_bill(slip, order, external_tender),
+    }
+}
+
+/// Adds what a till takes besides what the kitchen reads: the check, the price, the payment.
+fn on_the_bill(
+    slip: wire::SubmitOrder,
+    order: &PosOrder,
+    external_tender: &str,
+) -> Result<wire::SubmitOrder, Unplaced> {
     let check = order.check.as_ref();
     let check_number = match check.map(|check| check.pos_check_reference.as_str()).filter(|r| !r.is_empty()) {
         Some(reference) => Some(reference.parse().map_err(|_| {
@@ -39,23 +72,14 @@ pub(crate) fn to_wire(
         })?),
         None => None,
     };
-    // A check that is known is named alone: staff may have moved its guests to another table.
-    let table = check.filter(|_| check_number.is_none()).and_then(|check| text(&check.table_id));
     Ok(wire::SubmitOrder {
-        reference: order.reference.clone(),
-        uniqueness: uniqueness(profile),
-        not_after: not_after_ms(submit.deadline, profile),
-        product: product(order.product())?,
         check_number,
-        table,
+        // A check that is known is named alone: staff may have moved its guests to another table.
+        table: check.filter(|_| check_number.is_none()).and_then(|check| text(&check.table_id)),
         party_size: check.and_then(|check| u32::try_from(check.party_size).ok()).filter(|size| *size > 0),
-        display_number: text(&order.display_number),
-        lines: order.lines.iter().map(line).collect::<Result<_, _>>()?,
         tenders: order.tenders.iter().map(|t| tender(t, external_tender)).collect::<Result<_, _>>()?,
         expected_total: order.expected_total.as_ref().map(yen).transpose()?,
-        note: note(order)?,
-        pickup_at: order.pickup_time.as_ref().map(time::to_unix_ms),
-        pager: text(&order.pager_number),
+        ..slip
     })
 }
 
@@ -131,51 +155,80 @@ fn tender(tender: &PosTender, external_tender: &str) -> Result<wire::TenderInput
     })
 }
 
-/// The POS has one text for the kitchen: the mark of a rehearsal, the guest's name and the note go into it.
-fn note(order: &PosOrder) -> Result<Option<String>, Unplaced> {
+/// The POS has one text for the kitchen: the mark of a rehearsal, the guest's name and the note go into it, and the table
+/// where there are no checks that would tell it.
+fn note(order: &PosOrder, device: Device) -> Result<Option<String>, Unplaced> {
     if order.note.chars().count() > MAX_NOTE_CHARS {
         let message = format!("the note has more than {MAX_NOTE_CHARS} characters");
         return Err(Unplaced::rejected(cause::TEXT_NOT_REPRESENTABLE, message));
     }
     let test = if order.test { "TEST" } else { "" };
     let guest: String = order.guest_name.chars().take(MAX_GUEST_NAME_CHARS).collect();
-    let parts: Vec<&str> = [test, &guest, &order.note].into_iter().filter(|part| !part.is_empty()).collect();
+    let table = order.check.as_ref().filter(|_| device == Device::Printer).map(|check| check.table_id.as_str());
+    let table: String = table.unwrap_or_default().chars().take(MAX_TABLE_CHARS).collect();
+    let parts: Vec<&str> = [test, &table, &guest, &order.note].into_iter().filter(|part| !part.is_empty()).collect();
     Ok(text(&parts.join(" / ")))
 }
 
-/// What the POS's own record proves.
-pub(crate) fn placed(answer: &wire::OrderAnswer) -> Placed {
+/// What the device's own record proves.
+pub(crate) fn placed(answer: &wire::OrderAnswer, device: Device) -> Placed {
+    match device {
+        Device::Pos => at_the_till(answer),
+        Device::Printer => on_the_slip(answer),
+    }
+}
+
+fn at_the_till(answer: &wire::OrderAnswer) -> Placed {
     let order = &answer.order;
-    let proof = |kind: EvidenceKind, reference: u32, time| Evidence {
-        kind: kind.into(),
-        reference: reference.to_string(),
-        time: Some(time),
-        ..Evidence::default()
-    };
     let recorded = time::from_unix_ms(order.recorded_at);
     let mut evidence = vec![proof(EvidenceKind::Pos, order.order_number, recorded)];
     // It was made more than once: that must not stay unseen.
     evidence.extend(answer.copies.iter().map(|copy| proof(EvidenceKind::Pos, *copy, recorded)));
-    if answer.printed {
+    if let Some(ticket_number) = order.ticket_number.filter(|_| answer.printed) {
         // The POS tells that it is printed, not when.
-        evidence.push(proof(EvidenceKind::Printed, order.ticket_number, time::now()));
+        evidence.push(proof(EvidenceKind::Printed, ticket_number, time::now()));
     }
-    let own_number = order.request.display_number.is_none();
     Placed {
         evidence,
         pos_order_reference: order.order_number.to_string(),
         pos_check_reference: answer.check_number.to_string(),
-        display_number: if own_number { order.display_number.clone() } else { String::new() },
+        display_number: own_number(order),
         total: Some(money(answer.total)),
         progress: progress(answer.progress).into(),
     }
 }
 
+/// A printer knows its slips by the numbers of its jobs; those of repeated jobs must not stay unseen.
+fn on_the_slip(answer: &wire::OrderAnswer) -> Placed {
+    let job = answer.order.order_number;
+    // As the POS, it tells that it is printed, not when.
+    let slip = |job: u32| proof(EvidenceKind::Printed, job, time::now());
+    Placed {
+        evidence: std::iter::once(job).chain(answer.copies.iter().copied()).map(slip).collect(),
+        pos_order_reference: job.to_string(),
+        display_number: own_number(&answer.order),
+        ..Placed::default()
+    }
+}
+
+fn proof(kind: EvidenceKind, reference: u32, time: Timestamp) -> Evidence {
+    Evidence { kind: kind.into(), reference: reference.to_string(), time: Some(time), ..Evidence::default() }
+}
+
+fn own_number(order: &wire::Order) -> String {
+    if order.request.display_number.is_none() { order.display_number.clone() } else { String::new() }
+}
+
+/// A slip that a printer has taken and not printed proves nothing yet: somebody may throw it away with the paper jam.
+pub(crate) fn waits_for_the_printer(answer: &wire::OrderAnswer, device: Device) -> bool {
+    device == Device::Printer && !answer.printed
+}
+
 /// An order that was found, compared with the lines that it was submitted with.
-pub(crate) fn found(answer: &wire::OrderAnswer, line_ids: &[String]) -> Found {
+pub(crate) fn found(answer: &wire::OrderAnswer, line_ids: &[String], device: Device) -> Found {
     let is_there = |id: &&String| answer.order.lines.iter().any(|line| line.reference == **id);
     let (found, missing): (Vec<&String>, Vec<&String>) = line_ids.iter().partition(is_there);
-    let placed = placed(answer);
+    let placed = placed(answer, device);
     if let Some(cancelled_at) = answer.cancelled_at {
         let placed = Placed { progress: PosOrderProgress::Cancelled.into(), ..placed };
         let cancel_time = Some(time::from_unix_ms(cancelled_at));

@@ -12,7 +12,7 @@ use posmesh_proto::{
 
 use crate::{
     order::{money, progress},
-    profile::ListProfile,
+    profile::{Device, ListProfile},
     wire,
 };
 
@@ -100,15 +100,20 @@ pub(crate) fn events_query(request: &PollEventsRequest) -> Result<Vec<(&'static 
 }
 
 /// Events as the platform reads them. Lines that the staff made void are told by lists of orders alone.
-pub(crate) fn events(list: &wire::EventList) -> PosEvents {
+pub(crate) fn events(list: &wire::EventList, device: Device) -> PosEvents {
+    let told = |event: &&wire::OrderEvent| device == Device::Pos || is_of_a_printer(event.kind);
     PosEvents {
-        events: list.events.iter().filter_map(event).collect(),
+        events: list.events.iter().filter(told).filter_map(|told| event(told, device)).collect(),
         cursor: list.cursor.to_string(),
         more: list.more,
     }
 }
 
-fn event(event: &wire::OrderEvent) -> Option<PosEvent> {
+fn is_of_a_printer(kind: wire::EventKind) -> bool {
+    matches!(kind, wire::EventKind::Printed { .. })
+}
+
+fn event(event: &wire::OrderEvent, device: Device) -> Option<PosEvent> {
     let time = time::from_unix_ms(event.at);
     let proof = |kind: EvidenceKind, reference: u32| {
         vec![Evidence { kind: kind.into(), reference: reference.to_string(), time: Some(time), ..Evidence::default() }]
@@ -116,7 +121,9 @@ fn event(event: &wire::OrderEvent) -> Option<PosEvent> {
     let (progress, evidence) = match event.kind {
         wire::EventKind::Recorded => (PosOrderProgress::Accepted, proof(EvidenceKind::Pos, event.order_number)),
         wire::EventKind::Printed { ticket_number } => {
-            (PosOrderProgress::Unspecified, proof(EvidenceKind::Printed, ticket_number))
+            // As when it was submitted.
+            let reference = if device == Device::Printer { event.order_number } else { ticket_number };
+            (PosOrderProgress::Unspecified, proof(EvidenceKind::Printed, reference))
         }
         wire::EventKind::Progressed { to } => (progress(to), Vec::new()),
         wire::EventKind::Cancelled => (PosOrderProgress::Cancelled, Vec::new()),

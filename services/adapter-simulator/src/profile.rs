@@ -18,6 +18,8 @@ pub struct Profile {
     /// The vendor's id in connections and registrations. A poorer simulator has its own, lest the router takes the
     /// descriptor of one for that of another.
     pub vendor: String,
+    /// What stands at the other end.
+    pub device: Device,
     /// How orders are found again.
     pub find: FindProfile,
     /// What a submit does that the POS has seen before.
@@ -33,8 +35,10 @@ pub struct Profile {
     pub list_orders: ListProfile,
     /// Whether events are polled.
     pub poll_events: bool,
-    /// Whether checks are split.
+    /// Whether checks are split. Never by a printer.
     pub split_check: bool,
+    /// Whether orders are recorded without a kitchen ticket. Never by a printer.
+    pub submit_without_ticket: bool,
     /// How long after `not_after` the POS may still carry out what it was handed.
     #[serde(with = "humantime_serde")]
     pub max_apply_delay: Duration,
@@ -44,6 +48,17 @@ pub struct Profile {
     pub max_calls_per_second: f64,
     /// As in the descriptor's limits; 0: none.
     pub max_calls_per_second_in_all: f64,
+}
+
+/// What a simpos is to its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// Its POS.
+    Pos,
+    /// A printer in its kitchen, beside the POS: it proves that a slip was printed and nothing else, and has neither menu
+    /// nor checks nor prices.
+    Printer,
 }
 
 /// How orders are found again.
@@ -86,6 +101,7 @@ impl Default for Profile {
     fn default() -> Self {
         Self {
             vendor: VENDOR.to_owned(),
+            device: Device::Pos,
             find: FindProfile::Authoritative,
             idempotency: IdempotencyProfile::Forever,
             idempotency_window: Duration::from_secs(300),
@@ -94,6 +110,7 @@ impl Default for Profile {
             list_orders: ListProfile::ByTime,
             poll_events: true,
             split_check: true,
+            submit_without_ticket: true,
             max_apply_delay: Duration::ZERO,
             // simpos serves as many connections at once; further ones would wait unseen.
             max_concurrent_calls: 1024,
@@ -114,9 +131,20 @@ impl Profile {
     }
 
     /// What steers the platform.
-    fn can(&self) -> (FindProfile, IdempotencyProfile, ListProfile, [bool; 4], Duration) {
-        let can = [self.cancel_order, self.void_lines, self.poll_events, self.split_check];
-        (self.find, self.idempotency, self.list_orders, can, self.max_apply_delay)
+    fn can(&self) -> (Device, FindProfile, IdempotencyProfile, ListProfile, [bool; 5], Duration) {
+        let without_ticket = self.submit_without_ticket;
+        let can = [self.cancel_order, self.void_lines, self.poll_events, self.split_check, without_ticket];
+        (self.device, self.find, self.idempotency, self.list_orders, can, self.max_apply_delay)
+    }
+
+    /// Whether an order can be recorded for which no slip is printed.
+    pub(crate) fn submits_without_ticket(&self) -> bool {
+        self.device == Device::Pos && self.submit_without_ticket
+    }
+
+    /// Whether checks are split.
+    pub(crate) fn splits_checks(&self) -> bool {
+        self.device == Device::Pos && self.split_check
     }
 }
 

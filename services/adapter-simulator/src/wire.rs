@@ -26,8 +26,8 @@ pub(crate) enum Uniqueness {
     None,
 }
 
-/// Body of `POST /api/orders`. The same reference with another body is refused, `not_after` and `uniqueness` apart; so
-/// everything else here must depend on the order alone.
+/// Body of `POST /api/orders`. The same reference with another body is refused, `not_after`, `uniqueness` and
+/// `without_ticket` apart; so everything else here must depend on the order alone.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct SubmitOrder {
     pub(crate) reference: String,
@@ -54,6 +54,9 @@ pub(crate) struct SubmitOrder {
     pub(crate) pickup_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pager: Option<String>,
+    /// The kitchen has its slip already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) without_ticket: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -236,7 +239,8 @@ pub(crate) enum EventKind {
 pub(crate) struct Order {
     pub(crate) order_number: u32,
     pub(crate) display_number: String,
-    pub(crate) ticket_number: u32,
+    /// None for an order that was recorded without one.
+    pub(crate) ticket_number: Option<u32>,
     pub(crate) recorded_at: i64,
     pub(crate) lines: Vec<Line>,
     pub(crate) request: Recorded,

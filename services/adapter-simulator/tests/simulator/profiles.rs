@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use posmesh_adapter_kit::{Adapter as _, http::HttpConfig};
-use posmesh_adapter_simulator::{FindProfile, IdempotencyProfile, ListProfile, Profile, Simulator};
+use posmesh_adapter_simulator::{Device, FindProfile, IdempotencyProfile, ListProfile, Profile, Simulator};
 use posmesh_kit::cause;
-use posmesh_proto::adapter::v1::{
-    CapabilitySupport, FindKind, IdempotencyKind, ListOrders, ListPosOrdersRequest, PollEventsRequest,
-    change_outcome::Outcome, find_order_response::Result as Found, poll_events_response, submit_outcome,
+use posmesh_proto::{
+    adapter::v1::{
+        CapabilitySupport, FindKind, IdempotencyKind, LinkHealth, ListChecksRequest, ListOrders, ListPosOrdersRequest,
+        Placed, PollEventsRequest, PosCheckRef, PosOrder, PosTender, ProbeLinkRequest, PullCatalogRequest,
+        change_outcome::Outcome, find_order_response::Result as Found, list_checks_response, poll_events_response,
+        submit_outcome,
+    },
+    common::v1::{EvidenceKind, Product},
 };
 use serde_json::json;
 
 use crate::{
     changes::{cancel, listed, void},
-    support::{Pair, order},
+    support::{Pair, order, yen},
 };
 
 fn poor() -> Profile {
@@ -121,4 +126,99 @@ fn a_poorer_simulator_does_not_go_by_the_name_of_the_rich_one() {
     assert!(error.to_string().contains("adapter.vendor"), "{error}");
     let limited = Profile { max_calls_per_second: 5.0, ..Profile::default() };
     assert!(Simulator::with_profile(&HttpConfig::default(), limited).is_ok(), "limits do not change what it can do");
+}
+
+fn kinds(placed: &Placed) -> Vec<EvidenceKind> {
+    placed.evidence.iter().map(|evidence| evidence.kind()).collect()
+}
+
+fn supports(profile: Profile, capability: &str) -> CapabilitySupport {
+    let descriptor = Simulator::with_profile(&HttpConfig::default(), profile).unwrap().descriptor();
+    descriptor.capabilities.iter().find(|known| known.name == capability).unwrap().support()
+}
+
+#[tokio::test]
+async fn an_order_without_a_ticket_brings_the_poss_word_alone_and_no_slip() {
+    assert_eq!(supports(Profile::default(), "SUBMIT_WITHOUT_TICKET"), CapabilitySupport::Native);
+    let pair = Pair::start().await;
+    let silent = PosOrder { without_ticket: true, ..order() };
+    let submit_outcome::Outcome::Placed(placed) = pair.submit(silent.clone()).await else { panic!() };
+    assert_eq!((kinds(&placed), placed.total.clone()), (vec![EvidenceKind::Pos], yen(760)));
+    let Found::Found(found) = pair.find(&silent).await else { panic!() };
+    assert_eq!(kinds(&found), [EvidenceKind::Pos]);
+    let again = pair.submit(PosOrder { without_ticket: false, ..silent.clone() }).await;
+    assert!(matches!(again, submit_outcome::Outcome::Placed(again) if kinds(&again) == [EvidenceKind::Pos]));
+    assert_eq!(pair.made(&silent.reference).await, (1, 0));
+}
+
+#[tokio::test]
+async fn where_a_ticket_cannot_be_left_out_nothing_is_sent() {
+    let poorer = Profile { submit_without_ticket: false, ..poor() };
+    for profile in [poorer, Profile { device: Device::Printer, ..poor() }] {
+        assert_eq!(supports(profile.clone(), "SUBMIT_WITHOUT_TICKET"), CapabilitySupport::Unsupported);
+        let pair = Pair::with_profile(profile).await;
+        let silent = PosOrder { without_ticket: true, ..order() };
+        let outcome = pair.submit(silent.clone()).await;
+        assert!(matches!(outcome, submit_outcome::Outcome::Rejected(r) if r.cause == cause::NOT_SUPPORTED));
+        assert_eq!(pair.made(&silent.reference).await, (0, 0));
+    }
+}
+
+fn printer() -> Profile {
+    Profile { vendor: "simulator-printer".to_owned(), device: Device::Printer, ..Profile::default() }
+}
+
+#[tokio::test]
+async fn a_printer_proves_its_slip_and_knows_neither_checks_nor_prices_nor_a_menu() {
+    let descriptor = Simulator::with_profile(&HttpConfig::default(), printer()).unwrap().descriptor();
+    assert_eq!(descriptor.evidence, [i32::from(EvidenceKind::Printed)]);
+    let pair = Pair::with_profile(printer()).await;
+    let check = PosCheckRef {
+        table_id: "T4".to_owned(),
+        // The POS's; no such check is on a printer.
+        pos_check_reference: "77".to_owned(),
+        round: 2,
+        ..PosCheckRef::default()
+    };
+    let tender = PosTender { amount: yen(1), ..PosTender::default() };
+    let round = PosOrder {
+        product: Product::Table.into(),
+        check: Some(check),
+        note: "no wasabi".to_owned(),
+        expected_total: yen(1),
+        tenders: vec![tender],
+        ..order()
+    };
+    let submit_outcome::Outcome::Placed(placed) = pair.submit(round.clone()).await else { panic!() };
+    assert_eq!(kinds(&placed), [EvidenceKind::Printed]);
+    assert_eq!((placed.total, placed.pos_check_reference.as_str()), (None, ""));
+    let tickets = pair.pos(reqwest::Method::GET, "/api/tickets", json!(null)).await;
+    let slip = tickets["tickets"][0]["text"].as_str().unwrap();
+    assert!(slip.contains("T4 / no wasabi"), "{slip}");
+    assert_eq!(pair.made(&round.reference).await, (1, 1));
+
+    let context = Some(pair.context.clone());
+    let list = ListChecksRequest { context: context.clone(), ..ListChecksRequest::default() };
+    let checks = pair.client.clone().list_checks(list).await.unwrap().into_inner().result.unwrap();
+    assert!(matches!(checks, list_checks_response::Result::Failed(f) if f.cause == cause::NOT_SUPPORTED));
+    let mut menu =
+        pair.client.clone().pull_catalog(PullCatalogRequest { context, ..Default::default() }).await.unwrap();
+    let piece = menu.get_mut().message().await.unwrap().unwrap().piece.unwrap();
+    assert!(format!("{piece:?}").contains(cause::NOT_SUPPORTED), "{piece:?}");
+}
+
+#[tokio::test]
+async fn a_slip_that_a_printer_has_not_printed_is_in_doubt_until_it_is_on_paper() {
+    let pair = Pair::with_profile(printer()).await;
+    pair.fault(json!({"kind": "out_of_paper"})).await;
+    let probe = ProbeLinkRequest { context: Some(pair.context.clone()), ..ProbeLinkRequest::default() };
+    let link = pair.client.clone().probe_link(probe).await.unwrap().into_inner();
+    assert_eq!((link.health(), link.cause.as_str()), (LinkHealth::Offline, cause::PRINTER_OUT_OF_PAPER));
+    let order = order();
+    assert!(matches!(pair.submit(order.clone()).await, submit_outcome::Outcome::InDoubt(_)));
+    assert!(matches!(pair.find(&order).await, Found::Failed(f) if f.cause == cause::PRINTER_OFFLINE));
+    pair.mend().await;
+    let Found::Found(found) = pair.find(&order).await else { panic!() };
+    assert_eq!(kinds(&found), [EvidenceKind::Printed]);
+    assert_eq!(pair.made(&order.reference).await.0, 1);
 }

@@ -75,6 +75,11 @@ pub struct SubmitOrder {
     /// Pager handed to the guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pager: Option<String>,
+    /// The kitchen has its slip from elsewhere: the order is recorded and none is made. Not part of what makes two orders
+    /// under one reference equal: the one that is recorded is answered, with its slip or without, and no slip is made for
+    /// it afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_ticket: bool,
 }
 
 /// How long the POS remembers a reference, for callers that play a poorer one.
@@ -227,8 +232,8 @@ pub struct Order {
     pub check_number: u32,
     /// Table of that check.
     pub table: Option<String>,
-    /// Its kitchen ticket.
-    pub ticket_number: u32,
+    /// Its kitchen ticket; none if it was to be recorded without one.
+    pub ticket_number: Option<u32>,
     /// When it was recorded.
     pub recorded_at: i64,
     /// Lines as recorded.
@@ -245,7 +250,7 @@ pub struct Order {
 pub struct OrderAnswer {
     /// True when it was recorded, or changed so, before this call; nothing was done again.
     pub duplicate: bool,
-    /// Whether the kitchen ticket has been printed by now.
+    /// Whether the kitchen ticket has been printed by now. Never of an order without one.
     pub printed: bool,
     /// How far it is.
     pub progress: Progress,

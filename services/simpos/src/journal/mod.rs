@@ -35,8 +35,8 @@ pub enum Event {
         opened_check: Option<CheckHead>,
         /// True when it paid for its whole check, which closed at once.
         closes_check: bool,
-        /// Its kitchen ticket.
-        ticket: Arc<Ticket>,
+        /// Its kitchen ticket; none if it was to be recorded without one.
+        ticket: Option<Arc<Ticket>>,
     },
     /// Orders under one reference were cancelled.
     OrderCancelled {

@@ -32,13 +32,13 @@ pub(crate) fn submit(state: &State, request: SubmitOrder, now: i64) -> Decided<(
         display_number: request.display_number.clone().unwrap_or_else(|| order_number.to_string()),
         check_number: check.number,
         table: check.table,
-        ticket_number: state.next_ticket_number(),
+        ticket_number: (!request.without_ticket).then(|| state.next_ticket_number()),
         recorded_at: now,
         lines,
         totals,
         request,
     };
-    let ticket = Arc::new(kitchen_ticket(&order, printed_at(state, now)));
+    let ticket = order.ticket_number.map(|number| Arc::new(kitchen_ticket(number, &order, printed_at(state, now))));
     let closes_check = order.table.is_none() && opened_check.is_some() && !order.request.tenders.is_empty();
     let event = Event::OrderRecorded { order: Arc::new(order), opened_check, closes_check, ticket };
     Ok((Some(event), (order_number, false)))
@@ -54,8 +54,8 @@ fn is_replay(recorded: &Order, uniqueness: Uniqueness, now: i64) -> bool {
 
 /// A replay must be the same order; only how it is sent may differ.
 fn replayed(recorded: &Order, request: SubmitOrder) -> Result<u32, Refusal> {
-    let SubmitOrder { not_after, uniqueness, .. } = recorded.request;
-    let request = SubmitOrder { not_after, uniqueness, ..request };
+    let SubmitOrder { not_after, uniqueness, without_ticket, .. } = recorded.request;
+    let request = SubmitOrder { not_after, uniqueness, without_ticket, ..request };
     if request == recorded.request {
         return Ok(recorded.order_number);
     }
@@ -132,15 +132,15 @@ fn check_total(request: &SubmitOrder, totals: &Totals) -> Result<(), Refusal> {
     }
 }
 
-fn kitchen_ticket(order: &Order, printed_at: Option<i64>) -> Ticket {
+fn kitchen_ticket(number: u32, order: &Order, printed_at: Option<i64>) -> Ticket {
     let head = Head {
-        ticket_number: order.ticket_number,
+        ticket_number: number,
         check_number: order.check_number,
         table: order.table.as_deref(),
         at: order.recorded_at,
     };
     Ticket {
-        number: order.ticket_number,
+        number,
         kind: TicketKind::Kitchen,
         mark: TicketMark::Normal,
         reprint_of: None,

@@ -41,10 +41,12 @@ impl State {
                     self.add_check(head.clone(), at);
                 }
                 self.add_order(order, *closes_check, at);
-                if ticket.printed_at.is_some() {
-                    self.tell(order.order_number, OrderEventKind::Printed { ticket_number: ticket.number }, at);
+                if let Some(ticket) = ticket {
+                    if ticket.printed_at.is_some() {
+                        self.tell(order.order_number, OrderEventKind::Printed { ticket_number: ticket.number }, at);
+                    }
+                    self.add_ticket(ticket.clone());
                 }
-                self.add_ticket(ticket.clone());
             }
             Event::OrderCancelled { order_numbers, reference, change_reference, tickets, .. } => {
                 order_numbers.iter().for_each(|number| self.cancel(*number, at));
@@ -352,7 +354,7 @@ impl State {
             (ticket.mark, ticket.text) = (TicketMark::Late, ticket::late(&ticket.text));
         }
         let reference = ticket.order_reference.clone();
-        let order = reference.and_then(|r| self.orders(&r).find(|o| o.order.ticket_number == number));
+        let order = reference.and_then(|r| self.orders(&r).find(|o| o.order.ticket_number == Some(number)));
         if let Some(order) = order.map(|record| record.order.order_number) {
             self.tell(order, OrderEventKind::Printed { ticket_number: number }, at);
         }

@@ -172,7 +172,7 @@ impl State {
         let copies = self.orders(&record.order.request.reference).map(|copy| copy.order.order_number);
         OrderAnswer {
             duplicate,
-            printed: !self.waiting_tickets.contains(&record.order.ticket_number),
+            printed: record.order.ticket_number.is_some_and(|ticket| !self.waiting_tickets.contains(&ticket)),
             progress: record.progress,
             cancelled_at: record.cancelled_at,
             check_number: record.check_number(),

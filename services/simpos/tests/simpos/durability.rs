@@ -111,3 +111,28 @@ async fn slips_that_waited_for_paper_print_after_a_restart() {
     assert_eq!(second.pos.get("/api/orders/r1").await["printed"], true);
     assert_eq!(second.pos.get("/api/tickets").await["tickets"][0]["order_reference"], "r1");
 }
+
+/// As simpos wrote it before orders could be recorded without a ticket.
+const OLD_ENTRY: &str = r#"{"seq":1,"at":1763773200000,"event":{"type":"order_recorded","order":{"order_number":1,"display_number":"1","check_number":1,"table":null,"ticket_number":1,"recorded_at":1763773200000,"lines":[{"reference":"l1","item_id":"edamame","name":"枝豆","quantity":1,"voided":0,"service_mode":"dine_in","tax_rate_percent":10,"unit_price":380,"total":380,"modifiers":[],"note":null}],"totals":{"total":380,"taxes":[{"rate_percent":10,"gross":380,"tax":34}]},"request":{"reference":"r1","product":"kiosk","lines":[{"reference":"l1","item_id":"edamame","quantity":1,"service_mode":"dine_in"}]}},"opened_check":{"number":1,"table":null,"party_size":null,"opened_by":"api"},"closes_check":false,"ticket":{"number":1,"kind":"kitchen","mark":"normal","reprint_of":null,"check_number":1,"table":null,"order_reference":"r1","display_number":"1","text":"slip","created_at":1763773200000,"printed_at":1763773200000}}}
+"#;
+
+#[tokio::test]
+async fn a_journal_of_before_is_read_and_orders_without_a_ticket_stay_so_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.jsonl");
+    std::fs::write(&journal, OLD_ENTRY).unwrap();
+    let mut first = spawned(&journal).await;
+    let old = first.pos.get("/api/orders/r1").await;
+    assert_eq!((&old["printed"], &old["order"]["ticket_number"]), (&json!(true), &json!(1)));
+    assert_eq!(first.pos.post("/api/orders", order("r1")).await["duplicate"], true);
+    let mut silent = order("r2");
+    silent["without_ticket"] = json!(true);
+    let recorded = first.pos.post("/api/orders", silent).await;
+    kill_hard(&first);
+    first.process.wait().await.unwrap();
+
+    let second = spawned(&journal).await;
+    assert_eq!(second.pos.get("/api/orders/r2").await["order"], recorded["order"]);
+    assert_eq!(second.pos.get("/api/tickets").await["tickets"].as_array().unwrap().len(), 1);
+    assert_eq!(second.pos.post("/api/orders", order("r3")).await["order"]["ticket_number"], 2);
+}

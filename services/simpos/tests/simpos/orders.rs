@@ -272,3 +272,48 @@ async fn lists_are_paged_without_gap_or_repetition() {
     assert_eq!(seen, ["r1", "r2", "r3", "r4", "r5"]);
     linked.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_without_a_ticket_is_on_the_bill_and_never_on_paper() {
+    let linked = in_memory().await;
+    let pos = &linked.pos;
+    let mut silent = round("r1", "T1");
+    silent["without_ticket"] = json!(true);
+    let begin = pos.get("/api/events").await["cursor"].clone();
+    let answer = pos.post("/api/orders", silent).await;
+    assert_eq!((&answer["printed"], &answer["order"]["ticket_number"]), (&json!(false), &Value::Null));
+    let check = pos.get(&format!("/api/checks/{}", answer["check_number"])).await;
+    assert_eq!((&check["totals"]["total"], &check["lines"][0]["order_reference"]), (&json!(380), &json!("r1")));
+
+    pos.staff("progress", json!({"reference": "r1", "to": "ready"})).await;
+    let events = pos.get(&format!("/api/events?after={begin}")).await;
+    let kinds: Vec<_> = events["events"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(kinds, [json!("recorded"), json!("progressed")]);
+    assert!(pos.marks("r1").await.is_empty());
+    pos.post(&format!("/api/checks/{}/bill", answer["check_number"]), Value::Null).await;
+    assert_eq!(pos.get("/api/tickets").await["tickets"][0]["kind"], "bill");
+
+    pos.set(json!({"cancellable_until": "ready"})).await;
+    pos.post("/api/orders", round("r2", "T2")).await;
+    pos.staff("void_lines", json!({"reference": "r1", "lines": [{"reference": "l1", "quantity_voided": 1}]})).await;
+    assert_eq!((pos.marks("r1").await, pos.marks("r2").await), (vec!["void".to_owned()], vec!["normal".to_owned()]));
+    linked.stop().await;
+}
+
+#[tokio::test]
+async fn with_and_without_its_ticket_an_order_is_the_same_one_as_it_was_recorded_first() {
+    let linked = in_memory().await;
+    let pos = &linked.pos;
+    for (reference, first) in [("r1", true), ("r2", false)] {
+        let sent = |without_ticket: bool| {
+            let mut order = order(reference);
+            order["without_ticket"] = json!(without_ticket);
+            order
+        };
+        let recorded = pos.post("/api/orders", sent(first)).await;
+        let again = pos.post("/api/orders", sent(!first)).await;
+        assert_eq!((&again["duplicate"], &again["order"]), (&json!(true), &recorded["order"]));
+        assert_eq!(pos.marks(reference).await.len(), usize::from(!first), "as it was recorded first");
+    }
+    linked.stop().await;
+}

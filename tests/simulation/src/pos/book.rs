@@ -36,7 +36,7 @@ impl Entry {
     fn answer(&self, duplicate: bool, now_ms: u64) -> OrderAnswer {
         OrderAnswer {
             duplicate,
-            printed: self.printed_at_ms <= now_ms,
+            printed: self.is_printed(now_ms),
             progress: self.progress,
             cancelled_at: self.gone.map(|(_, unix_ms)| unix_ms),
             check_number: self.recorded.check_number,
@@ -47,8 +47,9 @@ impl Entry {
         }
     }
 
+    /// Whether the kitchen has its ticket. Never of one that was recorded without.
     pub(crate) fn is_printed(&self, now_ms: u64) -> bool {
-        self.printed_at_ms <= now_ms
+        self.recorded.ticket_number.is_some() && self.printed_at_ms <= now_ms
     }
 
     pub(crate) fn reference(&self) -> &str {
@@ -108,7 +109,7 @@ impl Book {
             display_number: order.display_number.clone().unwrap_or_else(|| number.to_string()),
             check_number,
             table: self.checks.get(&check_number).and_then(|check| check.table.clone()),
-            ticket_number: number,
+            ticket_number: (!order.without_ticket).then_some(number),
             recorded_at: now_ms,
             lines,
             totals,
