@@ -112,6 +112,7 @@ impl<T> Cached<T> {
 /// Whoever holds the lock asks for all who wait.
 type Slot<T> = Arc<tokio::sync::Mutex<Cached<T>>>;
 type LinkKey = (String, i32, i32);
+type Slots<K, T> = Arc<Mutex<HashMap<K, Slot<T>>>>;
 
 /// Cached reads. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -121,8 +122,10 @@ pub(crate) struct Reader {
     catalog: CatalogServiceClient<Channel>,
     pub(crate) router: RouterServiceClient<Channel>,
     cache_age: Duration,
-    catalogs: Arc<Mutex<HashMap<String, Slot<CatalogIndex>>>>,
-    links: Arc<Mutex<HashMap<LinkKey, Slot<Link>>>>,
+    catalogs: Slots<String, CatalogIndex>,
+    links: Slots<LinkKey, Link>,
+    /// That a store has none is known as well.
+    fallbacks: Slots<LinkKey, Option<Arc<Link>>>,
 }
 
 impl Reader {
@@ -135,6 +138,7 @@ impl Reader {
             cache_age,
             catalogs: Arc::default(),
             links: Arc::default(),
+            fallbacks: Arc::default(),
         }
     }
 
@@ -172,8 +176,28 @@ impl Reader {
         if let Some(known) = held.known(self.cache_age) {
             return known;
         }
-        let answer = self.ask_link(store_id, product, mode).await;
+        let answer = self.ask_link(store_id, product, mode, ConnectionRole::Primary).await;
         held.note(answer)
+    }
+
+    /// What stands in for the POS that takes such orders, if anything does.
+    pub(crate) async fn fallback(
+        &self,
+        store_id: &str,
+        product: Product,
+        mode: ServiceMode,
+    ) -> Result<Option<Arc<Link>>, Failure> {
+        let slot = slot(&self.fallbacks, (store_id.to_owned(), product.into(), mode.into()));
+        let mut held = slot.lock().await;
+        if let Some(known) = held.known(self.cache_age) {
+            return known.map(|known| Option::clone(&known));
+        }
+        let answer = match self.ask_link(store_id, product, mode, ConnectionRole::Fallback).await {
+            Ok(link) => Ok(Arc::new(Some(link))),
+            Err(failure) if failure.reason() == "NO_CONNECTION" => Ok(Arc::new(None)),
+            Err(failure) => Err(failure),
+        };
+        held.note(answer).map(|known| Option::clone(&known))
     }
 
     /// [`Reader::link`] as the router knows it at this moment.
@@ -183,7 +207,7 @@ impl Reader {
         product: Product,
         mode: ServiceMode,
     ) -> Result<Arc<Link>, Failure> {
-        self.ask_link(store_id, product, mode).await
+        self.ask_link(store_id, product, mode, ConnectionRole::Primary).await
     }
 
     /// What can be done at the POS that a connection led to at a revision (0: leads to now), with the connection as it is
@@ -216,12 +240,18 @@ impl Reader {
         self.link(store_id, Product::Unspecified, ServiceMode::Unspecified).await
     }
 
-    async fn ask_link(&self, store_id: &str, product: Product, mode: ServiceMode) -> Result<Arc<Link>, Failure> {
+    async fn ask_link(
+        &self,
+        store_id: &str,
+        product: Product,
+        mode: ServiceMode,
+        role: ConnectionRole,
+    ) -> Result<Arc<Link>, Failure> {
         let mut request = Request::new(ResolveConnectionRequest {
             store_id: store_id.to_owned(),
             product: product.into(),
             service_mode: mode.into(),
-            role: ConnectionRole::Primary.into(),
+            role: role.into(),
         });
         request.set_timeout(READ_TIMEOUT);
         match self.router.clone().resolve_connection(request).await {

@@ -9,7 +9,7 @@ use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
         CancelOrderRequest, Check, GateState, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose,
-        OrderState, PlaceOrderRequest, Quote, get_order_request,
+        OrderState, PlaceOrderRequest, PosEntry, Quote, get_order_request,
     },
     store::v1::{ProductPolicy, Store},
 };
@@ -27,7 +27,7 @@ use crate::{
         pos::table_mode,
     },
     error::Error,
-    gate::{self, Gates},
+    gate::{self, Fallback, Gates},
     ledger::Ledger,
     peers::{Link, Reader},
     pickup::{Pickup, kitchen},
@@ -106,7 +106,7 @@ impl Orders {
         let store = self.reader.stores.get(&request.store_id).await?;
         let policy = accept::policy(&store, product, purpose(&request))?;
         let link = self.reader.link(&request.store_id, product, mode(&request, product)).await;
-        let gate = self.gate(who, &store, policy, &request, (link.as_deref().ok(), now_ms))?;
+        let gate = self.gate(who, &store, policy, &request, (link.as_deref().ok(), now_ms)).await?;
         let quote = self.quote(&store, product, &request.lines).await?;
         accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id).await?)?;
         accept::check_price(&request, &quote)?;
@@ -125,7 +125,7 @@ impl Orders {
         };
         let fire_ms = pickup.as_ref().and_then(|pickup| pickup.fire_ms);
         let connection_id = link.connection.connection_id.as_str();
-        let awaits = (gate == Passed::Held && fire_ms.is_none()).then(|| connection_id.to_owned());
+        let awaits = (matches!(gate, Passed::Held) && fire_ms.is_none()).then(|| connection_id.to_owned());
         // What waits is not under way.
         let waits = fire_ms.is_some() || awaits.is_some();
         let place = if waits { None } else { Some(self.dispatcher.admit(&who.tenant_id, &store.store_id)?) };
@@ -160,13 +160,35 @@ impl Orders {
         let (contact, request_id) = (request.guest_contact.clone(), request.request_id.clone());
         let guest_name = contact.as_ref().map(|c| c.name.clone()).unwrap_or_default();
         let request_hash = accept::request_hash(&request);
+        let kind = (product, mode(&request, product));
         let mut order = accept::new_order(request, facts);
+        let alone = matches!(gate, Passed::Alone(_)).then(|| (connection_id.to_owned(), order.order_id.clone()));
+        let let_through = match &alone {
+            Some((connection_id, order_id)) => self.gates.let_through(&who.tenant_id, connection_id, order_id).await?,
+            None => true,
+        };
+        let alone = alone.filter(|_| let_through);
+        let fallback = match gate {
+            Passed::Diverted(fallback) => Some(fallback),
+            Passed::Alone(Some(fallback)) if !let_through => Some(fallback),
+            Passed::Alone(None) if !let_through => {
+                let gate = self.gates.at(&who.tenant_id, &store, kind, Some(connection_id), Asked::AtPos).await.0;
+                return Err(gate::closed(&gate, now_ms).into());
+            }
+            Passed::Open | Passed::Held | Passed::Alone(_) => None,
+        };
         let since = Instant::now();
         let lease = if waits {
             until(fire_ms.unwrap_or(deliver_by_ms), now_ms)
         } else {
             // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
-            let (attempt, lease) = self.dispatcher.next_attempt(1, Some(&link));
+            let (attempt, lease) = match &fallback {
+                Some(fallback) => self.dispatcher.divert_attempt(1, fallback),
+                None => self.dispatcher.next_attempt(1, Some(&link)),
+            };
+            if fallback.is_some() {
+                order.set_pos_entry(PosEntry::NotDue);
+            }
             order.attempts.push(attempt);
             order.set_state(OrderState::Sending);
             lease
@@ -185,13 +207,6 @@ impl Orders {
             slot: pickup.as_ref().and_then(|pickup| pickup.slot),
             contact,
         };
-        let alone = (gate == Passed::Alone).then(|| (connection_id.to_owned(), new.order.order_id.clone()));
-        if let Some((connection_id, order_id)) = &alone
-            && !self.gates.let_through(&who.tenant_id, connection_id, order_id).await?
-        {
-            let gate = self.gates.at(&who.tenant_id, &store, product, Some(connection_id), Asked::AtPos);
-            return Err(gate::closed(&gate, now_ms).into());
-        }
         let committed = self.commit(new, guest_name, since, place);
         let placement = self.dispatcher.see_through(committed).await?;
         if let Some((connection_id, order_id)) = alone
@@ -214,7 +229,7 @@ impl Orders {
     }
 
     /// How the order comes through its gate, which refuses it before anything is done about it.
-    fn gate(
+    async fn gate(
         &self,
         who: &Identity,
         store: &Store,
@@ -231,15 +246,18 @@ impl Orders {
             }
             None => Asked::Now,
         };
+        let product = policy.product();
         let connection_id = link.map(|link| link.connection.connection_id.as_str());
-        let gate = self.gates.at(&who.tenant_id, store, policy.product(), connection_id, asked);
-        match gate.state() {
-            GateState::Open | GateState::Diverted | GateState::Unspecified => Ok(Passed::Open),
-            GateState::Hold => Ok(Passed::Held),
+        let kind = (product, mode(request, product));
+        let (gate, fallback) = self.gates.at(&who.tenant_id, store, kind, connection_id, asked).await;
+        match (gate.state(), fallback) {
+            (GateState::Diverted, Some(fallback)) => Ok(Passed::Diverted(fallback)),
+            (GateState::Open | GateState::Diverted | GateState::Unspecified, _) => Ok(Passed::Open),
+            (GateState::Hold, _) => Ok(Passed::Held),
             // Those that are held already go before it.
-            GateState::Probation if holds(store, policy.product()) => Ok(Passed::Held),
-            GateState::Probation => Ok(Passed::Alone),
-            GateState::Closed => Err(gate::closed(&gate, now_ms)),
+            (GateState::Probation, None) if holds(store, product) => Ok(Passed::Held),
+            (GateState::Probation, fallback) => Ok(Passed::Alone(fallback)),
+            (GateState::Closed, _) => Err(gate::closed(&gate, now_ms)),
         }
     }
 
@@ -361,13 +379,15 @@ fn is_not_taken(placement: &Result<Placement, Error>) -> bool {
 }
 
 /// How an order comes through its gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Passed {
     Open,
     /// It is taken, and kept until its connection is back.
     Held,
-    /// If no other one is under way to the connection.
-    Alone,
+    /// If no other one is under way to the connection; else to the fallback, if there is one.
+    Alone(Option<Fallback>),
+    /// To what stands in for the POS.
+    Diverted(Fallback),
 }
 
 /// How the order's first line is served, by which its connection is found. A check stays on the connection that it was

@@ -12,7 +12,10 @@ use posmesh_proto::{
 
 use crate::{
     dispatch::{Dispatcher, with_connection},
-    domain::{accept::can_be_id, lifecycle::Event},
+    domain::{
+        accept::can_be_id,
+        lifecycle::{Event, is_fallback},
+    },
     error::Error,
     ledger::Applied,
     storage::Known,
@@ -86,7 +89,12 @@ impl Dispatcher {
     ) -> Result<Vec<(usize, EventResult)>, Error> {
         let mut results = Vec::with_capacity(events.len());
         for (at, event) in events {
-            let reported = Event::Reported(Box::new(reported(event, connection_id)));
+            let mut told = reported(event, connection_id);
+            if is_fallback(&order, connection_id) {
+                // Its own number of the order is none of the POS's.
+                told.pos_order_reference.clear();
+            }
+            let reported = Event::Reported(Box::new(told));
             let (after, result) = match self.apply(tenant_id, order, reported).await? {
                 Applied::Changed { order, .. } => (order, EventResult::Applied),
                 Applied::Unchanged(order) => (order, EventResult::NoNews),

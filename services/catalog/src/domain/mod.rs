@@ -7,18 +7,14 @@ mod fixture;
 mod nesting;
 mod resolve;
 mod run;
-mod sieve;
-mod suspicion;
+mod validate;
 
 pub(crate) use assemble::{Assembly, TooLarge};
 pub use content::Content;
-pub(crate) use content::{counts, shown_hash};
+pub(crate) use content::counts;
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
-pub(crate) use run::{
-    decided, failed, interrupted, is_running, quarantined, rejected, succeeded, superseded, waiting, waits_already,
-};
-pub(crate) use sieve::{Sieved, problem_about_catalog, sieve};
-pub(crate) use suspicion::suspicions;
+pub(crate) use run::{failed, interrupted, is_running, quarantined, succeeded};
+pub(crate) use validate::{problem_about_catalog, validate};
 
 /// Most items that a catalog may have.
 pub(crate) const MAX_ITEMS: usize = 100_000;

@@ -4,7 +4,6 @@
 #[path = "../../src/domain/fixture.rs"]
 mod fixture;
 
-mod approvals;
 mod menus;
 mod mesh;
 mod refusals;

@@ -104,8 +104,8 @@ impl Checks {
             (S::Placed | S::InPreparation | S::Ready, Some(why)) => Event::Over(why.clone()),
             _ => return Ok(false),
         };
-        // Somebody may have wished it back: that is still the POS's to decide.
-        let due = |order: &Order| lifecycle::open_change(order).map(|_| Duration::ZERO);
+        // Somebody may have wished it back, or the POS must still be told of it: that goes on.
+        let due = |order: &Order| (!lifecycle::needs_no_look(order)).then_some(Duration::ZERO);
         let (Applied::Changed { order, .. } | Applied::Unchanged(order)) =
             self.ledger.apply(tenant_id, round, event, CheckChange::default(), due).await?;
         Ok(lifecycle::has_ended(order.state()))

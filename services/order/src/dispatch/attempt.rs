@@ -41,10 +41,10 @@ impl Dispatcher {
         match (attempt.kind(), change) {
             (AttemptKind::Cancel, Some(change)) => self.cancel(order, attempt, change, check, budget).await,
             (AttemptKind::VoidLines, Some(change)) => self.void_lines(order, attempt, change, check, budget).await,
-            (AttemptKind::Submit | AttemptKind::Unspecified, _) => {
+            (AttemptKind::Submit | AttemptKind::Unspecified | AttemptKind::Divert | AttemptKind::Enter, _) => {
                 self.submit(order, attempt, check, guest_name, budget).await
             }
-            (AttemptKind::Cancel | AttemptKind::VoidLines | AttemptKind::Divert | AttemptKind::Enter, _) => {
+            (AttemptKind::Cancel | AttemptKind::VoidLines, None) => {
                 Outcome::NotHandedOver(Why::new(cause::UNKNOWN, "there is no wish to carry out"))
             }
         }
@@ -61,7 +61,7 @@ impl Dispatcher {
         let mut request = Request::new(SubmitOrderRequest {
             target: Some(to_target(order, attempt)),
             context: None,
-            order: Some(to_pos_order(order, check, guest_name)),
+            order: Some(to_pos_order(order, check, guest_name, attempt)),
             attempt: ordinal(order, attempt),
             not_after: attempt.not_after,
         });
@@ -83,7 +83,7 @@ impl Dispatcher {
         let mut request = Request::new(CancelOrderRequest {
             target: Some(to_target(order, attempt)),
             context: None,
-            order: Some(to_pos_facts(order, check)),
+            order: Some(to_pos_facts(order, check, attempt)),
             change_reference: change.change_id.clone(),
             attempt: ordinal(order, attempt),
             not_after: attempt.not_after,
@@ -107,7 +107,7 @@ impl Dispatcher {
         let mut request = Request::new(VoidLinesRequest {
             target: Some(to_target(order, attempt)),
             context: None,
-            order: Some(to_pos_facts(order, check)),
+            order: Some(to_pos_facts(order, check, attempt)),
             change_reference: change.change_id.clone(),
             attempt: ordinal(order, attempt),
             not_after: attempt.not_after,

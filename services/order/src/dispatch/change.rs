@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Dispatcher, settle::Asked};
 use crate::{
     domain::{
-        lifecycle::{Event, Outcome, Why, attention, is_in_flight, last_attempt_of, last_submit, open_change},
+        lifecycle::{Event, Outcome, Why, attention, is_in_flight, last_attempt_of, open_change, where_it_is},
         pos::{is_where_it_was_sent, service_mode},
         settling::{change_ends_ms, max_apply_delay, open_change_attempt, proof_ms},
     },
@@ -86,8 +86,8 @@ impl Dispatcher {
         };
         let since = Instant::now();
         let (attempt, lease) = self.next_attempt(0, Some(link));
-        // To the POS that the order was sent to, wherever the connection leads by now.
-        let sent = last_submit(&order).cloned().unwrap_or_default();
+        // To where the order is, wherever the connection leads by now.
+        let sent = where_it_is(&order).cloned().unwrap_or_default();
         let attempt = Attempt {
             kind: kind.into(),
             change_id: change.change_id.clone(),
@@ -110,7 +110,7 @@ impl Dispatcher {
 
     /// What can be done at the POS that has the order; `None` while nobody can tell.
     pub(crate) async fn link_where_sent(&self, order: &Order) -> Option<Arc<Link>> {
-        let sent = last_submit(order)?;
+        let sent = where_it_is(order)?;
         let selected = self.reader.link(&order.store_id, order.product(), service_mode(order)).await.ok();
         match selected.filter(|link| link.leads_where_it_did(&sent.connection_id, sent.connection_revision)) {
             Some(link) => Some(link),

@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 
 use super::Dispatcher;
 use crate::domain::{
-    lifecycle::{last_attempt_of, last_submit, open_change, submits},
+    lifecycle::{entry, is_enter, last_attempt_of, last_submit, open_change, submits},
     settling::open_change_attempt,
 };
 
@@ -34,7 +34,7 @@ impl Dispatcher {
                 Some(attempt) => self.settle_delay(order, attempt),
                 None => Some(self.config.retry_cap),
             },
-            _ => self.change_due(order, not_before),
+            _ => self.change_due(order, not_before).or_else(|| self.entry_due(order, not_before)),
         }
     }
 
@@ -64,6 +64,21 @@ impl Dispatcher {
         let tries = order.attempts.iter().filter(|a| a.change_id == change.change_id).count();
         let tries = u32::try_from(tries).unwrap_or(u32::MAX).saturating_sub(1);
         Some(backoff::delay_after(self.config.retry_base, self.config.retry_cap, tries).max(not_before))
+    }
+
+    /// When the entry of a diverted order shall be looked at again.
+    fn entry_due(&self, order: &Order, not_before: Duration) -> Option<Duration> {
+        if !entry::is_pending(order) {
+            return None;
+        }
+        if let Some(open) = entry::open_entry(order) {
+            return self.settle_delay(order, open);
+        }
+        let tried = order.attempts.iter().filter(|attempt| is_enter(attempt)).count();
+        let Some(before) = u32::try_from(tried).unwrap_or(u32::MAX).checked_sub(1) else {
+            return Some(Duration::ZERO);
+        };
+        Some(backoff::delay_after(self.config.retry_base, self.config.retry_cap, before).max(not_before))
     }
 
     /// Looks for what became of an attempt soon at first, then more and more rarely.

@@ -17,10 +17,12 @@ use super::{Begun, Dispatcher};
 use crate::{
     domain::{
         business_day::end_of_day_ms,
+        entry::may_divert,
         gate::{Asked, hold_for, holds},
-        lifecycle::{Event, Why, last_submit},
+        lifecycle::{Event, Why, is_divert, submits},
         pos::service_mode,
     },
+    gate::Fallback,
     ledger::Applied,
     peers::Link,
     storage::{CheckChange, Turn, TurnTaken},
@@ -74,9 +76,11 @@ impl Dispatcher {
                 return;
             }
         };
-        if !self.may_go(tenant_id, &order, &link).await {
-            return self.await_link(tenant_id, order, &link).await;
-        }
+        let fallback = match self.way(tenant_id, &order, &link).await {
+            Way::Wait => return self.await_link(tenant_id, order, &link).await,
+            Way::ToPos => None,
+            Way::ToFallback(fallback) => Some(fallback),
+        };
         let order = match self.objection(&order, &link).await {
             Some(why) => {
                 tracing::warn!(order.id = %order.order_id, cause = why.cause, "sent all the same: {}", why.message);
@@ -85,28 +89,35 @@ impl Dispatcher {
             None => order,
         };
         let since = Instant::now();
-        let (attempt, lease) = self.next_attempt(1, Some(&link));
+        let (attempt, lease) = match &fallback {
+            Some(fallback) => self.divert_attempt(0, fallback),
+            None => self.next_attempt(0, Some(&link)),
+        };
         self.send(tenant_id, order, None, attempt, lease, since).await;
     }
 
-    /// Whether the gate lets an order go that was taken before. Where its product is not held, it goes in any case: the
+    /// Where the gate lets an order go that was taken before. Where its product is not held, it goes in any case: the
     /// guest has been told that it is taken.
-    async fn may_go(&self, tenant_id: &Arc<str>, order: &Order, link: &Link) -> bool {
-        let Ok(store) = self.reader.stores.get(&order.store_id).await else { return true };
+    async fn way(&self, tenant_id: &Arc<str>, order: &Order, link: &Link) -> Way {
+        let Ok(store) = self.reader.stores.get(&order.store_id).await else { return Way::ToPos };
         let (product, connection_id) = (order.product(), link.connection.connection_id.as_str());
-        if order.hold_reason() != HoldReason::Link && !holds(&store, product) {
-            return true;
-        }
-        let gate = self.gates.at(tenant_id, &store, product, Some(connection_id), Asked::AtPos);
-        match gate.state() {
-            GateState::Open | GateState::Unspecified => true,
-            GateState::Hold | GateState::Closed | GateState::Diverted => false,
-            GateState::Probation => {
+        let otherwise =
+            if order.hold_reason() == HoldReason::Link || holds(&store, product) { Way::Wait } else { Way::ToPos };
+        let kind = (product, service_mode(order));
+        let (gate, fallback) = self.gates.at(tenant_id, &store, kind, Some(connection_id), Asked::AtPos).await;
+        let fallback = fallback.filter(|_| may_divert(order));
+        match (gate.state(), fallback) {
+            (GateState::Open | GateState::Unspecified, _) => Way::ToPos,
+            (GateState::Diverted, Some(fallback)) => Way::ToFallback(fallback),
+            (GateState::Hold | GateState::Closed | GateState::Diverted, _) => otherwise,
+            (GateState::Probation, None) if matches!(otherwise, Way::ToPos) => otherwise,
+            (GateState::Probation, fallback) => {
                 let let_through = self.gates.let_through(tenant_id, connection_id, &order.order_id).await;
-                let_through.unwrap_or_else(|error| {
+                let let_through = let_through.unwrap_or_else(|error| {
                     tracing::warn!(%error, order.id = %order.order_id, "nobody tells whether the order may go");
                     false
-                })
+                });
+                if let_through { Way::ToPos } else { fallback.map_or(otherwise, Way::ToFallback) }
             }
         }
     }
@@ -172,7 +183,8 @@ impl Dispatcher {
     /// Begins the attempt of a round if it is its turn by now.
     pub(super) async fn take_turn(&self, tenant_id: &Arc<str>, order: Order, check: Option<Check>) {
         let since = Instant::now();
-        let (attempt, lease) = match last_submit(&order) {
+        let sent = submits(&order).rev().find(|attempt| !is_divert(attempt));
+        let (attempt, lease) = match sent {
             // A round stays on its check's connection, as that is now.
             Some(before) => match self.reader.link_to(&before.connection_id, 0).await {
                 Ok(link) => self.next_attempt(0, Some(&link)),
@@ -180,6 +192,8 @@ impl Dispatcher {
             },
             None => self.first_attempt(&order, check.as_ref()).await,
         };
+        let diversion = self.diversion(tenant_id, &order, &attempt.connection_id).await;
+        let (attempt, lease) = diversion.unwrap_or((attempt, lease));
         let round_wait = self.round_wait(&order).await;
         let left = order.deliver_by.as_ref().map(time::until).unwrap_or_default();
         let hold = round_wait.map_or(left, |wait| (wait / 4).clamp(LOOKS.0, LOOKS.1).min(left));
@@ -232,6 +246,14 @@ impl Dispatcher {
 
 fn policy_of(store: &Store, product: Product) -> Option<&ProductPolicy> {
     store.product_policies.iter().find(|policy| policy.product() == product)
+}
+
+/// Where an order goes that was taken before.
+enum Way {
+    ToPos,
+    ToFallback(Fallback),
+    /// Nowhere yet.
+    Wait,
 }
 
 /// How long rounds wait for one in doubt by a policy; `None`: for ever.

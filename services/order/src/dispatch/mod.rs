@@ -3,7 +3,9 @@
 
 mod attempt;
 mod change;
+mod divert;
 mod due;
+mod enter;
 mod flow;
 mod held;
 mod settle;
@@ -21,7 +23,7 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::{
-        lifecycle::{Event, Outcome, Why, last_submit},
+        lifecycle::{Event, Outcome, Why, is_divert, last_submit},
         settling::max_apply_delay,
     },
     errands::Waker,
@@ -274,11 +276,13 @@ impl Dispatcher {
         if order.check_id.is_empty() {
             return CheckChange::default();
         }
-        let last = last_submit(order);
-        // The next round goes where this one went.
+        // What the fallback says is no word about the check at the POS.
+        let Some(last) = last_submit(order).filter(|last| !is_divert(last)) else { return CheckChange::default() };
+        // The next round goes where this one went, if somebody is there.
+        let goes_on = !self.gates.is_away(&last.connection_id);
         let mut change = CheckChange {
-            connection_id: last.map(|attempt| attempt.connection_id.clone()).unwrap_or_default(),
-            next_attempt: last.map(|attempt| self.attempt_like(attempt)),
+            connection_id: last.connection_id.clone(),
+            next_attempt: goes_on.then(|| self.attempt_like(last)),
             ..CheckChange::default()
         };
         match event {
@@ -308,7 +312,7 @@ impl Dispatcher {
 
 /// Whether the POS refused a round because its check is not there any more.
 fn is_check_gone(order: &Order, attempt: i32, outcome: &Outcome) -> bool {
-    let is_submit = last_submit(order).is_some_and(|last| last.number == attempt);
+    let is_submit = last_submit(order).is_some_and(|last| last.number == attempt && !is_divert(last));
     let is_gone = |why: &Why| why.cause == cause::CHECK_NOT_FOUND;
     !order.check_id.is_empty() && is_submit && matches!(outcome, Outcome::Rejected(why) if is_gone(why))
 }

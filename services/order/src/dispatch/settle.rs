@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        lifecycle::{Event, Outcome, Why, attention, has_enough_evidence, last_submit, submits},
+        lifecycle::{Event, Outcome, Why, attention, has_enough_evidence, last_submit, of_side},
         pos::to_find_request,
         settling::{Pos, Step, Terms, find_proves, max_apply_delay, next_step, open_change_attempt, proof_ms},
     },
@@ -116,6 +116,8 @@ impl Dispatcher {
                 tracing::info!(order.id = %order.order_id, "sent once more under the same reference");
                 let since = Instant::now();
                 let (attempt, lease) = self.next_attempt(0, Some(&link));
+                let before = last_submit(&order).cloned().unwrap_or_default();
+                let attempt = Attempt { kind: before.kind, success_evidence: before.success_evidence, ..attempt };
                 self.send(tenant_id, order, check, attempt, lease, since).await;
             }
             (Step::Compensate, Some(link)) => self.compensate(tenant_id, order, check, &link).await,
@@ -169,9 +171,9 @@ impl Dispatcher {
             // Whether the attempt's time is over is told by a clock that jumped: ask again when it is steady.
             return Settled::TooEarly(self.lease());
         }
-        let proves_ms = link
-            .filter(|link| asked.is_there && find_proves(attempt, &link.descriptor))
-            .and_then(|link| proof_ms(submits(order), max_apply_delay(&link.descriptor), self.config.lease_margin));
+        let proves_ms = link.filter(|link| asked.is_there && find_proves(attempt, &link.descriptor)).and_then(|link| {
+            proof_ms(of_side(order, attempt), max_apply_delay(&link.descriptor), self.config.lease_margin)
+        });
         judge(asked.answer, asked_ms, proves_ms)
     }
 

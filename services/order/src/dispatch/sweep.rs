@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Begun, Dispatcher};
 use crate::{
     domain::{
-        lifecycle::{Event, last_submit, open_change},
+        lifecycle::{Event, entry, is_divert, open_change, submits},
         pos::service_mode,
         visit::is_open,
     },
@@ -162,6 +162,7 @@ impl Dispatcher {
             OrderState::Pending => self.try_again(&tenant_id, order).await,
             OrderState::Held => self.put_off(&tenant_id, &order).await,
             _ if open_change(&order).is_some() => self.take_up_change(&tenant_id, order, check).await,
+            _ if entry::is_pending(&order) => self.take_up_entry(&tenant_id, order).await,
             state => {
                 tracing::error!(order.id = %order.order_id, ?state, "an order that is at rest fell due");
                 self.put_off(&tenant_id, &order).await;
@@ -188,7 +189,15 @@ impl Dispatcher {
     async fn try_again(&self, tenant_id: &Arc<str>, order: Order) {
         let since = Instant::now();
         let link = self.reader.link(&order.store_id, order.product(), service_mode(&order)).await;
-        let (attempt, lease) = match (link, last_submit(&order)) {
+        let sent = submits(&order).rev().find(|attempt| !is_divert(attempt));
+        let connection_id = link.as_ref().map_or_else(
+            |_| sent.map(|sent| sent.connection_id.clone()).unwrap_or_default(),
+            |link| link.connection.connection_id.clone(),
+        );
+        if let Some((attempt, lease)) = self.diversion(tenant_id, &order, &connection_id).await {
+            return self.send(tenant_id, order, None, attempt, lease, since).await;
+        }
+        let (attempt, lease) = match (link, sent) {
             (Ok(link), _) => self.next_attempt(0, Some(&link)),
             // While the router cannot tell where to send it, it goes where it went.
             (Err(_), Some(before)) => self.attempt_like(before),

@@ -39,6 +39,8 @@ pub(crate) struct Way<'a> {
     pub(crate) link: Option<&'a Link>,
     /// It was away, and no order has arrived there since.
     pub(crate) is_reopening: bool,
+    /// The store has a fallback for such orders, which can be reached.
+    pub(crate) can_divert: bool,
 }
 
 /// Everything that the rule looks at.
@@ -92,9 +94,19 @@ pub(crate) fn hold_for(store: &Store, product: Product) -> Duration {
     policy.and_then(from_proto_duration).filter(|d| !d.is_zero()).unwrap_or(DEFAULT_HOLD_FOR)
 }
 
-/// Whether a product's orders are held while the POS is away.
+/// Whether a product's orders are held while the POS is away, and nothing stands in for it.
 pub(crate) fn holds(store: &Store, product: Product) -> bool {
-    policy_of(store, product).is_some_and(|policy| when_offline(policy) == GateAction::Hold)
+    policy_of(store, product).is_some_and(|policy| when_offline(policy, false) == GateAction::Hold)
+}
+
+/// A product's policy, if its orders go to the store's fallback while the POS is away and the fallback is not.
+pub(crate) fn diverting(store: &Store, product: Product) -> Option<&ProductPolicy> {
+    policy_of(store, product).filter(|policy| when_offline(policy, true) == GateAction::Divert)
+}
+
+/// Whether no order comes through to what this link leads to, or no ticket comes out there.
+pub(crate) fn is_cut_off(link: &Link) -> bool {
+    link.state() == LinkState::Offline || prints_nothing(link)
 }
 
 /// Whether a pause is about a product now.
@@ -139,14 +151,14 @@ fn at_pos(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
 
 fn offline(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
     facts.way.link.filter(|link| link.state() == LinkState::Offline)?;
-    act(facts, policy, when_offline(policy), GateReason::LinkOffline)
+    act(facts, policy, when_offline(policy, facts.way.can_divert), GateReason::LinkOffline)
 }
 
 /// Orders are taken by the POS, but no ticket comes out.
 fn without_printer(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
-    facts.way.link.filter(|link| link.state() == LinkState::Degraded && link.failing_hop == PRINTER)?;
+    facts.way.link.filter(|link| prints_nothing(link))?;
     let action = match policy.gate.as_ref().map_or(GateAction::Unspecified, GatePolicy::when_printer_fails) {
-        GateAction::Unspecified if needs_ticket(policy) => when_offline(policy),
+        GateAction::Unspecified if needs_ticket(policy) => when_offline(policy, facts.way.can_divert),
         GateAction::Unspecified => GateAction::Take,
         said => said,
     };
@@ -166,7 +178,7 @@ fn overloaded(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
 }
 
 fn reopening(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
-    let applies = facts.way.is_reopening && when_offline(policy) != GateAction::Take;
+    let applies = facts.way.is_reopening && when_offline(policy, false) != GateAction::Take;
     let words = "the POS was away; one order at a time is sent until one is there";
     applies.then(|| of_link(facts, GateState::Probation, GateReason::LinkReopening, words.to_owned()))
 }
@@ -185,7 +197,9 @@ fn act(facts: &Facts<'_>, policy: &ProductPolicy, action: GateAction, reason: Ga
     let words = facts.way.link.map(|link| link.message.clone()).unwrap_or_default();
     let max_held = limit(policy.gate.unwrap_or_default().max_held, DEFAULT_MAX_HELD);
     match action {
-        GateAction::Unspecified | GateAction::Take | GateAction::Divert => None,
+        GateAction::Unspecified | GateAction::Take => None,
+        GateAction::Divert if !facts.way.can_divert => None,
+        GateAction::Divert => Some(of_link(facts, GateState::Diverted, reason, words)),
         GateAction::Hold if facts.load.held < max_held => Some(of_link(facts, GateState::Hold, reason, words)),
         GateAction::Hold => {
             let words = format!("{} orders are held already; {words}", facts.load.held);
@@ -195,12 +209,17 @@ fn act(facts: &Facts<'_>, policy: &ProductPolicy, action: GateAction, reason: Ga
     }
 }
 
-fn when_offline(policy: &ProductPolicy) -> GateAction {
+fn when_offline(policy: &ProductPolicy, can_divert: bool) -> GateAction {
     match policy.gate.as_ref().map_or(GateAction::Unspecified, GatePolicy::when_offline) {
+        GateAction::Unspecified | GateAction::Divert if can_divert => GateAction::Divert,
         GateAction::Unspecified | GateAction::Divert if policy.product() == Product::ToGo => GateAction::Hold,
         GateAction::Unspecified | GateAction::Divert => GateAction::Close,
         said => said,
     }
+}
+
+fn prints_nothing(link: &Link) -> bool {
+    link.state() == LinkState::Degraded && link.failing_hop == PRINTER
 }
 
 fn needs_ticket(policy: &ProductPolicy) -> bool {

@@ -8,6 +8,7 @@
 mod apply;
 pub(crate) mod attention;
 mod changes;
+pub(crate) mod entry;
 mod event;
 mod evidence;
 mod history;
@@ -20,7 +21,8 @@ pub(crate) use changes::platform_change;
 pub(crate) use event::{Event, Outcome, Said, Why};
 pub(crate) use evidence::{has_enough as has_enough_evidence, was_at_pos};
 pub(crate) use history::{
-    PLATFORM, is_open, last_attempt_of, last_submit, open_attempts_of, open_change, ordinal, submits, wish,
+    PLATFORM, is_divert, is_enter, is_fallback, is_open, last_attempt_of, last_submit, of_side, open_attempts_of,
+    open_change, ordinal, submits, where_it_is, wish, writes_order,
 };
 pub(crate) use table::{Wish, edges};
 
@@ -31,7 +33,7 @@ pub(crate) fn is_in_flight(state: OrderState) -> bool {
 
 /// Whether nothing happens to the order by itself any more: the POS has it, or it has ended, and nobody wishes it back.
 pub(crate) fn needs_no_look(order: &Order) -> bool {
-    !is_in_flight(order.state()) && open_change(order).is_none()
+    !is_in_flight(order.state()) && open_change(order).is_none() && !entry::is_pending(order)
 }
 
 /// Whether the guest is told that the POS has it.

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod business_day;
 pub(crate) mod clock;
+pub(crate) mod entry;
 pub(crate) mod gate;
 pub(crate) mod lifecycle;
 pub(crate) mod pickup;

@@ -8,7 +8,7 @@ use posmesh_proto::{
     order::v1::{Attempt, Check, LineModifier, Order, OrderChange, OrderLine, OrderPurpose},
 };
 
-use super::lifecycle::{is_in_flight, submits};
+use super::lifecycle::{is_enter, is_fallback, is_in_flight, writes_order};
 
 /// The mode that selects the connection: that of the table, else of the first line.
 pub(crate) fn service_mode(order: &Order) -> ServiceMode {
@@ -37,7 +37,7 @@ pub(crate) fn to_target(order: &Order, attempt: &Attempt) -> PosTarget {
 /// Whether an attempt to change an order goes to the POS that the order was sent to, and that has told so itself if it
 /// counts as being there.
 pub(crate) fn is_where_it_was_sent(order: &Order, attempt: &Attempt) -> bool {
-    let went_there = submits(order).any(|submit| {
+    let went_there = order.attempts.iter().filter(|attempt| writes_order(attempt)).any(|submit| {
         (&submit.connection_id, submit.connection_revision) == (&attempt.connection_id, attempt.connection_revision)
     });
     let told =
@@ -45,15 +45,22 @@ pub(crate) fn is_where_it_was_sent(order: &Order, attempt: &Attempt) -> bool {
     went_there && (told || is_in_flight(order.state()))
 }
 
-/// By what the POS knows the order again.
-pub(crate) fn to_pos_facts(order: &Order, check: Option<&Check>) -> PosOrderFacts {
+/// By what the POS that an attempt goes to knows the order again.
+pub(crate) fn to_pos_facts(order: &Order, check: Option<&Check>, attempt: &Attempt) -> PosOrderFacts {
+    let there = &attempt.connection_id;
+    let pos_order_references = if is_fallback(order, there) {
+        let told = order.evidence.iter().filter(|e| e.connection_id == *there && !e.reference.is_empty());
+        told.map(|evidence| evidence.reference.clone()).collect()
+    } else {
+        order.pos_order_references.clone()
+    };
     PosOrderFacts {
         reference: order.order_id.clone(),
         line_ids: order.lines.iter().map(|l| l.line_id.clone()).collect(),
-        check: check_ref(order, check),
+        check: check_ref(order, check, attempt),
         place_time: order.create_time,
         business_date: order.business_date.clone(),
-        pos_order_references: order.pos_order_references.clone(),
+        pos_order_references,
     }
 }
 
@@ -66,15 +73,15 @@ pub(crate) fn to_pos_voids(change: &OrderChange) -> Vec<PosLineVoid> {
     change.lines.iter().map(void).collect()
 }
 
-/// The order as the POS shall take it. `check` is the check that it is a round of, `guest_name` for the slip.
-pub(crate) fn to_pos_order(order: &Order, check: Option<&Check>, guest_name: &str) -> PosOrder {
+/// The order as an attempt shall bring it to its POS. `check` is the check that it is a round of, `guest_name` for the slip.
+pub(crate) fn to_pos_order(order: &Order, check: Option<&Check>, guest_name: &str, attempt: &Attempt) -> PosOrder {
     PosOrder {
         reference: order.order_id.clone(),
         product: order.product,
         test: order.purpose() == OrderPurpose::Test,
         display_number: order.display_number.clone(),
         business_date: order.business_date.clone(),
-        check: check_ref(order, check),
+        check: check_ref(order, check, attempt),
         lines: order.lines.iter().map(to_pos_line).collect(),
         tenders: order
             .tenders
@@ -91,7 +98,7 @@ pub(crate) fn to_pos_order(order: &Order, check: Option<&Check>, guest_name: &st
         note: order.note.clone(),
         guest_name: guest_name.to_owned(),
         pager_number: order.pager_number.clone(),
-        without_ticket: false,
+        without_ticket: is_enter(attempt),
     }
 }
 
@@ -103,16 +110,18 @@ pub(crate) fn to_find_request(order: &Order, check: Option<&Check>, attempt: &At
         context: None,
         reference: order.order_id.clone(),
         line_ids: order.lines.iter().filter(is_left).map(|l| l.line_id.clone()).collect(),
-        check: check_ref(order, check),
+        check: check_ref(order, check, attempt),
         place_time: order.create_time,
         business_date: order.business_date.clone(),
     }
 }
 
-fn check_ref(order: &Order, check: Option<&Check>) -> Option<PosCheckRef> {
+/// The fallback knows nothing of the POS's checks.
+fn check_ref(order: &Order, check: Option<&Check>, attempt: &Attempt) -> Option<PosCheckRef> {
+    let at_pos = check.filter(|_| !is_fallback(order, &attempt.connection_id));
     (!order.check_id.is_empty()).then(|| PosCheckRef {
         table_id: order.table_id.clone(),
-        pos_check_reference: check.map(|c| c.pos_check_reference.clone()).unwrap_or_default(),
+        pos_check_reference: at_pos.map(|c| c.pos_check_reference.clone()).unwrap_or_default(),
         round: order.round,
         party_size: order.party_size,
         check_id: order.check_id.clone(),

@@ -4,11 +4,11 @@
 use posmesh_kit::time::to_unix_ms;
 use posmesh_proto::{
     adapter::v1::{PosOrderProgress, PosOrderRecord},
-    common::v1::EvidenceKind,
-    order::v1::{Discrepancy, DiscrepancyKind, Order, OrderChangeState, OrderState, ProposedRepair},
+    common::v1::{Evidence, EvidenceKind},
+    order::v1::{Attempt, Discrepancy, DiscrepancyKind, Order, OrderChangeState, OrderState, PosEntry, ProposedRepair},
 };
 
-use super::lifecycle::{PLATFORM, attention, last_submit, told_not_there};
+use super::lifecycle::{PLATFORM, attention, entry, is_fallback, last_submit, told_not_there};
 
 /// What the POS shows of an order of ours.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,8 +69,9 @@ pub(crate) fn unknown(record: PosOrderRecord) -> Discrepancy {
 
 /// Its answer is still to come: its owner sees to it.
 fn is_under_way(order: &Order, now_ms: i64) -> bool {
-    let ends_ms = last_submit(order).and_then(|attempt| attempt.not_after.as_ref()).map_or(0, to_unix_ms);
-    order.state() == OrderState::Sending && now_ms < ends_ms
+    let ends_ms = |attempt: Option<&Attempt>| attempt.and_then(|a| a.not_after.as_ref()).map_or(0, to_unix_ms);
+    order.state() == OrderState::Sending && now_ms < ends_ms(last_submit(order))
+        || entry::is_pending(order) && now_ms < ends_ms(entry::open_entry(order))
 }
 
 fn is_at_pos(state: OrderState) -> bool {
@@ -80,7 +81,8 @@ fn is_at_pos(state: OrderState) -> bool {
 
 /// Only what the POS itself has shown once can be missing there: what the staff entered by hand is under no reference.
 fn missing(order: &Order) -> Option<Finding> {
-    let was_shown = order.evidence.iter().any(|evidence| evidence.kind() == EvidenceKind::Pos);
+    let shown = |e: &Evidence| e.kind() == EvidenceKind::Pos && !is_fallback(order, &e.connection_id);
+    let was_shown = order.evidence.iter().any(shown);
     if !is_at_pos(order.state()) || !was_shown {
         return None;
     }
@@ -110,7 +112,8 @@ fn twice(order: &Order, records: Vec<PosOrderRecord>) -> Finding {
 
 /// The POS has it, once.
 fn shown(order: &Order, record: &PosOrderRecord) -> Option<Finding> {
-    if is_at_pos(order.state()) {
+    let is_entered = !matches!(order.pos_entry(), PosEntry::NotDue | PosEntry::Due);
+    if is_at_pos(order.state()) && is_entered {
         return held_as_placed(order, record);
     }
     let noted = |message, repair| Finding {
@@ -118,6 +121,10 @@ fn shown(order: &Order, record: &PosOrderRecord) -> Option<Finding> {
         ..finding(DiscrepancyKind::ExtraAtPos, order, Some(record), message, repair)
     };
     let (name, state, number) = (name(order), state(order), number(record));
+    if !is_entered {
+        let message = format!("{name} is not known to be entered here, and the POS has it ({number})");
+        return Some(noted(message, ProposedRepair::Record));
+    }
     if !told_not_there(order.state()) {
         let message = format!("{name} is {state} here, and the POS has it ({number})");
         return Some(noted(message, ProposedRepair::Record));

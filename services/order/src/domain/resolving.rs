@@ -7,12 +7,12 @@ use posmesh_kit::{
     time::{from_proto_duration, to_unix_ms},
 };
 use posmesh_pricing::check_text;
-use posmesh_proto::order::v1::{Order, OrderState, ResolutionKind, ResolveOrderRequest};
+use posmesh_proto::order::v1::{Order, OrderState, PosEntry, ResolutionKind, ResolveOrderRequest};
 use tonic::Code;
 
 use super::{
     accept::from_problems,
-    lifecycle::{Said, is_open, open_change},
+    lifecycle::{Said, attention, is_open, is_there, open_change},
 };
 
 const MAX_NAME_CHARS: usize = 64;
@@ -61,24 +61,35 @@ pub(crate) fn is_said(order: &Order, said: &Said) -> bool {
 /// nothing is on its way there any more.
 pub(crate) fn check(order: &Order, said: &Said, margin: Duration, now_ms: i64) -> Result<(), Failure> {
     use OrderState as S;
+    let is_due = order.pos_entry() == PosEntry::Due;
     let is_raised = !order.attention.is_empty() || open_change(order).is_some();
     match (said.kind, order.state()) {
         (ResolutionKind::Seen, _) => Ok(()),
         (_, S::Sending) => Err(under_way(order, margin, now_ms)),
         (ResolutionKind::AtPos | ResolutionKind::EnteredByStaff, S::InDoubt) => Ok(()),
         (ResolutionKind::SendAgain | ResolutionKind::NotAtPos, S::InDoubt) => check_over(order, margin, now_ms),
-        (ResolutionKind::AtPos | ResolutionKind::NotAtPos, S::Placed | S::InPreparation | S::Ready | S::Completed)
-            if is_raised =>
-        {
+        (ResolutionKind::AtPos | ResolutionKind::EnteredByStaff, state) if is_due && is_there(state) => {
             check_over(order, margin, now_ms)
         }
-        (_, state) => {
-            let message = format!("the order is {}: there is no doubt that a person could settle", state.as_str_name());
-            Err(Failure::new(Code::FailedPrecondition, "NOT_IN_DOUBT", message)
-                .meta("order_id", &order.order_id)
-                .meta("state", state.as_str_name()))
+        (ResolutionKind::NotAtPos, state) if is_due && is_there(state) && open_change(order).is_none() => {
+            if attention::is_raised(order, attention::POS_ENTRY_IN_DOUBT) {
+                return check_over(order, margin, now_ms);
+            }
+            Err(not_in_doubt(order))
         }
+        (ResolutionKind::AtPos | ResolutionKind::NotAtPos, state) if is_raised && is_there(state) => {
+            check_over(order, margin, now_ms)
+        }
+        (_, _) => Err(not_in_doubt(order)),
     }
+}
+
+fn not_in_doubt(order: &Order) -> Failure {
+    let state = order.state().as_str_name();
+    let message = format!("the order is {state}: there is no doubt that a person could settle");
+    Failure::new(Code::FailedPrecondition, "NOT_IN_DOUBT", message)
+        .meta("order_id", &order.order_id)
+        .meta("state", state)
 }
 
 fn check_over(order: &Order, margin: Duration, now_ms: i64) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use posmesh_proto::{
 };
 
 use super::lifecycle::{
-    PLATFORM, Wish, attention, last_submit, open_attempts_of, open_change, submits, was_at_pos, wish,
+    PLATFORM, Wish, attention, last_submit, of_side, open_attempts_of, open_change, submits, was_at_pos, wish,
 };
 
 /// The platform's own times.
@@ -98,7 +98,8 @@ pub(crate) fn next_step(order: &Order, pos: &Pos<'_>, terms: Terms, now_ms: i64)
 /// A second write under the same reference makes no second order, as long as the vendor remembers the first; and no
 /// writer of an earlier attempt is at work any more.
 fn may_replay(order: &Order, pos: &Pos<'_>, terms: Terms, now_ms: i64) -> bool {
-    let (Some(first), Some(last)) = (submits(order).next(), last_submit(order)) else { return false };
+    let Some(last) = last_submit(order) else { return false };
+    let Some(first) = of_side(order, last).next() else { return false };
     if wish(order) != Wish::None || was_at_pos(order) || !pos.leads_there || !pos.shows_nothing {
         return false;
     }
@@ -106,7 +107,7 @@ fn may_replay(order: &Order, pos: &Pos<'_>, terms: Terms, now_ms: i64) -> bool {
     if find_proves(last, pos.descriptor) {
         return false;
     }
-    let then = submits(order).map(|attempt| remembers(attempt.idempotency.as_ref())).min();
+    let then = of_side(order, last).map(|attempt| remembers(attempt.idempotency.as_ref())).min();
     let window = then.unwrap_or_default().min(remembers(pos.descriptor.idempotency.as_ref()));
     let begun_ms = first.begin_time.as_ref().map_or(0, to_unix_ms);
     let free_ms = submits(order).filter_map(|a| a.not_after.as_ref()).map(to_unix_ms).max().unwrap_or(i64::MAX);
@@ -131,7 +132,8 @@ fn may_compensate(order: &Order, pos: &Pos<'_>, is_late: bool, terms: Terms, now
         Wish::None => is_late && !was_at_pos(order) && !has_refused_platform(order),
         Wish::Caller | Wish::Platform => true,
     };
-    let proven = proof_ms(submits(order), max_apply_delay(pos.descriptor), terms.margin);
+    let proven = last_submit(order)
+        .and_then(|last| proof_ms(of_side(order, last), max_apply_delay(pos.descriptor), terms.margin));
     let is_open_for = |proven_ms: i64| {
         let ends_ms = change_ends_ms(order, terms.change_within);
         open_change(order).is_none() || now_ms < ends_ms.max(proven_ms.saturating_add(millis(terms.change_within)))

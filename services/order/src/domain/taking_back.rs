@@ -4,14 +4,18 @@ use std::collections::HashSet;
 
 use posmesh_kit::{Failure, Violation, ambient, cause};
 use posmesh_proto::order::v1::{
-    LineVoid, Order, OrderChange, OrderChangeKind, OrderChangeState, OrderState, ResolutionKind,
+    LineVoid, Order, OrderChange, OrderChangeKind, OrderChangeState, OrderState, PosEntry, ResolutionKind,
 };
 use tonic::Code;
 
-use super::lifecycle::{attention, open_change};
+use super::lifecycle::{attention, entry, open_change};
 
 /// So many wishes one order may see: each is kept.
 const MAX_CHANGES: usize = 20;
+
+/// Of a diverted order that the POS does not know of yet.
+const ONLY_PRINTED: &str =
+    "the kitchen has its ticket from the store's fallback, and the POS does not know of it yet; ask the staff";
 
 /// What a wish comes to before it is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +73,17 @@ pub(crate) fn check_void(order: &Order, lines: &[LineVoid]) -> Result<Wished, Fa
 }
 
 fn check_may_change(order: &Order, kind: OrderChangeKind) -> Result<(), Failure> {
-    if order.resolutions.iter().any(|r| r.kind() == ResolutionKind::EnteredByStaff) {
+    let by_staff = order.pos_entry() == PosEntry::ByStaff;
+    if by_staff || order.resolutions.iter().any(|r| r.kind() == ResolutionKind::EnteredByStaff) {
         let message = "the staff entered the order by hand, so only they can take it back";
         return Err(not_supported(order, kind, message));
+    }
+    if entry::is_pending(order) && entry::open_entry(order).is_some() {
+        let message = "the POS is being told of the order; ask again when that is done";
+        return Err(busy(order, message));
+    }
+    if order.pos_entry() == PosEntry::Due && kind == OrderChangeKind::VoidLines {
+        return Err(not_supported(order, kind, ONLY_PRINTED));
     }
     if attention::is_raised(order, attention::DUPLICATE_AT_POS) {
         let message = "the POS has the order twice; only the staff can say which one is to be taken back";
@@ -146,7 +158,12 @@ pub(crate) fn change(kind: OrderChangeKind, lines: &[LineVoid], by: &str, reason
 
 /// The vendor's POS cannot do it; `step` is what the staff must do instead, or why.
 pub(crate) fn not_supported(order: &Order, kind: OrderChangeKind, step: &str) -> Failure {
-    let step = if step.is_empty() { "this store's POS cannot do it; ask the staff" } else { step };
+    let is_only_printed = order.pos_entry() == PosEntry::Due;
+    let step = match step {
+        _ if is_only_printed => ONLY_PRINTED,
+        "" => "this store's POS cannot do it; ask the staff",
+        step => step,
+    };
     match kind {
         OrderChangeKind::VoidLines => of_order(order, "VOID_NOT_SUPPORTED", step),
         _ => of_order(order, "CANCEL_NOT_SUPPORTED", step),
@@ -160,9 +177,11 @@ fn cancel_too_late(order: &Order, words: &str) -> Failure {
 
 fn under_way(order: &Order, open: &OrderChange) -> Failure {
     let message = "another wish about the order is not decided yet; ask again when it is";
-    of_order(order, "CHANGE_UNDER_WAY", message)
-        .meta("change_id", &open.change_id)
-        .retry_after(std::time::Duration::from_secs(2))
+    busy(order, message).meta("change_id", &open.change_id)
+}
+
+fn busy(order: &Order, message: &str) -> Failure {
+    of_order(order, "CHANGE_UNDER_WAY", message).retry_after(std::time::Duration::from_secs(2))
 }
 
 fn of_order(order: &Order, reason: &str, message: &str) -> Failure {

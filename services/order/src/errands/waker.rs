@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     domain::{
-        lifecycle::{Event, Outcome, last_submit},
+        lifecycle::{Event, Outcome, where_it_is},
         pos::service_mode,
     },
     errands::polling::LINGER,
@@ -126,7 +126,7 @@ impl Waker {
             order.state(),
             OrderState::InDoubt | OrderState::Placed | OrderState::InPreparation | OrderState::Ready
         );
-        let Some(attempt) = last_submit(order).filter(|a| can_progress && !a.connection_id.is_empty()) else { return };
+        let Some(attempt) = where_it_is(order).filter(|a| can_progress && !a.connection_id.is_empty()) else { return };
         let key = (Arc::clone(tenant_id), attempt.connection_id.clone(), ErrandKind::Poll);
         if !self.is_news(&key, POLL_AGAIN) {
             return;

@@ -152,13 +152,14 @@ impl Board {
         }))
     }
 
-    /// The gate of a store's product, whose orders go to this connection, as far as that is known.
+    /// The gate of a store's product, whose orders go to this connection, as far as that is known; `can_divert`: or to a
+    /// fallback that can be reached.
     pub(crate) fn gate(
         &self,
         tenant_id: &Arc<str>,
         store: &Store,
         product: Product,
-        connection_id: Option<&str>,
+        (connection_id, can_divert): (Option<&str>, bool),
         (asked, now_ms): (Asked, i64),
     ) -> Gate {
         let link = connection_id.and_then(|id| self.link(id));
@@ -169,7 +170,7 @@ impl Board {
             store,
             product,
             opening: self.opening(store, now_ms),
-            way: Way { link: link.as_deref(), is_reopening },
+            way: Way { link: link.as_deref(), is_reopening, can_divert },
             load: stores.loads.get(&key).copied().unwrap_or_default(),
             pause: stores.pauses.get(&key),
             now_ms,
@@ -341,7 +342,7 @@ impl Board {
         if is_troubled || self.has_load(&order.store_id) {
             self.0.look.notify_one();
         }
-        if lifecycle::is_there(order.state()) {
+        if lifecycle::is_there(order.state()) && !lifecycle::entry::is_pending(order) {
             self.open_by(&order.order_id);
         }
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{ambient, call};
+use posmesh_pricing::default_service_mode;
 use posmesh_proto::order::v1::{GateReason, GateState};
 
 use super::Gates;
@@ -71,14 +72,12 @@ impl Gates {
         let HeldOrders { tenant_id, store_id, connection_id, .. } = held;
         let store = self.reader.stores.get(store_id).await.ok()?;
         let products = store.product_policies.iter().map(|policy| policy.product());
-        let gates = products.filter(|product| holds(&store, *product)).map(|product| {
-            let gate = self.at(&Arc::clone(tenant_id), &store, product, Some(connection_id), Asked::AtPos);
-            (gate.state(), gate.reason())
-        });
         let mut limit = None;
-        for gate in gates {
-            limit = limit.max(match gate {
-                (GateState::Open, _) => Some(RELEASE_LIMIT),
+        for product in products.filter(|product| holds(&store, *product)) {
+            let kind = (product, default_service_mode(product));
+            let (gate, _) = self.at(&Arc::clone(tenant_id), &store, kind, Some(connection_id), Asked::AtPos).await;
+            limit = limit.max(match (gate.state(), gate.reason()) {
+                (GateState::Open | GateState::Diverted, _) => Some(RELEASE_LIMIT),
                 (GateState::Probation, GateReason::LinkReopening) => Some(1),
                 _ => None,
             });

@@ -2,6 +2,7 @@
 //! let go, and connections that were away opened again, one order at a time.
 
 mod board;
+mod fallback;
 mod follow;
 mod keep;
 mod serve;
@@ -10,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{Failure, ambient, time};
 use posmesh_proto::{
-    common::v1::Product,
+    common::v1::{Product, ServiceMode},
     order::v1::{Gate, GateReason, GateState},
     router::v1::router_service_client::RouterServiceClient,
     store::v1::Store,
@@ -19,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Code;
 
 pub(crate) use board::Board;
+pub(crate) use fallback::Fallback;
 
 use crate::{
     clock::Clock,
@@ -74,16 +76,27 @@ impl Gates {
         gates
     }
 
-    /// The gate that an order comes to. No I/O.
-    pub(crate) fn at(
+    /// The gate that an order comes to, and what stands in for the POS where that matters. Without I/O, unless the POS
+    /// cannot have the order and a fallback may.
+    pub(crate) async fn at(
         &self,
         tenant_id: &Arc<str>,
         store: &Store,
-        product: Product,
+        (product, mode): (Product, ServiceMode),
         connection_id: Option<&str>,
         asked: Asked,
-    ) -> Gate {
-        self.board.gate(tenant_id, store, product, connection_id, (asked, self.clock.now_unix_ms()))
+    ) -> (Gate, Option<Fallback>) {
+        let now_ms = self.clock.now_unix_ms();
+        let gate =
+            |can_divert| self.board.gate(tenant_id, store, product, (connection_id, can_divert), (asked, now_ms));
+        let alone = gate(false);
+        if !matches!(alone.reason(), GateReason::LinkOffline | GateReason::Printer | GateReason::LinkReopening) {
+            return (alone, None);
+        }
+        match self.fallback(store, product, mode).await {
+            Some(fallback) => (gate(true), Some(fallback)),
+            None => (alone, None),
+        }
     }
 
     /// Lets an order through to a connection on probation, unless another one is under way.

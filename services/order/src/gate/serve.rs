@@ -10,7 +10,7 @@ use futures_util::{Stream, stream};
 use posmesh_kit::{Failure, time};
 use posmesh_pricing::default_service_mode;
 use posmesh_proto::{
-    common::v1::Product,
+    common::v1::{Product, ServiceMode},
     order::v1::{Gate, GetGatesResponse, Pause, PauseStoreRequest, PauseStoreResponse, WatchGatesResponse},
     store::v1::Store,
 };
@@ -51,19 +51,19 @@ impl Gates {
         products.sort_unstable();
         let mut gates = Vec::with_capacity(products.len());
         for product in products {
-            let connection_id = self.connection(&store.store_id, product).await;
-            gates.push(self.at(tenant_id, store, product, connection_id.as_deref(), Asked::Now));
+            let mode = if product == Product::Table { table_mode().1 } else { default_service_mode(product) };
+            let connection_id = self.connection(&store.store_id, product, mode).await;
+            gates.push(self.at(tenant_id, store, (product, mode), connection_id.as_deref(), Asked::Now).await.0);
         }
         gates
     }
 
     /// The connection that a product's orders go to. Most stores have one; only of others the router is asked.
-    async fn connection(&self, store_id: &str, product: Product) -> Option<String> {
+    async fn connection(&self, store_id: &str, product: Product, mode: ServiceMode) -> Option<String> {
         let known = self.board.connections_of(store_id);
         if known.len() < 2 {
             return known.into_iter().next();
         }
-        let mode = if product == Product::Table { table_mode().1 } else { default_service_mode(product) };
         let link = self.reader.link(store_id, product, mode).await.ok()?;
         Some(link.connection.connection_id.clone())
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{
-        lifecycle::{last_submit, submits},
+        lifecycle::{last_submit, of_side, writes_order},
         pos::to_find_request,
         reconcile::Theirs,
         settling::{find_proves, max_apply_delay, proof_ms},
@@ -53,7 +53,8 @@ impl Reconciler {
     }
 
     async fn ask(&self, tenant_id: &str, pos: &Pos, order: &Order) -> Result<Theirs, Error> {
-        let Some(attempt) = last_submit(order).cloned() else { return Ok(Theirs::Unproven) };
+        let went_there = |attempt: &&Attempt| writes_order(attempt) && attempt.connection_id == pos.connection_id();
+        let Some(attempt) = order.attempts.iter().rev().find(went_there).cloned() else { return Ok(Theirs::Unproven) };
         let check = match order.check_id.as_str() {
             "" => None,
             check_id => self.ledger.storage.check(tenant_id, check_id).await.map_err(Error::Read)?,
@@ -87,7 +88,7 @@ impl Reconciler {
     fn proves_absence(&self, pos: &Pos, order: &Order, attempt: &Attempt, asked_ms: i64) -> bool {
         let descriptor = &pos.link.descriptor;
         let is_there = pos.link.leads_where_it_did(&attempt.connection_id, attempt.connection_revision);
-        let proven_ms = proof_ms(submits(order), max_apply_delay(descriptor), self.dispatcher.margin());
+        let proven_ms = proof_ms(of_side(order, attempt), max_apply_delay(descriptor), self.dispatcher.margin());
         is_there
             && find_proves(attempt, descriptor)
             && proven_ms.is_some_and(|proven_ms| asked_ms >= proven_ms)

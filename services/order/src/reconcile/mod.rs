@@ -22,6 +22,7 @@ use crate::{
     dispatch::Dispatcher,
     domain::{
         accept::can_be_id,
+        lifecycle::{is_fallback, is_there},
         reconcile::{self as rules, Finding, Theirs},
     },
     error::Error,
@@ -216,7 +217,7 @@ impl Reconciler {
                 let records = theirs.by_reference.remove(&order.order_id);
                 (order, records.map_or(Theirs::Unproven, Theirs::Shown))
             };
-            let ours = ours.into_iter().filter(|order| ran_on(order, pos.connection_id()));
+            let ours = ours.into_iter().filter(|order| is_compared(order, pos.connection_id()));
             let paired: Vec<(Order, Theirs)> = ours.map(&mut shown).collect();
             for (order, theirs) in self.look_up(tenant_id, pos, paired).await? {
                 compared = compared.saturating_add(i32::from(theirs != Theirs::Unproven));
@@ -246,7 +247,7 @@ impl Reconciler {
             };
             match order {
                 None => unknown.push(rules::unknown(first)),
-                Some(order) if ran_on(&order, pos.connection_id()) => {
+                Some(order) if is_compared(&order, pos.connection_id()) => {
                     findings.extend(rules::compare(&order, &Theirs::Shown(records), time::now_unix_ms()));
                 }
                 // Another connection to the same POS compares it.
@@ -282,8 +283,12 @@ impl Reconciler {
     }
 }
 
-/// An order that was never sent may have been sent anywhere, as far as the POS's word goes.
-fn ran_on(order: &Order, connection_id: &str) -> bool {
+/// An order that was never sent may have been sent anywhere, as far as the POS's word goes. Of what is there already, the
+/// fallback's word is none of the POS's.
+fn is_compared(order: &Order, connection_id: &str) -> bool {
+    if is_fallback(order, connection_id) && is_there(order.state()) {
+        return false;
+    }
     order.attempts.is_empty() || order.attempts.iter().any(|attempt| attempt.connection_id == connection_id)
 }
 

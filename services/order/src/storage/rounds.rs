@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use posmesh_proto::order::v1::{Attempt, Check, CheckState, HoldReason, Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, Check, CheckState, HoldReason, Order, OrderState, PosEntry};
 use prost_types::Timestamp;
 
 use super::{
@@ -36,6 +36,7 @@ impl CheckRow {
         if waits {
             order.set_state(OrderState::Held);
             order.set_hold_reason(HoldReason::RoundBefore);
+            order.set_pos_entry(PosEntry::Unspecified);
             order.attempts.clear();
         } else {
             self.in_flight = Some(order.order_id.clone());
@@ -150,7 +151,8 @@ pub(super) fn plan<'a>(new: &'a NewOrder, checks: &mut Checks, slots: &mut Slots
     if !is_open(&row.check) {
         return Plan::Answer(Placement::CheckClosed(Box::new(row.check.clone())));
     }
-    let sent_to = order.attempts.last().map_or("", |attempt| attempt.connection_id.as_str());
+    let to_pos = order.attempts.last().filter(|attempt| !lifecycle::is_divert(attempt));
+    let sent_to = to_pos.map_or("", |attempt| attempt.connection_id.as_str());
     if !row.check.connection_id.is_empty() && !sent_to.is_empty() && row.check.connection_id != sent_to {
         return Plan::Answer(Placement::CheckElsewhere(Box::new(row.check.clone())));
     }

@@ -25,18 +25,18 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn kiosk_beer(request_id: &str) -> PlaceOrderRequest {
+pub(crate) fn kiosk_beer(request_id: &str) -> PlaceOrderRequest {
     PlaceOrderRequest { product: Product::Kiosk.into(), pickup_time: None, ..beer_to_go(request_id) }
 }
 
 impl Replica {
-    async fn gate(&self, product: Product) -> Gate {
+    pub(crate) async fn gate(&self, product: Product) -> Gate {
         let request = GetGatesRequest { store_id: STORE.into() };
         let gates = self.client.clone().get_gates(request).await.unwrap().into_inner().gates;
         gates.into_iter().find(|gate| gate.product() == product).unwrap()
     }
 
-    async fn until_gate(&self, product: Product, state: GateState) -> Gate {
+    pub(crate) async fn until_gate(&self, product: Product, state: GateState) -> Gate {
         let look = async {
             loop {
                 let gate = self.gate(product).await;
@@ -59,18 +59,18 @@ impl Replica {
 }
 
 /// A replica that knows the link to be in this state.
-async fn replica_on(storage: Arc<dyn Storage>, pos: &Pos, state: GateState) -> Replica {
+pub(crate) async fn replica_on(storage: Arc<dyn Storage>, pos: &Pos, state: GateState) -> Replica {
     let replica = replica(storage, pos, &config());
     replica.until_gate(Product::Kiosk, state).await;
     replica
 }
 
-fn refusal(status: &Status) -> (Code, String, String) {
+pub(crate) fn refusal(status: &Status) -> (Code, String, String) {
     let reason = failure::metadata(status, "gate_reason").unwrap_or_default();
     (status.code(), failure::reason(status), reason)
 }
 
-fn closed_for(reason: &str) -> (Code, String, String) {
+pub(crate) fn closed_for(reason: &str) -> (Code, String, String) {
     (Code::Unavailable, "GATE_CLOSED".into(), reason.into())
 }
 

@@ -3,6 +3,7 @@
 
 mod checks;
 mod clock_jumps;
+mod diverting;
 mod fakes;
 mod gates;
 mod polling;
@@ -388,7 +389,7 @@ async fn a_sold_out_item_is_refused_by_name_before_anything_is_sent() {
     assert_eq!(field(&refused), "lines[0].item_id");
 }
 
-fn round(check_id: &str, request_id: &str) -> PlaceOrderRequest {
+pub(crate) fn round(check_id: &str, request_id: &str) -> PlaceOrderRequest {
     PlaceOrderRequest {
         check_id: check_id.into(),
         product: Product::Table.into(),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use posmesh_kit::{Channel, backoff::Backoff, time};
 use posmesh_proto::order::v1::{
-    Order, WatchAttentionRequest, WatchAttentionResponse, order_service_client::OrderServiceClient,
+    Order, PosEntry, WatchAttentionRequest, WatchAttentionResponse, order_service_client::OrderServiceClient,
 };
 use tonic::{Code, Status, Streaming};
 
@@ -137,7 +137,7 @@ fn rows(order: &Order) -> Vec<[String; 6]> {
             order.display_number.clone(),
             ago(time::now_unix_ms().saturating_sub(since)),
             flag.clone(),
-            advice(flag).to_owned(),
+            advice(order, flag),
             order.order_id.clone(),
         ]
     };
@@ -145,8 +145,11 @@ fn rows(order: &Order) -> Vec<[String; 6]> {
 }
 
 /// What the staff do about it.
-fn advice(flag: &str) -> &'static str {
-    match flag {
+fn advice(order: &Order, flag: &str) -> String {
+    let words = match flag {
+        "IN_DOUBT" if order.pos_entry() == PosEntry::NotDue => {
+            "look whether the kitchen has its ticket, then tell whether it is there; do not print it twice"
+        }
         "IN_DOUBT" => "look for it at the POS, then tell whether it is there; do not enter it twice",
         "DUPLICATE_AT_POS" => "take all but one of it out of the POS, and stop the kitchen from making it twice",
         "TOTAL_DIFFERS" => "compare the bill at the POS with what the guest agreed to; do not charge the guest more",
@@ -157,8 +160,19 @@ fn advice(flag: &str) -> &'static str {
         "EVIDENCE_MISSING" => "look whether the kitchen has its ticket; hand it over if not",
         "CHANGE_IN_DOUBT" => "look at the POS whether it, or its lines, were taken back",
         "CHANGE_REFUSED" => "the POS did not take it back: take it out by hand, or tell the guest that it comes",
+        "POS_ENTRY_DUE" => "the kitchen has it: enter it at the POS without a ticket, then tell that you did",
+        "POS_ENTRY_REFUSED" => {
+            let why = if order.cause_message.is_empty() { &order.cause } else { &order.cause_message };
+            return format!(
+                "the kitchen has it, and the POS does not take it ({why}): enter it by hand, then tell that you did"
+            );
+        }
+        "POS_ENTRY_IN_DOUBT" => {
+            "the kitchen has it: look for it at the POS before you enter it, then tell whether it is there"
+        }
         _ => "look at it, at the POS and in the kitchen",
-    }
+    };
+    words.to_owned()
 }
 
 #[cfg(test)]
@@ -172,5 +186,17 @@ mod tests {
         let rows = rows(&order);
         assert_eq!(rows.iter().map(|row| row[3].as_str()).collect::<Vec<_>>(), ["IN_DOUBT", "TOTAL_DIFFERS"]);
         assert!(rows.iter().all(|row| !row[4].is_empty() && row[1] == "K7"));
+    }
+
+    #[test]
+    fn what_the_pos_refused_is_told_with_its_reason() {
+        let order = |flag: &str, cause: &str| Order {
+            attention: vec![flag.to_owned()],
+            cause: cause.to_owned(),
+            pos_entry: PosEntry::NotDue.into(),
+            ..Order::default()
+        };
+        assert!(rows(&order("POS_ENTRY_REFUSED", "ITEM_SOLD_OUT"))[0][4].contains("ITEM_SOLD_OUT"));
+        assert!(rows(&order("IN_DOUBT", ""))[0][4].contains("ticket"), "it went to the fallback, not to the POS");
     }
 }

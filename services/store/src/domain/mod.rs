@@ -1,6 +1,5 @@
 //! The rules: what a brand and a store may say. Pure.
 
-mod catalog;
 mod gate;
 mod hours;
 mod policy;

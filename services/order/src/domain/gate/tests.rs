@@ -26,7 +26,7 @@ fn away() -> Link {
 }
 
 fn facts<'a>(store: &'a Store, product: Product, link: &'a Link) -> Facts<'a> {
-    let way = Way { link: Some(link), is_reopening: false };
+    let way = Way { link: Some(link), is_reopening: false, can_divert: false };
     Facts { store, product, opening: OPEN, way, load: Load::default(), pause: None, now_ms: NOW_MS }
 }
 
@@ -148,7 +148,7 @@ fn too_many_orders_in_doubt_or_waiting_close_the_gate() {
 fn a_pos_that_was_away_is_on_probation() {
     let (store, online) = (store(GatePolicy::default()), online());
     for product in PRODUCTS {
-        let way = Way { link: Some(&online), is_reopening: true };
+        let way = Way { link: Some(&online), is_reopening: true, can_divert: false };
         let found = says(&Facts { way, ..facts(&store, product, &online) });
         assert_eq!(found, (GateState::Probation, GateReason::LinkReopening));
     }
@@ -161,7 +161,7 @@ fn a_link_that_nobody_knows_is_the_policys_to_decide_and_orders_are_taken_by_def
     let close = store(GatePolicy { when_unknown: GateAction::Close.into(), ..GatePolicy::default() });
     for link in [None, Some(&dormant)] {
         let with = |store| {
-            let way = Way { link, is_reopening: false };
+            let way = Way { link, is_reopening: false, can_divert: false };
             says(&Facts { way, ..facts(store, Product::Table, &dormant) })
         };
         assert_eq!(with(&regular), TAKEN);
@@ -195,7 +195,7 @@ fn of_several_reasons_the_one_that_lasts_longest_is_told() {
     sold.product_policies.iter_mut().for_each(|p| p.success_evidence = vec![EvidenceKind::Kitchen.into()]);
     let not_sold = Store { product_policies: Vec::new(), ..store.clone() };
     let pause = Pause::default();
-    let reopening = |link| Way { link: Some(link), is_reopening: true };
+    let reopening = |link| Way { link: Some(link), is_reopening: true, can_divert: false };
     let all = Facts {
         store: &not_sold,
         product: Product::Table,
@@ -212,7 +212,7 @@ fn of_several_reasons_the_one_that_lasts_longest_is_told() {
     let reached = Facts { way: reopening(&unknown), ..opened };
     let settled = Facts { load: Load { in_doubt: 0, ..all.load }, ..reached };
     let sent = Facts { load: Load::default(), ..settled };
-    let proven = Facts { way: Way { link: Some(&unknown), is_reopening: false }, ..sent };
+    let proven = Facts { way: Way { link: Some(&unknown), is_reopening: false, can_divert: false }, ..sent };
     let told =
         [all, is_sold, resumed, opened, without_paper, reached, settled, sent, proven].map(|f| gate(&f).reason());
     let expected = [
@@ -227,4 +227,52 @@ fn of_several_reasons_the_one_that_lasts_longest_is_told() {
         GateReason::LinkUnknown,
     ];
     assert_eq!(told, expected);
+}
+
+/// The store has a fallback that can be reached.
+fn with_fallback<'a>(store: &'a Store, product: Product, link: &'a Link) -> Facts<'a> {
+    let way = Way { link: Some(link), is_reopening: false, can_divert: true };
+    Facts { way, ..facts(store, product, link) }
+}
+
+#[test]
+fn while_the_pos_is_away_orders_go_to_the_fallback_that_the_store_has_unless_its_policy_says_otherwise() {
+    let away = away();
+    let says_of = |action: GateAction, product| {
+        let store = store(GatePolicy { when_offline: action.into(), ..GatePolicy::default() });
+        let both = [with_fallback(&store, product, &away), facts(&store, product, &away)];
+        both.map(|facts| gate(&facts).state())
+    };
+    for action in [GateAction::Unspecified, GateAction::Divert] {
+        assert_eq!(says_of(action, Product::Kiosk), [GateState::Diverted, GateState::Closed]);
+        assert_eq!(says_of(action, Product::Table), [GateState::Diverted, GateState::Closed]);
+        assert_eq!(says_of(action, Product::ToGo), [GateState::Diverted, GateState::Hold]);
+    }
+    assert_eq!(says_of(GateAction::Hold, Product::Kiosk), [GateState::Hold; 2]);
+    assert_eq!(says_of(GateAction::Close, Product::ToGo), [GateState::Closed; 2]);
+    let store = store(GatePolicy::default());
+    let gate = gate(&with_fallback(&store, Product::Kiosk, &away));
+    assert_eq!((gate.reason(), gate.cause.as_str()), (GateReason::LinkOffline, cause::POS_APP_NOT_RUNNING));
+}
+
+#[test]
+fn a_fallback_prints_where_the_pos_cannot_and_the_kitchen_needs_its_ticket() {
+    let printer = link(LinkState::Degraded, PRINTER, cause::PRINTER_OUT_OF_PAPER);
+    let mut store = store(GatePolicy::default());
+    assert_eq!(says(&with_fallback(&store, Product::Table, &printer)), TAKEN);
+    for policy in &mut store.product_policies {
+        policy.success_evidence = vec![EvidenceKind::Printed.into()];
+    }
+    assert_eq!(says(&with_fallback(&store, Product::Table, &printer)), (GateState::Diverted, GateReason::Printer));
+}
+
+#[test]
+fn a_fallback_changes_nothing_about_a_pos_that_works_or_is_not_known() {
+    let (store, online, unknown) = (store(GatePolicy::default()), online(), link(LinkState::Unknown, "", ""));
+    for link in [&online, &unknown] {
+        assert_eq!(says(&with_fallback(&store, Product::Table, link)), TAKEN);
+    }
+    let way = Way { link: Some(&online), is_reopening: true, can_divert: true };
+    let reopening = says(&Facts { way, ..facts(&store, Product::Table, &online) });
+    assert_eq!(reopening, (GateState::Probation, GateReason::LinkReopening));
 }

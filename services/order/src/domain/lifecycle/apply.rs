@@ -8,10 +8,10 @@ use prost_types::Timestamp;
 
 use super::{
     attention::{self, raise},
-    changes,
+    changes, entry,
     event::{Event, Outcome, Said, Why},
     evidence,
-    history::{is_open, is_submit, last_submit, wish},
+    history::{is_divert, is_enter, is_open, is_submit, last_submit, open_change, wish},
     is_in_flight,
     table::{Kind, Next, Wish, next},
 };
@@ -54,6 +54,7 @@ pub(crate) fn apply(order: &mut Order, event: Event, now: Timestamp) -> Result<b
         }
     };
     changes::settle(order, kind, entered, now);
+    entry::settle(order);
     if *order == before {
         return Ok(false);
     }
@@ -113,6 +114,7 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
     match event {
         Event::AttemptBegun(attempt) => {
             let kind = changes::begin(order, &attempt);
+            entry::note_begun(order, &attempt);
             let number = order.attempts.iter().map(|a| a.number).max().unwrap_or(0).saturating_add(1);
             order.attempts.push(Attempt { number, ..*attempt });
             kind
@@ -122,7 +124,9 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
                 return Kind::Noted;
             };
             if is_submit(&attempt) {
-                note_submit(order, attempt.number, outcome, now)
+                note_submit(order, &attempt, outcome, now)
+            } else if is_enter(&attempt) {
+                entry::note_outcome(order, attempt.number, outcome, now)
             } else {
                 changes::note_outcome(order, &attempt, outcome, now)
             }
@@ -162,7 +166,8 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
 fn person_needed(order: &mut Order, flag: &str) -> Kind {
     let in_doubt = matches!(order.state(), OrderState::Sending | OrderState::InDoubt);
     let is_about_doubt = attention::is_about_doubt(flag);
-    if (is_about_doubt && !in_doubt) || attention::is_seen(order, flag) {
+    let is_over = entry::is_about_entry(flag) && !entry::is_due(order);
+    if (is_about_doubt && !in_doubt) || is_over || attention::is_seen(order, flag) {
         return Kind::Noted;
     }
     raise(order, flag);
@@ -171,16 +176,25 @@ fn person_needed(order: &mut Order, flag: &str) -> Kind {
 
 /// Notes what became of an attempt to submit. Only an answer to the newest one can say that the POS does not have the
 /// order, and only if the end of each earlier one is known.
-fn note_submit(order: &mut Order, number: i32, outcome: Outcome, now: Timestamp) -> Kind {
+fn note_submit(order: &mut Order, attempt: &Attempt, outcome: Outcome, now: Timestamp) -> Kind {
+    let number = attempt.number;
     let is_newest = last_submit(order).is_some_and(|last| last.number == number);
     let (kind, ended, why) = match outcome {
+        Outcome::Placed(placed) if is_divert(attempt) => {
+            if entry::is_at_pos(order) && attempt.outcome() != AttemptOutcome::Placed {
+                raise(order, attention::DUPLICATE_AT_POS);
+            }
+            end_attempt(order, number, AttemptOutcome::Placed, &Why::default(), now);
+            return evidence::note_of_fallback(order, *placed, false);
+        }
         Outcome::Placed(placed) => {
             end_attempt(order, number, AttemptOutcome::Placed, &Why::default(), now);
             return evidence::note(order, *placed, false);
         }
         Outcome::CancelledAtPos(placed) => {
             end_attempt(order, number, AttemptOutcome::Placed, &Why::default(), now);
-            return evidence::note_cancelled(order, *placed);
+            let placed = if is_divert(attempt) { evidence::of_fallback(*placed) } else { *placed };
+            return evidence::note_cancelled(order, placed);
         }
         Outcome::Partly(why) => {
             end_attempt(order, number, AttemptOutcome::InDoubt, &why, now);
@@ -204,6 +218,8 @@ fn note_submit(order: &mut Order, number: i32, outcome: Outcome, now: Timestamp)
             }
             (Kind::NotThere, AttemptOutcome::Absent, Why::default())
         }
+        // No word of the POS, to which the way is still open.
+        Outcome::Rejected(why) if is_divert(attempt) => (Kind::NotThere, AttemptOutcome::Rejected, why),
         Outcome::Rejected(why) => (Kind::Rejected, AttemptOutcome::Rejected, why),
         Outcome::RefusedForNow(why, _) => (Kind::NotThere, AttemptOutcome::RefusedForNow, why),
         Outcome::NotHandedOver(why) => (Kind::NotThere, AttemptOutcome::NotHandedOver, why),
@@ -246,7 +262,11 @@ pub(super) fn end_open_submits(order: &mut Order, why: &Why, now: Timestamp) {
 
 /// Notes what a person says, and that what was raised has been looked at.
 fn resolve(order: &mut Order, said: Said, now: Timestamp) -> Kind {
+    let said_kind = said.kind;
+    // While a wish is open, it is that which the staff speak of.
+    let is_about_entry = entry::is_due(order) && open_change(order).is_none();
     let kind = match said.kind {
+        ResolutionKind::NotAtPos if is_about_entry => Kind::Noted,
         ResolutionKind::AtPos | ResolutionKind::EnteredByStaff => Kind::AtPos,
         ResolutionKind::SendAgain => Kind::SendAgain,
         ResolutionKind::NotAtPos => Kind::NotAtPos,
@@ -281,10 +301,13 @@ fn resolve(order: &mut Order, said: Said, now: Timestamp) -> Kind {
         time: Some(now),
         cleared: std::mem::take(&mut order.attention),
     });
+    if is_about_entry {
+        entry::resolve(order, said_kind, now);
+    }
     kind
 }
 
-fn because(order: &mut Order, why: &Why) {
+pub(super) fn because(order: &mut Order, why: &Why) {
     order.cause.clone_from(&why.cause);
     order.cause_message.clone_from(&why.message);
 }

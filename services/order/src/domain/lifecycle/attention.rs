@@ -22,6 +22,12 @@ pub(crate) const LINES_DIFFER: &str = "LINES_DIFFER";
 pub(crate) const CHANGE_IN_DOUBT: &str = "CHANGE_IN_DOUBT";
 /// It should be taken back, and that did not come about: the staff may still do it by hand.
 pub(crate) const CHANGE_REFUSED: &str = "CHANGE_REFUSED";
+/// The kitchen has it from the fallback's ticket, and the staff must enter it at the POS.
+pub(crate) const POS_ENTRY_DUE: &str = "POS_ENTRY_DUE";
+/// Likewise: the POS does not take it from the platform.
+pub(crate) const POS_ENTRY_REFUSED: &str = "POS_ENTRY_REFUSED";
+/// Likewise, but nobody knows whether the platform has entered it.
+pub(crate) const POS_ENTRY_IN_DOUBT: &str = "POS_ENTRY_IN_DOUBT";
 
 /// Tells a person, once.
 pub(super) fn raise(order: &mut Order, flag: &str) {

@@ -13,9 +13,13 @@ use uuid::Uuid;
 use super::{
     apply::{end_attempt, end_open_submits},
     attention::{self, clear, is_raised, raise},
+    entry,
     event::{Outcome, Why},
     evidence,
-    history::{PLATFORM, is_open, is_submit, last_attempt_of, open_attempts_of, open_change, submits, wish},
+    history::{
+        PLATFORM, is_divert, is_enter, is_open, is_submit, last_attempt_of, last_submit, open_attempts_of, open_change,
+        submits, wish,
+    },
     is_in_flight,
     table::{Kind, Wish},
     told_not_there,
@@ -30,6 +34,10 @@ pub(super) fn ask(order: &mut Order, change: OrderChange, now: Timestamp) -> Kin
     }
     if told_not_there(order.state()) {
         return kind;
+    }
+    // The POS is being told of it: what it has afterwards can be taken back then.
+    if entry::is_pending(order) && entry::open_entry(order).is_some() {
+        return Kind::Busy;
     }
     if let Some(open) = order.changes.iter_mut().find(|c| c.state() == OrderChangeState::Requested) {
         if open.kind() != OrderChangeKind::Cancel || change.kind() != OrderChangeKind::Cancel {
@@ -78,11 +86,16 @@ pub(crate) fn platform_change(order: &Order, reason: &str) -> OrderChange {
 
 /// What the beginning of an attempt is for the table.
 pub(super) fn begin(order: &Order, attempt: &Attempt) -> Kind {
+    if is_enter(attempt) {
+        return entry::begin(order);
+    }
     if is_submit(attempt) {
         if order.state() != OrderState::InDoubt {
             return Kind::Begin;
         }
-        let is_free = submits(order).all(|before| is_over(before, attempt));
+        // Where it may be already, and nowhere else.
+        let is_there = last_submit(order).is_none_or(|last| is_divert(last) == is_divert(attempt));
+        let is_free = is_there && submits(order).all(|before| is_over(before, attempt));
         return if is_free { Kind::Replay } else { Kind::Busy };
     }
     let is_wished = open_change(order).is_some_and(|change| change.change_id == attempt.change_id);

@@ -3,11 +3,15 @@
 use posmesh_proto::{
     adapter::v1::{Placed, PosOrderProgress},
     common::v1::{Evidence, EvidenceKind},
-    order::v1::{Order, PriceStatus},
+    order::v1::{Order, PosEntry, PriceStatus, ResolutionKind},
 };
 
 use super::{
     attention::{self, raise},
+    entry,
+    event::Why,
+    history::{is_divert, is_enter, is_fallback, submits},
+    is_there,
     table::Kind,
     told_not_there,
 };
@@ -15,9 +19,54 @@ use super::{
 /// What a POS repeats without end proves nothing more, and does not grow the order.
 const MAX_EVIDENCE: usize = 50;
 
-/// Notes what the POS tells of an order that it has, and says what that is for the table. `seen_now`: it was asked just
-/// now; otherwise the news may be older than what is known.
+/// Notes what the POS, or what stands in for it, tells of an order that it has, and says what that is for the table.
+/// `seen_now`: it was asked just now; otherwise the news may be older than what is known.
 pub(super) fn note(order: &mut Order, placed: Placed, seen_now: bool) -> Kind {
+    if placed.evidence.iter().any(|e| is_fallback(order, &e.connection_id)) {
+        return note_of_fallback(order, placed, seen_now);
+    }
+    let entry = order.pos_entry();
+    if entry == PosEntry::Unspecified {
+        return note_placed(order, placed, seen_now);
+    }
+    if placed.progress() == PosOrderProgress::Cancelled && entry != PosEntry::Entered {
+        entry::refuse(order, &Why::new("CANCELLED_AT_POS", "the POS had it, and somebody took it out"));
+        return Kind::Noted;
+    }
+    if is_second(order, &placed.pos_order_reference) {
+        raise(order, attention::DUPLICATE_AT_POS);
+    }
+    // The number on the kitchen's slip is the fallback's.
+    note_placed(order, Placed { display_number: String::new(), ..placed }, seen_now)
+}
+
+/// [`note`] of what the fallback tells: that the kitchen has the order, and under which number. What it calls the order and
+/// its check, and what it comes to there, is no word of the POS.
+pub(super) fn note_of_fallback(order: &mut Order, placed: Placed, seen_now: bool) -> Kind {
+    if placed.progress() == PosOrderProgress::Cancelled && is_there(order.state()) {
+        // The ticket is out: whether it is cooked, only the kitchen knows.
+        raise(order, attention::GONE_FROM_POS);
+        return Kind::Noted;
+    }
+    note_placed(order, of_fallback(placed), seen_now)
+}
+
+pub(super) fn of_fallback(placed: Placed) -> Placed {
+    Placed { pos_order_reference: String::new(), pos_check_reference: String::new(), total: None, ..placed }
+}
+
+/// Whether the POS has it besides the kitchen's ticket of the fallback, or what the staff have entered, and nobody entered
+/// this one without a ticket.
+fn is_second(order: &Order, reference: &str) -> bool {
+    let is_new = reference.is_empty() || order.pos_order_references.iter().all(|known| known != reference);
+    match order.pos_entry() {
+        PosEntry::Due => is_new && !order.attempts.iter().any(is_enter),
+        PosEntry::ByStaff => is_new && order.resolutions.iter().any(|r| r.kind() == ResolutionKind::EnteredByStaff),
+        PosEntry::NotDue | PosEntry::Entered | PosEntry::Unspecified => false,
+    }
+}
+
+fn note_placed(order: &mut Order, placed: Placed, seen_now: bool) -> Kind {
     let is_news = seen_now || !is_known(order, &placed.pos_order_reference);
     let progress = placed.progress();
     if progress == PosOrderProgress::Cancelled {
@@ -98,16 +147,23 @@ fn add(order: &mut Order, placed: Placed) {
     }
 }
 
-/// Whether each kind that the store asks for is proven, or a person has said so.
+/// Whether each kind that the store asks for is proven, by the POS or by what stands in for it, or a person has said so.
 pub(crate) fn has_enough(order: &Order) -> bool {
-    let has = |kind: EvidenceKind| order.evidence.iter().any(|e| e.kind() == kind);
-    if has(EvidenceKind::Staff) {
+    let at_pos = |kind| order.evidence.iter().any(|e| e.kind() == kind && !is_fallback(order, &e.connection_id));
+    if at_pos(EvidenceKind::Staff) {
         return true;
     }
-    if order.success_evidence.is_empty() {
-        return has(EvidenceKind::Pos);
-    }
-    order.success_evidence().all(has)
+    let is_placed = match order.success_evidence.as_slice() {
+        [] => at_pos(EvidenceKind::Pos),
+        _ => order.success_evidence().all(at_pos),
+    };
+    is_placed || has_enough_of_fallback(order)
+}
+
+fn has_enough_of_fallback(order: &Order) -> bool {
+    let Some(divert) = submits(order).rev().find(|attempt| is_divert(attempt)) else { return false };
+    let is_there = |kind| order.evidence.iter().any(|e| e.kind() == kind && is_fallback(order, &e.connection_id));
+    !divert.success_evidence.is_empty() && divert.success_evidence().all(is_there)
 }
 
 /// Whether the POS had any of it at some time.

@@ -7,7 +7,7 @@ use posmesh_proto::{
     common::v1::{Evidence, EvidenceKind, Money},
     order::v1::{
         Attempt, AttemptKind, AttemptOutcome, HoldReason, LineVoid, OrderChange, OrderChangeKind, OrderChangeState,
-        OrderLine, Price, PriceStatus, ResolutionKind,
+        OrderLine, PosEntry, Price, PriceStatus, ResolutionKind,
     },
 };
 use proptest::prelude::*;
@@ -18,6 +18,7 @@ use super::{
     *,
 };
 
+mod fallback;
 mod wishes;
 
 /// The table of the design, written down a second time by hand: one row per state and wish to take it back, one column
@@ -282,6 +283,9 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (0..2000i64).prop_map(|at_s| begin(AttemptKind::Submit, "", at_s)),
         (0..2000i64).prop_map(|at_s| begin(AttemptKind::Cancel, "c", at_s)),
+        (0..2000i64).prop_map(fallback::divert),
+        (0..2000i64).prop_map(|at_s| fallback::to_till(AttemptKind::Enter, at_s)),
+        Just(Event::PersonNeeded(attention::POS_ENTRY_DUE)),
         (1..6, outcome).prop_map(|(attempt, outcome)| Event::Attempted { attempt, outcome }),
         any_placed.clone().prop_map(Event::Reported),
         any_placed.prop_map(Event::SeenAtPos),
@@ -324,8 +328,8 @@ fn told_by_staff(order: &Order) -> bool {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: PLACED needs evidence, evidence is never lost, progress never goes back, the
-    /// version counts exactly the changes, at most one wish is open, and an end has no open wish but the platform's.
+    /// Whatever happens in whatever order: PLACED needs evidence, evidence is never lost, progress never goes back, one
+    /// side at a time may have it, only what the kitchen has is to be entered, the version counts exactly the changes, at most one wish is open, and an end has no open wish but the platform's.
     #[test]
     fn truth_holds_under_any_sequence_of_events(events in prop::collection::vec(any_event(), 0..30)) {
         let mut order = order(OrderState::Sending, 1);
@@ -351,6 +355,17 @@ proptest! {
             if told_not_there(before.state()) {
                 prop_assert_eq!(order.state(), before.state());
             }
+            match order.pos_entry() {
+                PosEntry::NotDue => prop_assert!(is_in_flight(order.state()), "{:?}", order),
+                PosEntry::Due => prop_assert!(is_there(order.state()), "{:?}", order),
+                _ => {
+                    let on_list = |flag: &String| flag.starts_with("POS_ENTRY");
+                    prop_assert!(!order.attention.iter().any(on_list), "{:?}", order);
+                }
+            }
+            // One side at a time.
+            let may_be = |diverts: bool| submits(&order).any(|a| is_divert(a) == diverts && is_open(a));
+            prop_assert!(!is_in_flight(order.state()) || !may_be(true) || !may_be(false), "{:?}", order);
             prop_assert!(changes(&order).iter().filter(|c| **c == OrderChangeState::Requested).count() <= 1);
             if told_not_there(order.state()) && wish(&order) == Wish::Caller {
                 prop_assert!(false, "a wish of the guest outlived the order: {:?}", order);

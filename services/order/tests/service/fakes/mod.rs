@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const STORE: &str = "izakaya";
 /// Has the same menu and the same policies.
 pub(crate) const OTHER_STORE: &str = "ramen-ya";
+/// The connection of the store's fallback.
+pub(crate) const PRINTER: &str = "printer";
 pub(crate) const BEER: &str = "beer";
 pub(crate) const BEER_PRICE: i64 = 550;
 
@@ -120,6 +122,10 @@ pub(crate) struct PosState {
     pub(crate) events: Vec<PosEvent>,
     /// It knows no cursor before this number.
     pub(crate) oldest_cursor: usize,
+    /// It is a kitchen printer: what it takes is printed, and it knows no checks.
+    pub(crate) prints: bool,
+    /// It takes an order without printing its ticket.
+    pub(crate) takes_entries: bool,
     /// Every poll that arrived: when, and its cursor.
     pub(crate) polls: Vec<(tokio::time::Instant, String)>,
 }
@@ -142,6 +148,8 @@ pub(crate) struct Pos {
     pub(crate) submitted: Arc<Notify>,
     /// What the router tells of its links. `None`: it keeps none.
     pub(crate) links: Arc<watch::Sender<Option<Vec<Link>>>>,
+    /// What stands in for it, behind the connection [`PRINTER`].
+    pub(crate) printer: Option<Box<Pos>>,
 }
 
 impl Pos {
@@ -149,14 +157,31 @@ impl Pos {
         self.state.lock().unwrap().script.extend(acts);
     }
 
+    /// A POS whose store has a kitchen printer beside it.
+    pub(crate) fn with_printer() -> Self {
+        let printer = Self::default();
+        printer.state.lock().unwrap().prints = true;
+        Self { printer: Some(Box::new(printer)), ..Self::default() }
+    }
+
+    pub(crate) fn printer(&self) -> &Self {
+        self.printer.as_deref().unwrap()
+    }
+
     /// The router tells this of the way to the POS, as the link's next version.
     pub(crate) fn link(&self, state: LinkState, probes_passed: i32) {
+        self.link_to("till", state, probes_passed);
+    }
+
+    /// Likewise of the way to any of the store's connections.
+    pub(crate) fn link_to(&self, connection_id: &str, state: LinkState, probes_passed: i32) {
         self.links.send_modify(|links| {
-            let before = links.as_ref().and_then(|links| links.first().cloned()).unwrap_or_default();
+            let links = links.get_or_insert_default();
+            let before = links.iter().find(|link| link.connection_id == connection_id).cloned().unwrap_or_default();
             let is_changed = before.state != i32::from(state);
             let failing = if state == LinkState::Offline { ("pos", "POS_APP_NOT_RUNNING") } else { ("", "") };
             let link = Link {
-                connection_id: "till".into(),
+                connection_id: connection_id.into(),
                 store_id: STORE.into(),
                 state: state.into(),
                 failing_hop: failing.0.into(),
@@ -165,7 +190,8 @@ impl Pos {
                 probes_passed,
                 ..Link::default()
             };
-            *links = Some(vec![link]);
+            links.retain(|link| link.connection_id != connection_id);
+            links.push(link);
         });
     }
 
@@ -211,6 +237,10 @@ impl Pos {
     fn take(&self, mut order: PosOrder) -> submit_outcome::Outcome {
         let mut state = self.state.lock().unwrap();
         let number = state.orders.len() + 1;
+        if state.prints {
+            state.orders.entry(order.reference.clone()).or_insert(order.clone());
+            return submit_outcome::Outcome::Placed(printed(&order, number));
+        }
         if let Err(gone) = state.put_on_check(&mut order) {
             return submit_outcome::Outcome::Rejected(gone);
         }
@@ -232,6 +262,22 @@ pub(crate) fn placed(order: &PosOrder, number: usize) -> Placed {
         pos_check_reference: order.check.as_ref().map(|c| c.pos_check_reference.clone()).unwrap_or_default(),
         display_number: format!("K{number}"),
         total: order.expected_total.clone(),
+        ..Placed::default()
+    }
+}
+
+/// What a kitchen printer says.
+pub(crate) fn printed(order: &PosOrder, number: usize) -> Placed {
+    let reference = format!("ticket-{number}");
+    Placed {
+        evidence: vec![Evidence {
+            kind: EvidenceKind::Printed.into(),
+            reference: reference.clone(),
+            ..Evidence::default()
+        }],
+        pos_order_reference: reference,
+        pos_check_reference: order.check.as_ref().map(|_| "none-of-the-pos".to_owned()).unwrap_or_default(),
+        display_number: format!("P{number}"),
         ..Placed::default()
     }
 }

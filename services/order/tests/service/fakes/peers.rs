@@ -7,13 +7,13 @@ use posmesh_kit::{Failure, cause, server::Mounted};
 use posmesh_proto::{
     adapter::v1::{pos_adapter_service_server::*, *},
     catalog::v1::{catalog_service_server::*, *},
-    common::v1::{LocalizedText, Product, ServiceMode},
+    common::v1::{EvidenceKind, LocalizedText, Product, ServiceMode},
     router::v1::{router_service_server::*, *},
     store::v1::{store_service_server::*, *},
 };
 use tonic::{Code, Request, Response, Status, service::Routes};
 
-use super::{Act, BEER, ChangeAct, OTHER_STORE, Pos, PosState, STORE, not_found, outcome, yen};
+use super::{Act, BEER, ChangeAct, OTHER_STORE, PRINTER, Pos, PosState, STORE, not_found, outcome, yen};
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -83,6 +83,16 @@ impl PosState {
 }
 
 impl Pos {
+    /// What a connection leads to.
+    fn behind(&self, connection_id: &str) -> &Self {
+        if connection_id == PRINTER { self.printer() } else { self }
+    }
+
+    /// What a call is for.
+    fn target(&self, target: Option<&PosTarget>) -> &Self {
+        self.behind(target.map_or("", |target| target.connection_id.as_str()))
+    }
+
     fn connection(&self, connection_id: &str) -> Connection {
         let revision = 1 + self.state.lock().unwrap().repointed;
         Connection {
@@ -114,10 +124,12 @@ impl Pos {
         let find = if state.finds_nothing { FindKind::None } else { FindKind::ByReference };
         let mut capabilities = state.till.capabilities();
         capabilities.extend(["CANCEL_ORDER", "VOID_LINES"].map(capability));
+        capabilities.extend(state.takes_entries.then(|| capability("SUBMIT_WITHOUT_TICKET")));
         capabilities.extend((state.lists as i32 > ListOrders::None as i32).then(|| capability("LIST_ORDERS")));
         capabilities.extend(state.poll_interval.map(|_| capability("POLL_EVENTS")));
         AdapterDescriptor {
             capabilities,
+            evidence: vec![if state.prints { EvidenceKind::Printed } else { EvidenceKind::Pos }.into()],
             list_orders: state.lists.into(),
             min_poll_interval: state.poll_interval.map(posmesh_kit::time::to_proto_duration),
             limits: Some(Limits { max_note_chars: 20, charset: "shift_jis".into(), ..Limits::default() }),
@@ -239,15 +251,6 @@ impl CatalogService for Pos {
     async fn list_sync_runs(&self, _: Request<ListSyncRunsRequest>) -> Answer<ListSyncRunsResponse> {
         unused()
     }
-    async fn approve_snapshot(&self, _: Request<ApproveSnapshotRequest>) -> Answer<ApproveSnapshotResponse> {
-        unused()
-    }
-    async fn reject_snapshot(&self, _: Request<RejectSnapshotRequest>) -> Answer<RejectSnapshotResponse> {
-        unused()
-    }
-    async fn rollback_catalog(&self, _: Request<RollbackCatalogRequest>) -> Answer<RollbackCatalogResponse> {
-        unused()
-    }
 }
 
 #[tonic::async_trait]
@@ -256,6 +259,14 @@ impl RouterService for Pos {
         &self,
         request: Request<ResolveConnectionRequest>,
     ) -> Answer<ResolveConnectionResponse> {
+        if request.get_ref().role() == ConnectionRole::Fallback {
+            let none = || Failure::new(Code::NotFound, "CONNECTION_NOT_FOUND", "the store has none");
+            let printer = self.printer.as_deref().ok_or_else(none)?;
+            return Ok(Response::new(ResolveConnectionResponse {
+                connection: Some(printer.connection(PRINTER)),
+                descriptor: Some(printer.descriptor()),
+            }));
+        }
         let connection_id = match request.get_ref().product() {
             Product::Kiosk if self.state.lock().unwrap().second_pos => "bar",
             _ => "till",
@@ -278,7 +289,8 @@ impl RouterService for Pos {
         unused()
     }
     async fn get_connection(&self, request: Request<GetConnectionRequest>) -> Answer<GetConnectionResponse> {
-        let connection = self.connection(&request.get_ref().connection_id);
+        let connection_id = &request.get_ref().connection_id;
+        let connection = self.behind(connection_id).connection(connection_id);
         Ok(Response::new(GetConnectionResponse { connection: Some(connection) }))
     }
     async fn list_connections(&self, _: Request<ListConnectionsRequest>) -> Answer<ListConnectionsResponse> {
@@ -324,10 +336,11 @@ impl PosAdapterService for Pos {
 
     async fn submit_order(&self, request: Request<SubmitOrderRequest>) -> Answer<SubmitOrderResponse> {
         let request = request.into_inner();
-        self.check_revision(request.target.as_ref())?;
+        let pos = self.target(request.target.as_ref());
+        pos.check_revision(request.target.as_ref())?;
         let order = request.order.unwrap();
         let act = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = pos.state.lock().unwrap();
             state.submits.push(order.clone());
             let store_id = request.target.as_ref().map(|target| target.store_id.as_str());
             match state.refuses_once.take_if(|(refuses, _)| Some(refuses.as_str()) == store_id) {
@@ -335,12 +348,12 @@ impl PosAdapterService for Pos {
                 None => state.script.pop_front().unwrap_or(Act::Take),
             }
         };
-        self.submitted.notify_one();
-        self.hang(&request.target.unwrap_or_default().store_id).await;
+        pos.submitted.notify_one();
+        pos.hang(&request.target.clone().unwrap_or_default().store_id).await;
         match act {
-            Act::Take => Ok(Response::new(outcome(self.take(order)))),
+            Act::Take => Ok(Response::new(outcome(pos.take(order)))),
             Act::TakeAndLoseAnswer => {
-                self.take(order);
+                pos.take(order);
                 Err(Status::unavailable("connection reset"))
             }
             Act::Lose => Err(Status::unknown("connection reset")),
@@ -348,23 +361,25 @@ impl PosAdapterService for Pos {
             Act::Fail(status) => Err(status),
             Act::Hang(go) => {
                 go.notified().await;
-                Ok(Response::new(outcome(self.take(order))))
+                Ok(Response::new(outcome(pos.take(order))))
             }
         }
     }
 
     async fn find_order(&self, request: Request<FindOrderRequest>) -> Answer<FindOrderResponse> {
         let request = request.into_inner();
-        self.check_revision(request.target.as_ref())?;
-        self.hang(&request.target.unwrap_or_default().store_id).await;
+        let pos = self.target(request.target.as_ref());
+        pos.check_revision(request.target.as_ref())?;
+        pos.hang(&request.target.clone().unwrap_or_default().store_id).await;
         let reference = request.reference;
-        let mut state = self.state.lock().unwrap();
+        let mut state = pos.state.lock().unwrap();
         state.finds += 1;
         if state.find_broken {
             let failed = FindFailed { cause: cause::NETWORK_DOWN.into(), message: "no answer".into() };
             return Ok(Response::new(FindOrderResponse { result: Some(find_order_response::Result::Failed(failed)) }));
         }
-        let found = state.orders.get(&reference).map(|order| super::placed(order, 1));
+        let shown = if state.prints { super::printed } else { super::placed };
+        let found = state.orders.get(&reference).map(|order| shown(order, 1));
         let progress = state.progress.into();
         Ok(Response::new(match found.map(|placed| Placed { progress, ..placed }) {
             Some(placed) if state.cancelled.contains(&reference) => {
@@ -386,8 +401,9 @@ impl PosAdapterService for Pos {
         Ok(Response::new(GetCheckResponse { result: Some(result) }))
     }
 
-    async fn describe_adapter(&self, _: Request<DescribeAdapterRequest>) -> Answer<DescribeAdapterResponse> {
-        Ok(Response::new(DescribeAdapterResponse { descriptor: Some(self.descriptor()) }))
+    async fn describe_adapter(&self, request: Request<DescribeAdapterRequest>) -> Answer<DescribeAdapterResponse> {
+        let descriptor = self.target(request.get_ref().target.as_ref()).descriptor();
+        Ok(Response::new(DescribeAdapterResponse { descriptor: Some(descriptor) }))
     }
     async fn probe_link(&self, _: Request<ProbeLinkRequest>) -> Answer<ProbeLinkResponse> {
         unused()
@@ -401,10 +417,11 @@ impl PosAdapterService for Pos {
 
     async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Answer<CancelOrderResponse> {
         let request = request.into_inner();
-        self.check_revision(request.target.as_ref())?;
-        self.state.lock().unwrap().cancels.push(request.clone());
+        let pos = self.target(request.target.as_ref());
+        pos.check_revision(request.target.as_ref())?;
+        pos.state.lock().unwrap().cancels.push(request.clone());
         let reference = request.order.unwrap().reference;
-        let outcome = self.change(|state| {
+        let outcome = pos.change(|state| {
             state.cancelled.insert(reference);
         });
         Ok(Response::new(CancelOrderResponse { outcome: Some(outcome.await?) }))
