@@ -26,6 +26,12 @@ pub(crate) enum Error {
     VersionNotFound { store_id: String, version: i64 },
     #[error("there is no sync run {run_id:?}")]
     RunNotFound { run_id: String },
+    #[error(
+        "what run {run_id:?} pulled does not wait for approval: the run is {state}; list the store's runs for one that does"
+    )]
+    NotWaiting { run_id: String, state: &'static str },
+    #[error("version {version} of {store_id:?} cannot be sold as the store is set up now: {problem}")]
+    VersionUnfit { store_id: String, version: i64, problem: String },
     #[error("too many syncs run at once in this server; try again in a moment")]
     TooManySyncs,
     #[error(transparent)]
@@ -59,6 +65,12 @@ impl From<Error> for Status {
                 .meta("store_id", store_id)
                 .meta("version", version.to_string()),
             Error::RunNotFound { run_id } => new(Code::NotFound, "SYNC_RUN_NOT_FOUND").meta("sync_run_id", run_id),
+            Error::NotWaiting { run_id, state } => {
+                new(Code::FailedPrecondition, "SNAPSHOT_NOT_WAITING").meta("sync_run_id", run_id).meta("state", state)
+            }
+            Error::VersionUnfit { store_id, version, .. } => new(Code::FailedPrecondition, "CATALOG_VERSION_UNFIT")
+                .meta("store_id", store_id)
+                .meta("version", version.to_string()),
             Error::TooManySyncs => new(Code::ResourceExhausted, OVERLOADED).retry_after(SYNC_RETRY_AFTER),
             Error::Storage(error) => error.into(),
             Error::Unusable(error) => Failure::internal("a published catalog", error),

@@ -3,8 +3,8 @@
 //! the menu of a product.
 //!
 //! `service` is the gRPC surface, `sync` a run of a sync, `menus` the prepared answers, `domain` the rules, [`storage`]
-//! what is kept. Bad master data never replaces good data: any problem quarantines the whole pull, and the version
-//! before stays current.
+//! what is kept. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
+//! whole pull is refused; what changes too much waits for a person; the version before stays current meanwhile.
 
 mod config;
 mod domain;

@@ -3,8 +3,12 @@
 use std::str::FromStr;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use posmesh_pricing::default_service_mode;
-use posmesh_proto::common::v1::{Product, ServiceMode};
+use posmesh_kit::time;
+use posmesh_pricing::{check_text, default_service_mode};
+use posmesh_proto::{
+    catalog::v1::Decision,
+    common::v1::{Product, ServiceMode},
+};
 use prost::Message;
 use uuid::Uuid;
 
@@ -16,6 +20,8 @@ const MAX_PAGE: i32 = 500;
 const MAX_PAGE_BYTES: usize = 2 << 20;
 /// As RFC 5646 §4.4.1 has it.
 const MAX_LOCALE_CHARS: usize = 35;
+const MAX_BY_CHARS: usize = 100;
+const MAX_NOTE_CHARS: usize = 500;
 
 fn field(reason: &'static str, field: &'static str, message: impl Into<String>) -> Error {
     Error::Field { reason, field, message: message.into() }
@@ -70,6 +76,17 @@ pub(crate) fn version(name: &'static str, version: i64) -> Result<i64, Error> {
         return Err(field("VERSION_INVALID", name, "a version is not negative"));
     }
     Ok(version)
+}
+
+/// Who says what, now.
+pub(crate) fn decision(by: String, note: String) -> Result<Decision, Error> {
+    if by.trim().is_empty() {
+        return Err(field("REQUIRED", "by", "say who does it"));
+    }
+    for (name, text, max_chars) in [("by", &by, MAX_BY_CHARS), ("note", &note, MAX_NOTE_CHARS)] {
+        check_text(name, text, max_chars).map_err(|problem| field(problem.reason.as_str(), name, problem.message))?;
+    }
+    Ok(Decision { by, note, time: Some(time::now()) })
 }
 
 /// How many rows a page has; more than the maximum is cut to it.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use posmesh_kit::{call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
+use posmesh_kit::{ambient, call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
 use posmesh_proto::{
     catalog::v1::{
-        GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse,
-        ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse,
-        StartSyncRequest, StartSyncResponse,
+        ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, GetCatalogRequest, GetCatalogResponse,
+        GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse, ListCatalogVersionsRequest,
+        ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse, RejectSnapshotRequest,
+        RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse, StartSyncRequest, StartSyncResponse,
+        SyncRun, SyncState,
         catalog_service_server::{CatalogService, CatalogServiceServer},
     },
     store::v1::Store,
@@ -16,6 +18,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
+    domain,
     error::Error,
     menus::Menus,
     request::{self, List},
@@ -40,6 +43,25 @@ impl Service {
         let store = self.stores.get(request::store_id(store_id)?).await?;
         let key = StoreKey { tenant_id: call::identity().tenant_id, store_id: store.store_id.as_str().into() };
         Ok((key, store))
+    }
+
+    /// What a person says about a run that waits. Said before, it is answered as it was.
+    async fn decide(&self, store_id: &str, run_id: &str, approve: bool, decision: &Decision) -> Result<SyncRun, Error> {
+        let run_id = request::run_id(run_id)?;
+        let (key, _) = self.store(store_id).await?;
+        let decided = self.storage.decide(&key, &run_id, approve, decision).await?;
+        self.menus.forget_version(&key).await;
+        if let Some(run) = decided {
+            tracing::info!(store.id = %store_id, sync_run.id = %run_id, by = %decision.by, approve, "decided");
+            return Ok(run);
+        }
+        let run = self.storage.run(&key.tenant_id, &run_id).await?.filter(|run| run.store_id == *key.store_id);
+        let run = run.ok_or_else(|| Error::RunNotFound { run_id: run_id.clone() })?;
+        let wanted = if approve { SyncState::Published } else { SyncState::Rejected };
+        if run.decision.is_some() && run.state() == wanted {
+            return Ok(run);
+        }
+        Err(Error::NotWaiting { run_id, state: run.state().as_str_name().trim_start_matches("SYNC_STATE_") })
     }
 }
 
@@ -127,5 +149,48 @@ impl CatalogService for Service {
         let runs = self.storage.runs(&key, &before, size + 1).await.map_err(Error::from)?;
         let (runs, next_page_token) = request::page(runs, size, &list, |run| run.sync_run_id.clone());
         Ok(Response::new(ListSyncRunsResponse { runs, next_page_token }))
+    }
+
+    async fn approve_snapshot(
+        &self,
+        request: Request<ApproveSnapshotRequest>,
+    ) -> Result<Response<ApproveSnapshotResponse>, Status> {
+        let ApproveSnapshotRequest { store_id, sync_run_id, by, note } = request.into_inner();
+        let decision = request::decision(by, note)?;
+        let run = self.decide(&store_id, &sync_run_id, true, &decision).await?;
+        Ok(Response::new(ApproveSnapshotResponse { run: Some(run) }))
+    }
+
+    async fn reject_snapshot(
+        &self,
+        request: Request<RejectSnapshotRequest>,
+    ) -> Result<Response<RejectSnapshotResponse>, Status> {
+        let RejectSnapshotRequest { store_id, sync_run_id, by, note } = request.into_inner();
+        let decision = request::decision(by, note)?;
+        let run = self.decide(&store_id, &sync_run_id, false, &decision).await?;
+        Ok(Response::new(RejectSnapshotResponse { run: Some(run) }))
+    }
+
+    async fn rollback_catalog(
+        &self,
+        request: Request<RollbackCatalogRequest>,
+    ) -> Result<Response<RollbackCatalogResponse>, Status> {
+        let RollbackCatalogRequest { store_id, version, by, note } = request.into_inner();
+        let decision = request::decision(by, note)?;
+        let version = request::version("version", version)?;
+        let (key, store) = self.store(&store_id).await?;
+        let not_found = || Error::VersionNotFound { store_id: store_id.clone(), version };
+        let target = self.storage.catalog(&key, version).await.map_err(Error::from)?.ok_or_else(not_found)?;
+        let fit = ambient::blocking(move || domain::sieve(target, &store)).await.map_err(Error::from)?;
+        // The store may have been set up anew since.
+        let problems = fit.map_or_else(|problems| problems, |sieved| sieved.problems);
+        if let Some(first) = problems.into_iter().next() {
+            return Err(Error::VersionUnfit { store_id, version, problem: first.message }.into());
+        }
+        let current = self.storage.rollback(&key, version, &decision).await.map_err(Error::from)?;
+        self.menus.forget_version(&key).await;
+        let current = current.ok_or_else(not_found)?;
+        tracing::info!(store.id = %store_id, by = %decision.by, version, "rolled back, as version {}", current.version);
+        Ok(Response::new(RollbackCatalogResponse { version: Some(current) }))
     }
 }

@@ -25,18 +25,18 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    domain::{self, TooLarge},
+    domain::{self, Sieved, TooLarge},
     error::Error,
     menus::Menus,
     pull::{PullError, Pulled, Puller},
-    storage::{Begun, Content, Storage, StorageError, StoreKey},
+    storage::{Begun, Content, Judged, Published, Storage, StoreKey},
 };
 
 /// How long before its caller stops waiting a call answers with the run as it is then.
 const ANSWER_MARGIN: Duration = Duration::from_millis(200);
 /// Between two looks at a run that another replica works on.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Attempts to record the end of a run.
+/// Attempts to record the end of a run, and to publish it while people change what is current.
 const RECORD_ATTEMPTS: u32 = 5;
 
 /// Starts runs, and ends those whose replica died.
@@ -155,7 +155,7 @@ impl Syncs {
             }
             outcome = call::in_scope(scope, self.pull(&store, &run, deadline)) => outcome,
         };
-        self.record(&key, outcome).await;
+        self.record(&key, &store, outcome).await;
         self.menus.forget_version(&key).await;
         self.ended.notify_waiters();
     }
@@ -196,11 +196,12 @@ impl Syncs {
     }
 
     /// Records the end. If the storage never takes it, the lease runs out and a sweep ends the run.
-    async fn record(&self, key: &StoreKey, outcome: Outcome) {
+    async fn record(&self, key: &StoreKey, store: &Arc<Store>, outcome: Outcome) {
         for attempt in 0..RECORD_ATTEMPTS {
-            match self.try_record(key, &outcome).await {
-                Ok(Some(ended)) => return log_end(&ended),
-                Ok(None) => return tracing::warn!("the run had been ended before it could say how"),
+            match self.try_record(key, store, &outcome).await {
+                Ok(Published::Ended(ended)) => return log_end(&ended),
+                Ok(Published::LeaseLost) => return tracing::warn!("the run had been ended before it could say how"),
+                Ok(Published::BaseMoved) => tracing::info!("another version became current; the run looks again"),
                 Err(error) => {
                     tracing::warn!(%error, "the end of the run was not recorded");
                     tokio::time::sleep(delay_after(Duration::from_millis(100), Duration::from_secs(2), attempt)).await;
@@ -209,11 +210,25 @@ impl Syncs {
         }
     }
 
-    async fn try_record(&self, key: &StoreKey, outcome: &Outcome) -> Result<Option<SyncRun>, StorageError> {
+    async fn try_record(&self, key: &StoreKey, store: &Arc<Store>, outcome: &Outcome) -> Result<Published, Error> {
         match outcome {
-            Outcome::Fit(fit) => self.storage.publish(key, &fit.0, fit.1.clone()).await,
-            Outcome::Ended(ended) => Ok(self.storage.end_run(key, ended).await?.then(|| *ended.clone())),
+            Outcome::Fit(fit) => {
+                let (run, content) = &**fit;
+                let judged = self.judge(key, store, content).await?;
+                Ok(self.storage.publish(key, run, content.clone(), &judged).await?)
+            }
+            Outcome::Ended(ended) if self.storage.end_run(key, ended).await? => Ok(Published::Ended(ended.clone())),
+            Outcome::Ended(_) => Ok(Published::LeaseLost),
         }
+    }
+
+    /// Compares content with the version that is current now.
+    async fn judge(&self, key: &StoreKey, store: &Arc<Store>, content: &Content) -> Result<Judged, Error> {
+        let Some(version) = self.storage.current_version(key).await? else { return Ok(Judged::default()) };
+        let (current, store) = (self.menus.catalog(key, version).await?, Arc::clone(store));
+        let after = Arc::clone(&content.catalog);
+        let compare = move || domain::suspicions(current.index.catalog(), &after, &store);
+        Ok(Judged { base_version: Some(version), suspicions: ambient::blocking(compare).await? })
     }
 
     /// Ends dead runs, once per lease.
@@ -233,11 +248,13 @@ impl Syncs {
 async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
     let failure = run.clone();
     let work = move || {
-        let problems = domain::validate(&catalog, &store);
-        if problems.is_empty() {
-            Outcome::Fit(Box::new((run, Content::new(catalog))))
-        } else {
-            Outcome::Ended(Box::new(domain::quarantined(run, domain::counts(&catalog), problems)))
+        let sent = domain::counts(&catalog);
+        match domain::sieve(catalog, &store) {
+            Ok(Sieved { catalog, problems, left_out }) => {
+                let run = SyncRun { problems, left_out: Some(left_out), ..run };
+                Outcome::Fit(Box::new((run, Content::new(catalog))))
+            }
+            Err(problems) => Outcome::Ended(Box::new(domain::quarantined(run, sent, problems))),
         }
     };
     ambient::blocking(work).await.unwrap_or_else(|error| {
@@ -252,12 +269,20 @@ async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
 
 fn log_end(run: &SyncRun) {
     match run.state() {
-        SyncState::Published => tracing::info!("published version {} of {}", run.catalog_version, run.store_id),
+        SyncState::Published => {
+            let wrong = run.problems.len();
+            tracing::info!(wrong, "published version {} of {}", run.catalog_version, run.store_id);
+        }
         SyncState::Unchanged => tracing::info!("{} is unchanged at version {}", run.store_id, run.catalog_version),
         SyncState::Quarantined => {
             let first = run.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
             tracing::warn!("{} has {} problems and was not published: {first}", run.store_id, run.problems.len());
         }
+        SyncState::WaitingApproval => {
+            let first = run.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+            tracing::warn!("what the POS of {} has waits for approval: {first}", run.store_id);
+        }
+        SyncState::Rejected => tracing::info!("what the POS of {} has was refused by a person before", run.store_id),
         _ => {
             let failure = run.failure.clone().unwrap_or_default();
             tracing::warn!(cause = %failure.cause, "the sync of {} failed: {}", run.store_id, failure.message);

@@ -29,7 +29,7 @@ use posmesh_proto::{
 };
 
 pub use index::{CatalogIndex, UnusableCatalog};
-pub use money::{MAX_TOTAL, MAX_UNIT_PRICE};
+pub use money::{MAX_TOTAL, MAX_UNIT_PRICE, shown_amount};
 pub use problem::{Problem, Reason};
 pub use text::{check_text, localized};
 

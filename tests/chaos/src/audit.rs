@@ -9,7 +9,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use posmesh_proto::order::v1::{Order, OrderState};
+use posmesh_proto::order::v1::{Order, OrderState, PosEntry};
 
 use crate::book::{Request, What};
 
@@ -43,6 +43,8 @@ pub struct Facts {
     pub orders: HashMap<String, Vec<Order>>,
     /// The POS's records.
     pub at_pos: Vec<AtPos>,
+    /// Those of the device that stands in for it.
+    pub at_fallback: Vec<AtPos>,
     /// When the POS closed a check, unix milliseconds.
     pub closed_checks: HashMap<String, i64>,
 }
@@ -108,6 +110,8 @@ pub struct Findings {
     pub by_state: BTreeMap<&'static str, usize>,
     /// Of those, how many lie before a person, by reason.
     pub by_attention: BTreeMap<String, usize>,
+    /// Of those that went to the fallback, how many the POS was told of how.
+    pub by_entry: BTreeMap<&'static str, usize>,
     /// Orders that were taken although nobody was told so.
     pub taken_unknown: usize,
     /// Requests that were refused, so that nothing was taken.
@@ -134,6 +138,9 @@ fn count(case: &Case<'_>, findings: &mut Findings) {
         Some(order) if is_acknowledged => {
             findings.acknowledged += 1;
             *findings.by_state.entry(state_name(order.state())).or_default() += 1;
+            if order.pos_entry() != PosEntry::Unspecified {
+                *findings.by_entry.entry(entry_name(order.pos_entry())).or_default() += 1;
+            }
             for mark in &order.attention {
                 *findings.by_attention.entry(mark.clone()).or_default() += 1;
             }
@@ -150,6 +157,8 @@ struct Index<'a> {
     ids_by_note: HashMap<&'a str, Vec<&'a str>>,
     /// By note and by reference.
     at_pos: HashMap<&'a str, Vec<&'a AtPos>>,
+    /// By reference: on paper the note is a part of a text.
+    at_fallback: HashMap<&'a str, Vec<&'a AtPos>>,
 }
 
 impl<'a> Index<'a> {
@@ -162,7 +171,11 @@ impl<'a> Index<'a> {
             at_pos.entry(record.note.as_str()).or_default().push(record);
             at_pos.entry(record.reference.as_str()).or_default().push(record);
         }
-        Self { orders: &facts.orders, ids_by_note, at_pos }
+        let mut at_fallback = HashMap::<_, Vec<_>>::new();
+        for record in &facts.at_fallback {
+            at_fallback.entry(record.reference.as_str()).or_default().push(record);
+        }
+        Self { orders: &facts.orders, ids_by_note, at_pos, at_fallback }
     }
 }
 
@@ -176,6 +189,7 @@ struct Case<'a> {
     /// The same as the other replicas tell them.
     retold: Vec<&'a Order>,
     at_pos: Vec<&'a AtPos>,
+    at_fallback: Vec<&'a AtPos>,
 }
 
 impl<'a> Case<'a> {
@@ -192,7 +206,13 @@ impl<'a> Case<'a> {
         let of = |word: &&'a str| index.at_pos.get(*word).into_iter().flatten().copied();
         let numbered: BTreeMap<u64, &AtPos> =
             ids.iter().chain([&key]).flat_map(of).map(|at_pos| (at_pos.number, at_pos)).collect();
-        Self { request, told_ids, orders, retold, at_pos: numbered.into_values().collect() }
+        let at_fallback = ids.iter().flat_map(|id| index.at_fallback.get(id).into_iter().flatten().copied()).collect();
+        Self { request, told_ids, orders, retold, at_pos: numbered.into_values().collect(), at_fallback }
+    }
+
+    /// Its records, wherever they are.
+    fn records(&self) -> impl Iterator<Item = &'a AtPos> + '_ {
+        self.at_pos.iter().chain(&self.at_fallback).copied()
     }
 
     fn violation(&self, kind: Kind, what: impl Into<String>) -> Violation {
@@ -211,34 +231,42 @@ impl<'a> Case<'a> {
                 let ms = |time: &Option<prost_types::Timestamp>| {
                     time.map_or(0, |time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)
                 };
+                let kind = attempt.kind().as_str_name().trim_start_matches("ATTEMPT_KIND_");
                 let outcome = attempt.outcome().as_str_name().trim_start_matches("ATTEMPT_OUTCOME_");
                 let (begun, not_after) = (clock(ms(&attempt.begin_time)), clock(ms(&attempt.not_after)));
-                format!("#{} {begun} until {not_after}: {outcome} {}", attempt.number, attempt.cause)
+                format!("#{} {kind} {begun} until {not_after}: {outcome} {}", attempt.number, attempt.cause)
             })
         });
         let now = self.orders.iter().map(|order| {
             let state = state_name(order.state());
             format!(
-                "{} round {} of {:?} {state} v{} {:?}",
-                order.order_id, order.round, order.check_id, order.version, order.attention
+                "{} round {} of {:?} {state} v{} {:?} entry {}",
+                order.order_id,
+                order.round,
+                order.check_id,
+                order.version,
+                order.attention,
+                entry_name(order.pos_entry())
             )
         });
-        let at_pos = self.at_pos.iter().map(|at| {
+        let record = |at: &&AtPos| {
             let voided = at.voided_ms.map(|ms| format!(" voided {}", clock(ms))).unwrap_or_default();
             format!(
-                "order {} on check {} recorded {} for {:?}{voided}",
+                "order {} on check {} recorded {} for {:?} with {} tickets{voided}",
                 at.number,
                 at.check,
                 clock(at.at_ms),
-                at.reference
+                at.reference,
+                at.kitchen_tickets
             )
-        });
+        };
         let part = |name: &str, entries: Vec<String>| format!("{name}: [{}]", entries.join("; "));
         [
             part("told", told.collect()),
             part("attempts", attempts.collect()),
             part("at rest", now.collect()),
-            part("at the POS", at_pos.collect()),
+            part("at the POS", self.at_pos.iter().map(record).collect()),
+            part("at the fallback", self.at_fallback.iter().map(record).collect()),
         ]
         .join(" ")
     }
@@ -267,6 +295,11 @@ impl std::fmt::Display for What {
             Self::Said(words) => write!(f, "{words}"),
         }
     }
+}
+
+/// Without its prefix.
+pub fn entry_name(entry: PosEntry) -> &'static str {
+    entry.as_str_name().trim_start_matches("POS_ENTRY_")
 }
 
 /// Without its prefix.

@@ -6,9 +6,11 @@ pub mod draft;
 pub mod gateway;
 pub mod party;
 pub mod person;
+pub mod staff;
 mod watchers;
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +33,8 @@ use crate::book::Book;
 
 /// Watchers at once; who finds no place does not watch.
 const MAX_WATCHERS: usize = 200;
+/// How long callers pause between two orders, milliseconds: a rush hour.
+pub const BRISK: Range<u64> = 50..500;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What every caller needs.
@@ -50,6 +54,8 @@ pub struct World {
     pub currency: &'static str,
     /// Begins every key.
     pub seed: u64,
+    /// How long each caller pauses between two orders, milliseconds.
+    pub pause_ms: Range<u64>,
     /// From then on nobody begins anything new.
     pub closing: CancellationToken,
     /// From then on nobody watches any more.
@@ -83,6 +89,7 @@ impl World {
         items: &[&str],
         currency: &'static str,
         seed: u64,
+        pause_ms: Range<u64>,
     ) -> Result<Arc<Self>> {
         let channel = |address: &std::net::SocketAddr| {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).context("an order replica")?;
@@ -96,6 +103,7 @@ impl World {
             baskets: Vec::new(),
             currency,
             seed,
+            pause_ms,
             closing: CancellationToken::new(),
             over: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -130,6 +138,11 @@ impl World {
     /// A key that nobody else has: 16 characters and more, as the gateway asks for.
     pub fn new_key(&self) -> String {
         format!("chaos-{}-{:08}", self.seed, self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// As long as a caller pauses.
+    pub(crate) fn pause(&self, dice: &mut StdRng) -> Duration {
+        Duration::from_millis(dice.random_range(self.pause_ms.clone()))
     }
 
     /// Randomness of one caller's own.

@@ -3,12 +3,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
-use posmesh_e2e::Pos;
 use posmesh_proto::order::v1::{ListOrdersRequest, Order, OrderState, order_service_client::OrderServiceClient};
 use serde_json::Value;
 use tonic::transport::Channel;
 
-use crate::audit::{AtPos, Facts};
+use crate::{
+    audit::{AtPos, Facts},
+    callers::World,
+    stage::Stage,
+};
 
 const PAGE: i32 = 500;
 
@@ -45,12 +48,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When a replica does not answer.
-pub async fn gather(replicas: &[OrderServiceClient<Channel>], store_id: &str, pos: &Pos) -> Result<Facts> {
+pub async fn gather(world: &World, stage: &Stage) -> Result<Facts> {
     let mut facts = Facts::default();
     for _ in 0..ASKED_AGAIN {
         facts.orders.clear();
-        for replica in replicas {
-            for order in orders(replica, store_id, &[]).await? {
+        for replica in &world.replicas {
+            for order in orders(replica, &world.store_id, &[]).await? {
                 facts.orders.entry(order.order_id.clone()).or_default().push(order);
             }
         }
@@ -59,13 +62,17 @@ pub async fn gather(replicas: &[OrderServiceClient<Channel>], store_id: &str, po
         }
         tokio::time::sleep(PAUSE).await;
     }
-    read_journal(&pos.journal().await, &mut facts);
+    (facts.at_pos, facts.closed_checks) = read_journal(&stage.pos.journal().await);
+    if let Some(fallback) = &stage.fallback {
+        (facts.at_fallback, _) = read_journal(&fallback.device.journal().await);
+    }
     Ok(facts)
 }
 
-/// What simpos's journal says.
-pub fn read_journal(entries: &[Value], facts: &mut Facts) {
+/// What a simpos's journal says: its orders, and when it closed which check, unix milliseconds.
+pub fn read_journal(entries: &[Value]) -> (Vec<AtPos>, HashMap<String, i64>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (mut orders, mut closed_checks) = (Vec::<AtPos>::new(), HashMap::new());
     let mut by_reference: HashMap<String, usize> = HashMap::new();
     for entry in entries {
         let (at_ms, event) = (entry["at"].as_i64().unwrap_or_default(), &entry["event"]);
@@ -74,11 +81,11 @@ pub fn read_journal(entries: &[Value], facts: &mut Facts) {
                 let (order, request) = (&event["order"], &event["order"]["request"]);
                 let check = order["check_number"].to_string();
                 if event["closes_check"] == true {
-                    facts.closed_checks.insert(check.clone(), at_ms);
+                    closed_checks.insert(check.clone(), at_ms);
                 }
                 let tenders = request["tenders"].as_array().into_iter().flatten();
-                by_reference.insert(text(&request["reference"]), facts.at_pos.len());
-                facts.at_pos.push(AtPos {
+                by_reference.insert(text(&request["reference"]), orders.len());
+                orders.push(AtPos {
                     number: order["order_number"].as_u64().unwrap_or_default(),
                     at_ms,
                     reference: text(&request["reference"]),
@@ -93,22 +100,23 @@ pub fn read_journal(entries: &[Value], facts: &mut Facts) {
             "order_cancelled" => {
                 let numbers: Vec<u64> =
                     event["order_numbers"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-                for order in facts.at_pos.iter_mut().filter(|order| numbers.contains(&order.number)) {
+                for order in orders.iter_mut().filter(|order| numbers.contains(&order.number)) {
                     order.voided_ms = Some(at_ms);
                 }
             }
             "check_closed" => {
-                facts.closed_checks.insert(event["check_number"].to_string(), at_ms);
+                closed_checks.insert(event["check_number"].to_string(), at_ms);
             }
             _ if is_for_the_kitchen(&event["ticket"]) => {
                 let order = by_reference.get(&text(&event["ticket"]["order_reference"]));
-                if let Some(order) = order.and_then(|at| facts.at_pos.get_mut(*at)) {
+                if let Some(order) = order.and_then(|at| orders.get_mut(*at)) {
                     order.kitchen_tickets += 1;
                 }
             }
             _ => {}
         }
     }
+    (orders, closed_checks)
 }
 
 /// Something to cook: no slip that is marked as a repetition, as late, or as void.
@@ -133,8 +141,7 @@ mod tests {
             json!({ "at": 20, "event": { "type": "ticket_reprinted", "ticket": ticket("reprint") } }),
             json!({ "at": 30, "event": { "type": "order_cancelled", "order_numbers": [4], "tickets": [ticket("void")] } }),
         ];
-        let mut facts = Facts::default();
-        read_journal(&entries, &mut facts);
+        let (orders, closed_checks) = read_journal(&entries);
         let expected = AtPos {
             number: 4,
             at_ms: 10,
@@ -146,7 +153,7 @@ mod tests {
             tenders: vec!["key".into()],
             voided_ms: Some(30),
         };
-        assert_eq!(facts.at_pos, [expected]);
-        assert_eq!(facts.closed_checks, HashMap::from([("2".to_owned(), 10)]));
+        assert_eq!(orders, [expected]);
+        assert_eq!(closed_checks, HashMap::from([("2".to_owned(), 10)]));
     }
 }

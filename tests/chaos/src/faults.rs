@@ -25,6 +25,8 @@ pub enum Target {
     Gateway,
     /// simpos.
     Pos,
+    /// The printer that stands in for it.
+    Fallback,
 }
 
 /// A wire, or one of several of a kind.
@@ -38,6 +40,8 @@ pub enum Hop {
     RouterAdapter,
     /// From the adapters to the POS.
     AdapterPos,
+    /// From the printer's adapter to the printer.
+    AdapterFallback,
     /// From a service to PostgreSQL.
     Database,
 }
@@ -132,9 +136,9 @@ pub struct Planned {
     pub dice: u64,
 }
 
-/// So many faults in each minute, evenly spread. They are dealt from a deck of all kinds, which is shuffled anew when it is
+/// So many faults in each minute, evenly spread, some of them at the fallback where there is one. They are dealt from a deck of all kinds, which is shuffled anew when it is
 /// used up: each kind comes about equally often.
-pub fn plan(seed: u64, duration: Duration, per_minute: u32) -> Vec<Planned> {
+pub fn plan(seed: u64, duration: Duration, per_minute: u32, fallback: bool) -> Vec<Planned> {
     let mut dice = StdRng::seed_from_u64(seed);
     let step = Duration::from_secs(60) / per_minute.max(1);
     let mut deck = Vec::new();
@@ -142,7 +146,7 @@ pub fn plan(seed: u64, duration: Duration, per_minute: u32) -> Vec<Planned> {
     let mut at = step;
     while at < duration {
         if deck.is_empty() {
-            deck = all();
+            deck = all(fallback);
             deck.shuffle(&mut dice);
         }
         if let Some(fault) = deck.pop() {
@@ -153,7 +157,7 @@ pub fn plan(seed: u64, duration: Duration, per_minute: u32) -> Vec<Planned> {
     plan
 }
 
-fn all() -> Vec<Fault> {
+fn all(fallback: bool) -> Vec<Fault> {
     use Hop::{AdapterPos, Database, GatewayOrder, OrderRouter, RouterAdapter};
     use PosFault as P;
     use Target::{Adapter, Catalog, Gateway, Order, Pos, Router, Store};
@@ -170,6 +174,10 @@ fn all() -> Vec<Fault> {
     let crashes = [P::CrashBeforeRecord, P::CrashAfterRecord, P::LoseAnswer, P::LoseAnswer, P::DropRequest];
     let others = [P::RecordLate, P::Slow, P::RefuseForNow, P::Reject, P::LimitRate, P::CloseDay, P::UpdateMaster];
     all.extend(crashes.into_iter().chain(others).map(Fault::Pos));
+    if fallback {
+        all.extend([Fault::Kill(Target::Fallback), Fault::LoseAnswers(Hop::AdapterFallback)]);
+        all.extend([Fault::Cut(Hop::AdapterFallback), Fault::Refuse(Hop::AdapterFallback)]);
+    }
     all
 }
 
@@ -182,16 +190,16 @@ mod tests {
     #[test]
     fn the_same_seed_makes_the_same_plan_and_another_one_another() {
         let minute = Duration::from_secs(60);
-        assert_eq!(plan(7, minute, 80), plan(7, minute, 80));
-        assert_ne!(plan(7, minute, 80), plan(8, minute, 80));
+        assert_eq!(plan(7, minute, 80, true), plan(7, minute, 80, true));
+        assert_ne!(plan(7, minute, 80, true), plan(8, minute, 80, true));
     }
 
     #[test]
     fn each_kind_of_fault_occurs_in_a_minute() {
         for seed in 0..20 {
             let planned: HashSet<Fault> =
-                plan(seed, Duration::from_secs(60), 80).into_iter().map(|planned| planned.fault).collect();
-            assert_eq!(planned, all().into_iter().collect(), "seed {seed}");
+                plan(seed, Duration::from_secs(60), 80, true).into_iter().map(|planned| planned.fault).collect();
+            assert_eq!(planned, all(true).into_iter().collect(), "seed {seed}");
         }
     }
 }

@@ -8,23 +8,26 @@ pub mod audit;
 pub mod book;
 pub mod callers;
 pub mod facts;
+pub mod fallback;
 pub mod faults;
 pub mod outage;
 pub mod report;
 pub mod stage;
+pub mod timeline;
+mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use posmesh_e2e::{CURRENCY, Mesh};
-use posmesh_proto::order::v1::OrderState;
+use posmesh_proto::order::v1::{Order, OrderState, PosEntry};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use callers::World;
+use callers::{BRISK, World};
 use faults::Injector;
 use report::Report;
-use stage::{ITEMS, STORE_ID, Stage};
+use stage::{Cast, ITEMS, STORE_ID, Stage};
 
 /// When all faults have ended, every order is at rest within this: the time of an attempt that a stopped replica left
 /// behind, the time until which an order is delivered or expires, and what the database may be waited for.
@@ -46,6 +49,8 @@ pub struct Settings {
     pub parties: usize,
     /// Faults in each minute.
     pub faults_per_minute: u32,
+    /// Whether the store has a printer that stands in for its POS.
+    pub fallback: bool,
     /// Where the logs of all processes are copied to.
     pub logs: Option<PathBuf>,
 }
@@ -55,32 +60,33 @@ pub struct Settings {
 /// # Errors
 /// When the stage cannot be set, or cannot be asked afterwards.
 pub async fn run(settings: &Settings) -> Result<Report> {
-    let stage = Arc::new(Stage::set().await.context("the stage cannot be set")?);
-    let world = World::new(&stage.mesh, STORE_ID, &ITEMS, CURRENCY, settings.seed).await?;
+    let stage = Arc::new(
+        Stage::set(Cast { fallback: settings.fallback, ..Cast::default() }).await.context("the stage cannot be set")?,
+    );
+    let world = World::new(&stage.mesh, STORE_ID, &ITEMS, CURRENCY, settings.seed, BRISK).await?;
     let injector = Injector::new(&stage);
     let over = CancellationToken::new();
     let supervisor = {
         let (injector, over) = (Arc::clone(&injector), over.clone());
         tokio::spawn(async move { injector.supervise(&over).await })
     };
-    let plan = faults::plan(settings.seed, settings.duration, settings.faults_per_minute);
+    let plan = faults::plan(settings.seed, settings.duration, settings.faults_per_minute, settings.fallback);
     let end = Instant::now() + settings.duration;
     let parties = stage.tables.len().min(settings.parties);
     callers::begin(&world, settings.persons, &stage.tables[..parties], &stage.pos);
     injector.carry_out(&plan).await;
     tokio::time::sleep_until(end).await;
     stage.pos.try_ask(reqwest::Method::DELETE, "/control/faults", None).await.ok();
-    let rest = close(&stage.mesh, &world).await;
+    let rest = close(&stage.mesh, &world, REST_WITHIN).await;
     over.cancel();
     supervisor.await?;
 
-    let facts = facts::gather(&world.replicas, &world.store_id, &stage.pos).await?;
+    let facts = facts::gather(&world, &stage).await?;
     let requests = world.book.read();
     let versions = facts.orders.values().flatten().map(|order| (order.version, order.order_id.clone()));
     if let Some(folder) = &settings.logs {
         stage.keep_logs(folder).with_context(|| format!("the logs cannot be copied to {}", folder.display()))?;
     }
-    let panicked = stage.mesh.processes().iter().chain([stage.pos.process()]);
     Ok(Report {
         seed: settings.seed,
         duration: settings.duration,
@@ -90,19 +96,25 @@ pub async fn run(settings: &Settings) -> Result<Report> {
         words: requests.iter().map(|request| request.told.len()).sum(),
         faults: injector.counts(),
         exits: injector.exits(),
-        panicked: panicked.filter(|p| p.has_logged("panicked at")).map(|p| p.name().to_owned()).collect(),
+        panicked: panicked(&stage),
         findings: audit::audit(&requests, &facts),
     })
 }
 
+/// The processes in whose log a panic stands.
+fn panicked(stage: &Stage) -> Vec<String> {
+    let panicked = stage.processes().filter(|process| process.has_logged("panicked at"));
+    panicked.map(|process| process.name().to_owned()).collect()
+}
+
 /// Ends the load, and waits until every order is at rest and everybody who watches has been told so. What does not come to
-/// rest in time is the audit's to tell. Returns how long the orders took.
-pub async fn close(mesh: &Mesh, world: &World) -> Duration {
+/// rest `within` that is the audit's to tell. Returns how long the orders took.
+pub async fn close(mesh: &Mesh, world: &World, within: Duration) -> Duration {
     world.closing.cancel();
     let begun = Instant::now();
-    let rest = match timeout(REST_WITHIN, come_to_rest(mesh, world)).await {
+    let rest = match timeout(within, come_to_rest(mesh, world)).await {
         Ok(()) => begun.elapsed(),
-        Err(_) => REST_WITHIN,
+        Err(_) => within,
     };
     world.tasks.close();
     if timeout(WATCHERS_END_WITHIN, world.tasks.wait()).await.is_err() {
@@ -112,7 +124,12 @@ pub async fn close(mesh: &Mesh, world: &World) -> Duration {
     rest
 }
 
-/// Waits until every process serves, and no order is on its way that no person was told of.
+/// Whether the platform has yet to enter it into the POS.
+pub(crate) fn is_to_be_entered(order: &Order) -> bool {
+    order.pos_entry() == PosEntry::Due && order.attention.is_empty()
+}
+
+/// Waits until every process serves, and no order is on its way, to the kitchen or into the POS, that no person was told of.
 async fn come_to_rest(mesh: &Mesh, world: &World) {
     use OrderState::{Held, InDoubt, Pending, Sending};
     while mesh.wait_until_ready().await.is_err() {
@@ -120,7 +137,11 @@ async fn come_to_rest(mesh: &Mesh, world: &World) {
     }
     loop {
         let on_its_way = facts::orders(&world.replicas[0], &world.store_id, &[Pending, Held, Sending, InDoubt]).await;
-        if on_its_way.is_ok_and(|orders| orders.iter().all(|order| !order.attention.is_empty())) {
+        if on_its_way.is_ok_and(|orders| orders.iter().all(|order| !order.attention.is_empty()))
+            && facts::orders(&world.replicas[0], &world.store_id, &[])
+                .await
+                .is_ok_and(|all| !all.iter().any(is_to_be_entered))
+        {
             return;
         }
         sleep(POLL).await;

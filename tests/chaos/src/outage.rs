@@ -3,9 +3,6 @@
 //!
 //! `cargo run -p chaos -- outage`
 
-mod timeline;
-mod watch;
-
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
@@ -17,14 +14,15 @@ use posmesh_proto::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    REST_WITHIN,
     audit::{self, Facts, Findings},
     book::{Request, What},
-    callers::{self, World},
+    callers::{self, BRISK, World},
     close, facts,
-    stage::{ITEMS, STORE_ID, Stage},
+    stage::{Cast, ITEMS, STORE_ID, Stage},
+    timeline::Timeline,
+    watch,
 };
-
-pub use timeline::Timeline;
 
 /// Undisturbed load before the outage, and after it.
 const LOAD: Duration = Duration::from_secs(5);
@@ -68,8 +66,8 @@ impl Outcome {
 /// # Errors
 /// When the stage cannot be set, or the gates do not open again.
 pub async fn run(settings: &Settings) -> Result<Outcome> {
-    let stage = Arc::new(Stage::set().await.context("the stage cannot be set")?);
-    let world = World::new(&stage.mesh, STORE_ID, &ITEMS, CURRENCY, settings.seed).await?;
+    let stage = Arc::new(Stage::set(Cast::default()).await.context("the stage cannot be set")?);
+    let world = World::new(&stage.mesh, STORE_ID, &ITEMS, CURRENCY, settings.seed, BRISK).await?;
     let timeline = Timeline::begin();
     let gates = watch::all(&stage.mesh, &world, &timeline)?;
     callers::begin(&world, settings.persons, &[], &stage.pos);
@@ -90,10 +88,10 @@ pub async fn run(settings: &Settings) -> Result<Outcome> {
     }
     timeline.note("every gate is open on every replica");
     sleep(LOAD).await;
-    close(&stage.mesh, &world).await;
+    close(&stage.mesh, &world, REST_WITHIN).await;
     timeline.note("every order is at rest");
 
-    let facts = facts::gather(&world.replicas, STORE_ID, &stage.pos).await?;
+    let facts = facts::gather(&world, &stage).await?;
     let requests = world.book.read();
     let delivered = kept.iter().filter(|order_id| is_at_pos(&facts, order_id)).count();
     Ok(Outcome {
@@ -112,6 +110,7 @@ fn is_at_pos(facts: &Facts, order_id: &str) -> bool {
     facts.at_pos.iter().any(|at_pos| at_pos.reference == order_id)
 }
 
-fn was_refused(request: &Request) -> bool {
+/// Whether a closed gate refused it.
+pub(crate) fn was_refused(request: &Request) -> bool {
     request.told.iter().any(|told| matches!(&told.what, What::Refused(why) if why.contains("GATE_CLOSED")))
 }

@@ -61,6 +61,9 @@ impl fmt::Display for Report {
         for (mark, count) in &findings.by_attention {
             row(&format!("  before a person: {mark}"), count.to_string())?;
         }
+        for (entry, count) in &findings.by_entry {
+            row(&format!("  printed by the fallback, entry {entry}"), count.to_string())?;
+        }
         row("orders taken, of which no caller was told", findings.taken_unknown.to_string())?;
         row("requests that were refused, or never answered", findings.refused.to_string())?;
         let (changes, order_id) = &self.most_changed;

@@ -12,6 +12,7 @@ async fn in_a_minute_of_chaos_no_order_is_lost_or_duplicated_and_nobody_is_told_
         persons: 12,
         parties: 4,
         faults_per_minute: 80,
+        fallback: false,
         logs: None,
     };
     let report = chaos::run(&settings).await.unwrap_or_else(|error| panic!("{error:#}"));

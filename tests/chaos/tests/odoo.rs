@@ -11,9 +11,10 @@ use std::{
 };
 
 use chaos::{
+    REST_WITHIN,
     audit::{AtPos, Facts, audit},
     callers::{
-        World,
+        BRISK, World,
         party::{self, Seat},
         person,
     },
@@ -55,7 +56,7 @@ struct Restaurant {
 async fn at_a_real_odoo_whose_replies_are_cut_after_it_recorded_no_order_is_lost_or_duplicated() {
     let restaurant = Restaurant::open().await;
     let mesh = &restaurant.mesh;
-    let world = World::new(mesh, STORE_ID, &ITEMS, "USD", 1).await.unwrap();
+    let world = World::new(mesh, STORE_ID, &ITEMS, "USD", 1, BRISK).await.unwrap();
     let cuts = tokio::spawn(cut_replies(Arc::clone(&restaurant.wire), world.dice(1000)));
     let mut guests: Vec<_> = (0..PERSONS).map(|at| tokio::spawn(a_few_orders(Arc::clone(&world), at as u64))).collect();
     for table in restaurant.free_tables(2).await {
@@ -68,7 +69,7 @@ async fn at_a_real_odoo_whose_replies_are_cut_after_it_recorded_no_order_is_lost
     cuts.abort();
     let cuts = restaurant.wire.caught_in_all();
     restaurant.wire.forward().await;
-    chaos::close(mesh, &world).await;
+    chaos::close(mesh, &world, REST_WITHIN).await;
 
     let facts = restaurant.facts(&world).await;
     let findings = audit(&world.book.read(), &facts);

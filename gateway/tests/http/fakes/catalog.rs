@@ -97,5 +97,8 @@ impl CatalogService for FakeCatalog {
         start_sync(StartSyncRequest) -> StartSyncResponse;
         get_sync_run(GetSyncRunRequest) -> GetSyncRunResponse;
         list_sync_runs(ListSyncRunsRequest) -> ListSyncRunsResponse;
+        approve_snapshot(ApproveSnapshotRequest) -> ApproveSnapshotResponse;
+        reject_snapshot(RejectSnapshotRequest) -> RejectSnapshotResponse;
+        rollback_catalog(RollbackCatalogRequest) -> RollbackCatalogResponse;
     }
 }

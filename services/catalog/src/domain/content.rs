@@ -1,5 +1,7 @@
 //! What a catalog says, apart from when it was published: the ground for calling two pulls equal.
 
+use std::sync::Arc;
+
 use posmesh_proto::{
     catalog::v1::{Catalog, CatalogCounts},
     common::v1::LocalizedText,
@@ -11,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone)]
 pub struct Content {
     /// What the POS has.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// Equal for equal content.
     pub hash: Vec<u8>,
 }
@@ -19,8 +21,13 @@ pub struct Content {
 impl Content {
     pub(crate) fn new(catalog: Catalog) -> Self {
         let hash = hash(catalog.clone());
-        Self { catalog, hash }
+        Self { catalog: Arc::new(catalog), hash }
     }
+}
+
+/// A content hash as it is told.
+pub(crate) fn shown_hash(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn counts(catalog: &Catalog) -> CatalogCounts {

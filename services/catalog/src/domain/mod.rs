@@ -7,14 +7,18 @@ mod fixture;
 mod nesting;
 mod resolve;
 mod run;
-mod validate;
+mod sieve;
+mod suspicion;
 
 pub(crate) use assemble::{Assembly, TooLarge};
 pub use content::Content;
-pub(crate) use content::counts;
+pub(crate) use content::{counts, shown_hash};
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
-pub(crate) use run::{failed, interrupted, is_running, quarantined, succeeded};
-pub(crate) use validate::{problem_about_catalog, validate};
+pub(crate) use run::{
+    decided, failed, interrupted, is_running, quarantined, rejected, succeeded, superseded, waiting, waits_already,
+};
+pub(crate) use sieve::{Sieved, problem_about_catalog, sieve};
+pub(crate) use suspicion::suspicions;
 
 /// Most items that a catalog may have.
 pub(crate) const MAX_ITEMS: usize = 100_000;

@@ -1,7 +1,7 @@
 //! How a run of a sync ends.
 
 use posmesh_kit::time;
-use posmesh_proto::catalog::v1::{CatalogCounts, CatalogProblem, SyncFailure, SyncRun, SyncState};
+use posmesh_proto::catalog::v1::{CatalogCounts, CatalogProblem, Decision, SyncFailure, SyncRun, SyncState};
 
 /// The cause of a run whose replica died or stopped. (The other causes are the shared ones.)
 const INTERRUPTED: &str = "INTERRUPTED";
@@ -34,6 +34,35 @@ pub(crate) fn quarantined(run: SyncRun, counts: CatalogCounts, problems: Vec<Cat
 pub(crate) fn succeeded(run: SyncRun, counts: CatalogCounts, version: i64, is_new: bool) -> SyncRun {
     let state = if is_new { SyncState::Published } else { SyncState::Unchanged };
     SyncRun { counts: Some(counts), catalog_version: version, ..ended(run, state) }
+}
+
+/// The data is what waits for approval already.
+pub(crate) fn waits_already(run: SyncRun, counts: CatalogCounts, version: i64, waiting_run_id: &str) -> SyncRun {
+    SyncRun { waiting_sync_run_id: waiting_run_id.to_owned(), ..succeeded(run, counts, version, false) }
+}
+
+/// The data changes more than the store lets pass.
+pub(crate) fn waiting(run: SyncRun, counts: CatalogCounts, suspicions: Vec<CatalogProblem>) -> SyncRun {
+    let mut run = SyncRun { counts: Some(counts), ..ended(run, SyncState::WaitingApproval) };
+    // Why it waits comes before what is wrong with it.
+    run.problems.splice(0..0, suspicions);
+    run
+}
+
+/// A person refused the data, of this run or of an earlier one.
+pub(crate) fn rejected(run: SyncRun, counts: CatalogCounts, decision: &Decision) -> SyncRun {
+    SyncRun { counts: Some(counts), decision: Some(decision.clone()), ..ended(run, SyncState::Rejected) }
+}
+
+/// A person decided about a run that waited.
+pub(crate) fn decided(run: SyncRun, decision: Decision, published: Option<i64>) -> SyncRun {
+    let state = if published.is_some() { SyncState::Published } else { SyncState::Rejected };
+    SyncRun { state: state.into(), catalog_version: published.unwrap_or_default(), decision: Some(decision), ..run }
+}
+
+/// Something newer took the place of a run that waited.
+pub(crate) fn superseded(run: SyncRun, by_run_id: &str) -> SyncRun {
+    SyncRun { state: SyncState::Superseded.into(), superseded_by_run_id: by_run_id.to_owned(), ..run }
 }
 
 fn ended(run: SyncRun, state: SyncState) -> SyncRun {

@@ -4,9 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit_db::DatabaseConfig;
-use posmesh_proto::catalog::v1::{Catalog, Item, SyncRun, SyncState, Tender};
+use posmesh_proto::catalog::v1::{Catalog, CatalogProblem, Decision, Item, SyncRun, SyncState, Tender};
 
-use super::{Begun, MemoryStorage, Storage, StoreKey};
+use super::{Begun, Judged, MemoryStorage, Published, Storage, StoreKey};
 use crate::domain::{self, Content};
 
 /// Greater than every UUIDv7.
@@ -57,6 +57,12 @@ contract! {
     equal_content_makes_no_version,
     what_was_published_is_read_back_as_it_was,
     lists_are_newest_first_and_paged,
+    what_waits_for_approval_leaves_the_version_before_until_a_person_approves_it,
+    what_was_refused_does_not_ask_again_until_the_pos_sends_something_else,
+    a_newer_pull_takes_the_place_of_what_waits,
+    data_compared_with_an_older_version_is_not_published,
+    a_rollback_is_a_new_version_and_what_it_undid_stays_out,
+    of_an_approval_and_a_rollback_at_once_each_makes_its_own_version,
     stores_and_tenants_do_not_see_each_other,
 }
 
@@ -95,7 +101,30 @@ fn content(item_id: &str) -> Content {
 
 async fn publish(storage: &Subject, key: &StoreKey, item_id: &str) -> SyncRun {
     let run = begin(storage, key).await;
-    storage.publish(key, &run, content(item_id)).await.unwrap().unwrap()
+    published(storage, key, &run, item_id, &[]).await
+}
+
+/// Publishes an item, compared with the current version.
+async fn published(storage: &Subject, key: &StoreKey, run: &SyncRun, item_id: &str, suspicions: &[&str]) -> SyncRun {
+    let suspicion = |reason: &&str| CatalogProblem { reason: (*reason).to_owned(), ..Default::default() };
+    let judged = Judged {
+        base_version: storage.current_version(key).await.unwrap(),
+        suspicions: suspicions.iter().map(suspicion).collect(),
+    };
+    match storage.publish(key, run, content(item_id), &judged).await.unwrap() {
+        Published::Ended(run) => *run,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A run whose data waits for approval, unless it does not.
+async fn suspicious(storage: &Subject, item_id: &str) -> SyncRun {
+    let run = begin(storage, &shibuya()).await;
+    published(storage, &shibuya(), &run, item_id, &["MANY_ITEMS_GONE"]).await
+}
+
+fn by(name: &str) -> Decision {
+    Decision { by: name.to_owned(), note: "looked at it".to_owned(), time: None }
 }
 
 async fn state_of(storage: &Subject, run: &SyncRun) -> SyncState {
@@ -150,7 +179,7 @@ async fn a_renewed_run_lives_on(storage: Subject) {
     storage.begin_run(&shibuya(), &run, DEAD).await.unwrap();
     assert!(storage.renew_run(&shibuya(), &run.sync_run_id, LEASE).await.unwrap());
     assert_eq!(storage.end_dead_runs().await.unwrap(), 0);
-    assert_eq!(storage.publish(&shibuya(), &run, content("tea")).await.unwrap().unwrap().catalog_version, 1);
+    assert_eq!(published(&storage, &shibuya(), &run, "tea", &[]).await.catalog_version, 1);
 }
 
 async fn a_run_that_lost_its_lease_publishes_nothing(storage: Subject) {
@@ -158,7 +187,8 @@ async fn a_run_that_lost_its_lease_publishes_nothing(storage: Subject) {
     storage.begin_run(&shibuya(), &run, DEAD).await.unwrap();
     storage.end_dead_runs().await.unwrap();
     assert!(!storage.renew_run(&shibuya(), &run.sync_run_id, LEASE).await.unwrap());
-    assert_eq!(storage.publish(&shibuya(), &run, content("tea")).await.unwrap(), None);
+    let lost = storage.publish(&shibuya(), &run, content("tea"), &Judged::default()).await.unwrap();
+    assert_eq!(lost, Published::LeaseLost);
     assert!(!storage.end_run(&shibuya(), &domain::failed(run.clone(), "UNKNOWN", "")).await.unwrap());
     assert_eq!(storage.current_version(&shibuya()).await.unwrap(), None);
     let kept = storage.run("brand", &run.sync_run_id).await.unwrap().unwrap();
@@ -169,7 +199,8 @@ async fn a_run_ends_once(storage: Subject) {
     let run = publish(&storage, &shibuya(), "tea").await;
     assert_eq!(run.state(), SyncState::Published);
     assert!(!storage.end_run(&shibuya(), &domain::failed(run.clone(), "UNKNOWN", "")).await.unwrap());
-    assert_eq!(storage.publish(&shibuya(), &run, content("cake")).await.unwrap(), None);
+    let late = storage.publish(&shibuya(), &run, content("cake"), &Judged::default()).await.unwrap();
+    assert_eq!(late, Published::LeaseLost);
     assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
 }
 
@@ -193,7 +224,8 @@ async fn equal_content_makes_no_version(storage: Subject) {
 async fn what_was_published_is_read_back_as_it_was(storage: Subject) {
     let run = publish(&storage, &shibuya(), "tea").await;
     let catalog = storage.catalog(&shibuya(), 1).await.unwrap().unwrap();
-    let expected = Catalog { version: 1, publish_time: catalog.publish_time, ..content("tea").catalog };
+    let expected =
+        Catalog { version: 1, publish_time: catalog.publish_time, ..Catalog::clone(&content("tea").catalog) };
     assert!(catalog.publish_time.is_some());
     assert_eq!(catalog, expected);
     assert_eq!(storage.catalog(&shibuya(), 2).await.unwrap(), None);
@@ -225,4 +257,99 @@ async fn stores_and_tenants_do_not_see_each_other(storage: Subject) {
         assert_eq!(publish(&storage, &other, "tea").await.catalog_version, 1);
     }
     assert_eq!(storage.run("other", &run.sync_run_id).await.unwrap(), None);
+}
+
+async fn what_waits_for_approval_leaves_the_version_before_until_a_person_approves_it(storage: Subject) {
+    publish(&storage, &shibuya(), "tea").await;
+    let waiting = suspicious(&storage, "cake").await;
+    assert_eq!((waiting.state(), waiting.problems[0].reason.as_str()), (SyncState::WaitingApproval, "MANY_ITEMS_GONE"));
+    assert_eq!(state_of(&storage, &waiting).await, SyncState::WaitingApproval);
+    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
+    // The same data does not ask twice.
+    let again = suspicious(&storage, "cake").await;
+    assert_eq!((again.state(), &again.waiting_sync_run_id), (SyncState::Unchanged, &waiting.sync_run_id));
+    assert_eq!(storage.decide(&shibuya(), &again.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+
+    let approved = storage.decide(&shibuya(), &waiting.sync_run_id, true, &by("Aiko")).await.unwrap().unwrap();
+    assert_eq!((approved.state(), approved.catalog_version), (SyncState::Published, 2));
+    assert_eq!(storage.run("brand", &waiting.sync_run_id).await.unwrap(), Some(approved));
+    let version = storage.versions(&shibuya(), i64::MAX, 1).await.unwrap().pop().unwrap();
+    assert_eq!((version.version, version.decision.unwrap().by.as_str()), (2, "Aiko"));
+    assert_eq!(storage.catalog(&shibuya(), 2).await.unwrap().unwrap().items, content("cake").catalog.items);
+    assert_eq!(storage.decide(&shibuya(), &waiting.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    assert_eq!(suspicious(&storage, "cake").await.state(), SyncState::Unchanged);
+}
+
+async fn what_was_refused_does_not_ask_again_until_the_pos_sends_something_else(storage: Subject) {
+    publish(&storage, &shibuya(), "tea").await;
+    let waiting = suspicious(&storage, "cake").await;
+    let refused = storage.decide(&shibuya(), &waiting.sync_run_id, false, &by("Aiko")).await.unwrap().unwrap();
+    assert_eq!((refused.state(), refused.catalog_version), (SyncState::Rejected, 0));
+    let again = suspicious(&storage, "cake").await;
+    assert_eq!((again.state(), again.decision.unwrap().by.as_str()), (SyncState::Rejected, "Aiko"));
+    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
+    // Back to what is current, and what was refused may ask again.
+    assert_eq!(publish(&storage, &shibuya(), "tea").await.state(), SyncState::Unchanged);
+    assert_eq!(suspicious(&storage, "cake").await.state(), SyncState::WaitingApproval);
+}
+
+async fn a_newer_pull_takes_the_place_of_what_waits(storage: Subject) {
+    publish(&storage, &shibuya(), "tea").await;
+    let first = suspicious(&storage, "cake").await;
+    let second = suspicious(&storage, "pie").await;
+    let kept = storage.run("brand", &first.sync_run_id).await.unwrap().unwrap();
+    assert_eq!((kept.state(), &kept.superseded_by_run_id), (SyncState::Superseded, &second.sync_run_id));
+    assert_eq!(storage.decide(&shibuya(), &first.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    let harmless = publish(&storage, &shibuya(), "milk tea").await;
+    assert_eq!(harmless.catalog_version, 2);
+    assert_eq!(state_of(&storage, &second).await, SyncState::Superseded);
+    assert_eq!(storage.decide(&shibuya(), &second.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(2));
+}
+
+async fn data_compared_with_an_older_version_is_not_published(storage: Subject) {
+    publish(&storage, &shibuya(), "tea").await;
+    let run = begin(&storage, &shibuya()).await;
+    for base_version in [None, Some(2)] {
+        let judged = Judged { base_version, suspicions: Vec::new() };
+        let moved = storage.publish(&shibuya(), &run, content("cake"), &judged).await.unwrap();
+        assert_eq!(moved, Published::BaseMoved);
+    }
+    assert_eq!(state_of(&storage, &run).await, SyncState::Running);
+    assert_eq!(published(&storage, &shibuya(), &run, "cake", &[]).await.catalog_version, 2);
+}
+
+async fn a_rollback_is_a_new_version_and_what_it_undid_stays_out(storage: Subject) {
+    assert_eq!(storage.rollback(&shibuya(), 1, &by("Aiko")).await.unwrap(), None);
+    for item in ["tea", "cake"] {
+        publish(&storage, &shibuya(), item).await;
+    }
+    let waiting = suspicious(&storage, "pie").await;
+    let version = storage.rollback(&shibuya(), 1, &by("Aiko")).await.unwrap().unwrap();
+    assert_eq!((version.version, version.restored_version, version.sync_run_id.as_str()), (3, 1, ""));
+    assert_eq!((version.decision.unwrap().by.as_str(), version.content_hash.len()), ("Aiko", 64));
+    assert_eq!(storage.catalog(&shibuya(), 3).await.unwrap().unwrap().items, content("tea").catalog.items);
+    assert_eq!(state_of(&storage, &waiting).await, SyncState::Superseded);
+    // Repeated, it is the same.
+    assert_eq!(storage.rollback(&shibuya(), 1, &by("Ben")).await.unwrap().unwrap().version, 3);
+    // The POS still has what was undone.
+    assert_eq!(publish(&storage, &shibuya(), "cake").await.state(), SyncState::Rejected);
+    assert_eq!(publish(&storage, &shibuya(), "scone").await.catalog_version, 4);
+}
+
+async fn of_an_approval_and_a_rollback_at_once_each_makes_its_own_version(storage: Subject) {
+    for item in ["tea", "cake"] {
+        publish(&storage, &shibuya(), item).await;
+    }
+    let waiting = suspicious(&storage, "pie").await;
+    let (key, aiko, ben) = (shibuya(), by("Aiko"), by("Ben"));
+    let (approved, rolled_back) =
+        tokio::join!(storage.decide(&key, &waiting.sync_run_id, true, &aiko), storage.rollback(&key, 1, &ben),);
+    let rolled_back = rolled_back.unwrap().unwrap();
+    match approved.unwrap() {
+        Some(run) => assert_eq!((run.catalog_version, rolled_back.version), (3, 4)),
+        None => assert_eq!(rolled_back.version, 3),
+    }
+    let versions = storage.versions(&key, i64::MAX, 10).await.unwrap();
+    assert!(versions.windows(2).all(|pair| pair[0].version == pair[1].version + 1));
 }

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
+use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, Decision, SyncRun};
 use tokio::time::Instant;
 
-use super::{Begun, Content, NewVersion, Storage, StorageError, StoreKey, publication};
+use super::{
+    Begun, Content, Judged, Published, Storage, StorageError, StoreKey,
+    rules::{self, Head, Held, HeldChange, NewVersion, Writes},
+};
 use crate::domain;
 
 /// The storage as plain maps, on the runtime's clock.
@@ -22,6 +25,8 @@ pub struct MemoryStorage {
 struct State {
     runs: BTreeMap<(String, String), Row>,
     versions: BTreeMap<(String, String, i64), Version>,
+    /// What is held back, by tenant and store; the catalog is there while it waits.
+    held: BTreeMap<(String, String), HeldRow>,
 }
 
 #[derive(Debug)]
@@ -30,6 +35,8 @@ struct Row {
     /// `None` once it has ended.
     lease_expiry: Option<Instant>,
 }
+
+type HeldRow = (Held, Option<Arc<Catalog>>);
 
 #[derive(Debug)]
 struct Version {
@@ -64,6 +71,37 @@ impl State {
     fn leased(&mut self, key: &StoreKey, run_id: &str) -> Option<&mut Row> {
         let row = self.runs.get_mut(&(key.tenant_id.to_string(), run_id.to_owned()))?;
         row.lease_expiry.is_some().then_some(row)
+    }
+
+    fn head(&self, key: &StoreKey) -> Head {
+        let current = self.versions(key, i64::MAX).next().map(|(version, row)| (version, row.hash.clone()));
+        let held = self.held.get(&(key.tenant_id.to_string(), key.store_id.to_string())).map(|(held, _)| held.clone());
+        Head { current, held }
+    }
+
+    fn write(&mut self, key: &StoreKey, writes: &Writes) {
+        let of_store = (key.tenant_id.to_string(), key.store_id.to_string());
+        if let Some(NewVersion { version, summary, catalog, hash }) = &writes.version {
+            let id = (of_store.0.clone(), of_store.1.clone(), *version);
+            let row = Version { hash: hash.clone(), summary: summary.clone(), catalog: catalog.clone() };
+            self.versions.insert(id, row);
+        }
+        match &writes.held {
+            HeldChange::Keep => {}
+            HeldChange::Clear => drop(self.held.remove(&of_store)),
+            HeldChange::Hold(held, catalog) => drop(self.held.insert(of_store, (held.clone(), catalog.clone()))),
+        }
+        let row_id = |run_id: &str| (key.tenant_id.to_string(), run_id.to_owned());
+        if let Some((run_id, by)) = &writes.superseded
+            && let Some(row) = self.runs.get_mut(&row_id(run_id))
+        {
+            row.run = domain::superseded(row.run.clone(), by);
+        }
+        if let Some(run) = &writes.run
+            && let Some(row) = self.runs.get_mut(&row_id(&run.sync_run_id))
+        {
+            row.end(run.clone());
+        }
     }
 
     /// Newest first.
@@ -102,17 +140,56 @@ impl Storage for MemoryStorage {
         Ok(state.leased(key, &run.sync_run_id).map(|row| row.end(run.clone())).is_some())
     }
 
-    async fn publish(&self, key: &StoreKey, run: &SyncRun, content: Content) -> Result<Option<SyncRun>, StorageError> {
+    async fn publish(
+        &self,
+        key: &StoreKey,
+        run: &SyncRun,
+        content: Content,
+        judged: &Judged,
+    ) -> Result<Published, StorageError> {
         let mut state = self.state();
-        let current = state.versions(key, i64::MAX).next().map(|(version, row)| (version, row.hash.clone()));
-        let Some(row) = state.leased(key, &run.sync_run_id) else { return Ok(None) };
-        let publication = publication(run, content, current);
-        row.end(publication.run.clone());
-        if let Some(NewVersion { version, summary, catalog, hash }) = publication.version {
-            let id = (key.tenant_id.to_string(), key.store_id.to_string(), version);
-            state.versions.insert(id, Version { hash, summary, catalog });
+        let head = state.head(key);
+        if state.leased(key, &run.sync_run_id).is_none() {
+            return Ok(Published::LeaseLost);
         }
-        Ok(Some(publication.run))
+        let Some(writes) = rules::publication(run, content, &head, judged) else { return Ok(Published::BaseMoved) };
+        state.write(key, &writes);
+        Ok(Published::Ended(Box::new(writes.run.unwrap_or_default())))
+    }
+
+    async fn decide(
+        &self,
+        key: &StoreKey,
+        run_id: &str,
+        approve: bool,
+        decision: &Decision,
+    ) -> Result<Option<SyncRun>, StorageError> {
+        let mut state = self.state();
+        let head = state.head(key);
+        let waiting = state.runs.get(&(key.tenant_id.to_string(), run_id.to_owned())).map(|row| row.run.clone());
+        let (Some(held), Some(waiting)) = (rules::waits(&head, run_id), waiting) else { return Ok(None) };
+        let catalog = state.held.get(&(key.tenant_id.to_string(), key.store_id.to_string()));
+        let writes = match catalog.and_then(|(_, catalog)| catalog.clone()) {
+            Some(catalog) if approve => rules::approval(waiting, held, Arc::unwrap_or_clone(catalog), &head, decision),
+            _ => rules::refusal(waiting, held, decision),
+        };
+        state.write(key, &writes);
+        Ok(writes.run)
+    }
+
+    async fn rollback(
+        &self,
+        key: &StoreKey,
+        version: i64,
+        decision: &Decision,
+    ) -> Result<Option<CatalogVersion>, StorageError> {
+        let mut state = self.state();
+        let id = (key.tenant_id.to_string(), key.store_id.to_string(), version);
+        let Some(target) = state.versions.get(&id).map(|row| row.catalog.clone()) else { return Ok(None) };
+        if let Some(writes) = rules::rollback(target, &state.head(key), decision) {
+            state.write(key, &writes);
+        }
+        Ok(state.versions(key, i64::MAX).next().map(|(_, row)| row.summary.clone()))
     }
 
     async fn end_dead_runs(&self) -> Result<u64, StorageError> {

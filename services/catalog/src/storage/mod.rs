@@ -5,15 +5,15 @@
 mod contract;
 mod memory;
 mod postgres;
+mod rules;
 mod sql;
 mod sqlite;
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::time;
 pub use posmesh_kit_db::StorageError;
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, decode, decode_all, millis, row_limit};
-use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
+use posmesh_proto::catalog::v1::{Catalog, CatalogProblem, CatalogVersion, Decision, SyncRun};
 use prost::Message as _;
 
 use crate::domain;
@@ -24,12 +24,20 @@ use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
 
 /// The service's schema, step by step.
-pub const MIGRATIONS: &[Script] = &[Script {
-    version: 1,
-    name: "versions and runs",
-    postgres: include_str!("migrations/0001_postgres.sql"),
-    sqlite: include_str!("migrations/0001_sqlite.sql"),
-}];
+pub const MIGRATIONS: &[Script] = &[
+    Script {
+        version: 1,
+        name: "versions and runs",
+        postgres: include_str!("migrations/0001_postgres.sql"),
+        sqlite: include_str!("migrations/0001_sqlite.sql"),
+    },
+    Script {
+        version: 2,
+        name: "heads: what waits for approval, and what was refused",
+        postgres: include_str!("migrations/0002_postgres.sql"),
+        sqlite: include_str!("migrations/0002_sqlite.sql"),
+    },
+];
 
 /// Most dead runs that one sweep ends.
 const SWEEP_LIMIT: i64 = 100;
@@ -52,6 +60,26 @@ pub enum Begun {
     Running(Box<SyncRun>),
 }
 
+/// How content compares with a current version.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    /// The version that it was compared with; `None`: there was none.
+    pub base_version: Option<i64>,
+    /// Why it waits for approval; empty: it does not.
+    pub suspicions: Vec<CatalogProblem>,
+}
+
+/// What came of the wish to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Published {
+    /// The run, ended: PUBLISHED, UNCHANGED, WAITING_APPROVAL or REJECTED.
+    Ended(Box<SyncRun>),
+    /// The run has been ended by somebody else. Nothing was written.
+    LeaseLost,
+    /// Another version is current than the content was compared with. Nothing was written.
+    BaseMoved,
+}
+
 /// The storage of the catalog service. Leases run on the storage's own clock, so that replicas need not agree on the time.
 #[tonic::async_trait]
 pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
@@ -66,9 +94,34 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// recorded.
     async fn end_run(&self, key: &StoreKey, run: &SyncRun) -> Result<bool, StorageError>;
 
-    /// Ends a run whose data is right, and in the same transaction makes the next version of its content if it differs
-    /// from the current one. Returns the ended run; `None` as `false` in `renew_run`, nothing is published.
-    async fn publish(&self, key: &StoreKey, run: &SyncRun, content: Content) -> Result<Option<SyncRun>, StorageError>;
+    /// Ends a run whose data is right, and in the same transaction makes the next version of its content, or keeps it for
+    /// approval, if it differs from the current one. Whatever waited before is superseded.
+    async fn publish(
+        &self,
+        key: &StoreKey,
+        run: &SyncRun,
+        content: Content,
+        judged: &Judged,
+    ) -> Result<Published, StorageError>;
+
+    /// Publishes what waits for approval, or refuses it. Returns its run; `None`: this run does not wait, and nothing was
+    /// written.
+    async fn decide(
+        &self,
+        key: &StoreKey,
+        run_id: &str,
+        approve: bool,
+        decision: &Decision,
+    ) -> Result<Option<SyncRun>, StorageError>;
+
+    /// Makes the content of a version current again, as the next version, unless it is; what was current is refused until
+    /// the POS sends something else. Returns the current version; `None`: there is no such version.
+    async fn rollback(
+        &self,
+        key: &StoreKey,
+        version: i64,
+        decision: &Decision,
+    ) -> Result<Option<CatalogVersion>, StorageError>;
 
     /// Ends the runs of all tenants whose lease has run out as FAILED, a bounded number at once. Returns how many.
     async fn end_dead_runs(&self) -> Result<u64, StorageError>;
@@ -99,39 +152,6 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, DbError> 
         Database::Postgres(pool) => Arc::new(PostgresStorage::new(pool)),
         Database::Sqlite(pool) => Arc::new(SqliteStorage::new(pool)),
     })
-}
-
-/// What a publication writes: the ended run and, where the content is new, the version.
-struct Publication {
-    run: SyncRun,
-    version: Option<NewVersion>,
-}
-
-struct NewVersion {
-    version: i64,
-    summary: CatalogVersion,
-    catalog: Catalog,
-    hash: Vec<u8>,
-}
-
-/// The rule of publishing, the same on every storage: `current` is the newest version with its hash.
-fn publication(run: &SyncRun, content: Content, current: Option<(i64, Vec<u8>)>) -> Publication {
-    let counts = domain::counts(&content.catalog);
-    let latest = match current {
-        Some((version, hash)) if hash == content.hash => {
-            return Publication { run: domain::succeeded(run.clone(), counts, version, false), version: None };
-        }
-        Some((version, _)) => version,
-        None => 0,
-    };
-    let version = latest + 1;
-    let publish_time = Some(time::now());
-    let summary = CatalogVersion { version, publish_time, sync_run_id: run.sync_run_id.clone(), counts: Some(counts) };
-    let catalog = Catalog { version, publish_time, ..content.catalog };
-    Publication {
-        run: domain::succeeded(run.clone(), counts, version, true),
-        version: Some(NewVersion { version, summary, catalog, hash: content.hash }),
-    }
 }
 
 /// The document of a run that died, ended.

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, SyncRun};
+use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, Decision, SyncRun};
 use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Begun, Content, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all, interrupted, millis, publication,
-    row_limit, sql,
+    Begun, Content, Judged, Published, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all, interrupted,
+    millis, row_limit,
+    rules::{self, Head, Held, HeldChange, Writes},
+    sql,
 };
+use crate::domain;
 
 /// Attempts to begin a run while others begin and end theirs.
 const BEGIN_ATTEMPTS: usize = 5;
@@ -30,6 +33,12 @@ const LOCK_RUN: &str = "SELECT 1::bigint FROM sync_runs \
 
 const DEAD_RUNS: &str = "SELECT tenant_id, sync_run_id, run FROM sync_runs \
      WHERE lease_expire_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint LIMIT $1 FOR UPDATE SKIP LOCKED";
+
+const HEAD: &str = "SELECT held_run_id, held_hash, held_refusal FROM catalog_heads \
+     WHERE tenant_id = $1 AND store_id = $2 FOR UPDATE";
+
+const MOVE_HEAD: &str = "UPDATE catalog_heads SET version = $3, changed_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
+     WHERE tenant_id = $1 AND store_id = $2";
 
 #[derive(Debug)]
 pub(super) struct PostgresStorage {
@@ -71,6 +80,74 @@ async fn end(db: &mut PgConnection, tenant_id: &str, run_id: &str, document: &[u
     Ok(ended.rows_affected() == 1)
 }
 
+/// The head of a store's versions, which nobody else changes before this transaction ends.
+async fn head(db: &mut PgConnection, key: &StoreKey) -> Result<Head, StorageError> {
+    sqlx::query(sql::ENSURE_HEAD).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *db).await?;
+    type Row = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+    let row: Row = sqlx::query_as(HEAD).bind(&*key.tenant_id).bind(&*key.store_id).fetch_one(&mut *db).await?;
+    let held = match row {
+        (Some(run_id), Some(hash), refusal) => {
+            let refusal = refusal.map(|document| decode(&document)).transpose()?;
+            Some(Held { run_id, hash, refusal })
+        }
+        _ => None,
+    };
+    let current = sqlx::query_as(sql::NEWEST_VERSION).bind(&*key.tenant_id).bind(&*key.store_id);
+    Ok(Head { current: current.fetch_optional(db).await?, held })
+}
+
+async fn run(db: &mut PgConnection, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {
+    let row: Option<(Vec<u8>,)> = sqlx::query_as(sql::RUN).bind(tenant_id).bind(run_id).fetch_optional(db).await?;
+    row.map(|(document,)| decode(&document)).transpose()
+}
+
+async fn set_run(db: &mut PgConnection, tenant_id: &str, run: &SyncRun) -> Result<(), StorageError> {
+    let query = sqlx::query(sql::SET_RUN).bind(tenant_id).bind(&run.sync_run_id).bind(run.encode_to_vec());
+    query.execute(db).await?;
+    Ok(())
+}
+
+async fn write(db: &mut PgConnection, key: &StoreKey, writes: &Writes) -> Result<(), StorageError> {
+    if let Some(new) = &writes.version {
+        sqlx::query(sql::INSERT_VERSION)
+            .bind(&*key.tenant_id)
+            .bind(&*key.store_id)
+            .bind(new.version)
+            .bind(&new.hash)
+            .bind(new.summary.encode_to_vec())
+            .bind(new.catalog.encode_to_vec())
+            .execute(&mut *db)
+            .await?;
+        let moved = sqlx::query(MOVE_HEAD).bind(&*key.tenant_id).bind(&*key.store_id).bind(new.version);
+        moved.execute(&mut *db).await?;
+    }
+    let held = match &writes.held {
+        HeldChange::Keep => None,
+        HeldChange::Clear => Some((None, None)),
+        HeldChange::Hold(held, catalog) => Some((Some(held), catalog.as_ref())),
+    };
+    if let Some((held, catalog)) = held {
+        sqlx::query(sql::HOLD)
+            .bind(&*key.tenant_id)
+            .bind(&*key.store_id)
+            .bind(held.map(|held| held.run_id.as_str()))
+            .bind(held.map(|held| held.hash.as_slice()))
+            .bind(catalog.map(|catalog| catalog.encode_to_vec()))
+            .bind(held.and_then(|held| held.refusal.as_ref()).map(|refusal| refusal.encode_to_vec()))
+            .execute(&mut *db)
+            .await?;
+    }
+    if let Some((run_id, by)) = &writes.superseded
+        && let Some(waited) = run(db, &key.tenant_id, run_id).await?
+    {
+        set_run(db, &key.tenant_id, &domain::superseded(waited, by)).await?;
+    }
+    match &writes.run {
+        Some(ended) => set_run(db, &key.tenant_id, ended).await,
+        None => Ok(()),
+    }
+}
+
 #[tonic::async_trait]
 impl Storage for PostgresStorage {
     async fn begin_run(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Begun, StorageError> {
@@ -94,33 +171,66 @@ impl Storage for PostgresStorage {
         end(&mut db, &key.tenant_id, &run.sync_run_id, &run.encode_to_vec()).await
     }
 
-    async fn publish(&self, key: &StoreKey, run: &SyncRun, content: Content) -> Result<Option<SyncRun>, StorageError> {
+    async fn publish(
+        &self,
+        key: &StoreKey,
+        run: &SyncRun,
+        content: Content,
+        judged: &Judged,
+    ) -> Result<Published, StorageError> {
         let mut tx = self.pool.begin().await?;
         let held: Option<(i64,)> =
             sqlx::query_as(LOCK_RUN).bind(&*key.tenant_id).bind(&run.sync_run_id).fetch_optional(&mut *tx).await?;
         if held.is_none() {
-            return Ok(None);
+            return Ok(Published::LeaseLost);
         }
-        let current = sqlx::query_as(sql::NEWEST_VERSION)
-            .bind(&*key.tenant_id)
-            .bind(&*key.store_id)
-            .fetch_optional(&mut *tx)
-            .await?;
-        let publication = publication(run, content, current);
-        if let Some(new) = publication.version {
-            sqlx::query(sql::INSERT_VERSION)
-                .bind(&*key.tenant_id)
-                .bind(&*key.store_id)
-                .bind(new.version)
-                .bind(new.hash)
-                .bind(new.summary.encode_to_vec())
-                .bind(new.catalog.encode_to_vec())
-                .execute(&mut *tx)
-                .await?;
-        }
-        end(&mut tx, &key.tenant_id, &run.sync_run_id, &publication.run.encode_to_vec()).await?;
+        let head = head(&mut tx, key).await?;
+        let Some(writes) = rules::publication(run, content, &head, judged) else { return Ok(Published::BaseMoved) };
+        write(&mut tx, key, &writes).await?;
         tx.commit().await?;
-        Ok(Some(publication.run))
+        Ok(Published::Ended(Box::new(writes.run.unwrap_or_default())))
+    }
+
+    async fn decide(
+        &self,
+        key: &StoreKey,
+        run_id: &str,
+        approve: bool,
+        decision: &Decision,
+    ) -> Result<Option<SyncRun>, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        let head = head(&mut tx, key).await?;
+        let (Some(held), Some(waiting)) = (rules::waits(&head, run_id), run(&mut tx, &key.tenant_id, run_id).await?)
+        else {
+            return Ok(None);
+        };
+        let writes = if approve {
+            let query = sqlx::query_as(sql::HELD_CATALOG).bind(&*key.tenant_id).bind(&*key.store_id);
+            let (document,): (Vec<u8>,) = query.fetch_one(&mut *tx).await?;
+            rules::approval(waiting, held, decode(&document)?, &head, decision)
+        } else {
+            rules::refusal(waiting, held, decision)
+        };
+        write(&mut tx, key, &writes).await?;
+        tx.commit().await?;
+        Ok(writes.run)
+    }
+
+    async fn rollback(
+        &self,
+        key: &StoreKey,
+        version: i64,
+        decision: &Decision,
+    ) -> Result<Option<CatalogVersion>, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        let head = head(&mut tx, key).await?;
+        let query = sqlx::query_as(sql::CATALOG).bind(&*key.tenant_id).bind(&*key.store_id).bind(version);
+        let Some((document,)): Option<(Vec<u8>,)> = query.fetch_optional(&mut *tx).await? else { return Ok(None) };
+        if let Some(writes) = rules::rollback(decode(&document)?, &head, decision) {
+            write(&mut tx, key, &writes).await?;
+        }
+        tx.commit().await?;
+        Ok(self.versions(key, i64::MAX, 1).await?.pop())
     }
 
     async fn end_dead_runs(&self) -> Result<u64, StorageError> {
@@ -135,9 +245,8 @@ impl Storage for PostgresStorage {
     }
 
     async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {
-        let row: Option<(Vec<u8>,)> =
-            sqlx::query_as(sql::RUN).bind(tenant_id).bind(run_id).fetch_optional(&self.pool).await?;
-        row.map(|(document,)| decode(&document)).transpose()
+        let mut db = self.pool.acquire().await?;
+        run(&mut db, tenant_id, run_id).await
     }
 
     async fn runs(&self, key: &StoreKey, before: &str, limit: usize) -> Result<Vec<SyncRun>, StorageError> {

@@ -22,3 +22,14 @@ pub(super) const CATALOG: &str =
 
 pub(super) const VERSIONS: &str = "SELECT summary FROM catalog_versions \
      WHERE tenant_id = $1 AND store_id = $2 AND version < $3 ORDER BY version DESC LIMIT $4";
+
+pub(super) const SET_RUN: &str =
+    "UPDATE sync_runs SET run = $3, lease_expire_ms = NULL WHERE tenant_id = $1 AND sync_run_id = $2";
+
+pub(super) const ENSURE_HEAD: &str = "INSERT INTO catalog_heads (tenant_id, store_id, version, changed_ms) \
+     VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING";
+
+pub(super) const HELD_CATALOG: &str = "SELECT held_catalog FROM catalog_heads WHERE tenant_id = $1 AND store_id = $2";
+
+pub(super) const HOLD: &str = "UPDATE catalog_heads \
+     SET held_run_id = $3, held_hash = $4, held_catalog = $5, held_refusal = $6 WHERE tenant_id = $1 AND store_id = $2";

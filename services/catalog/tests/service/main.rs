@@ -4,6 +4,7 @@
 #[path = "../../src/domain/fixture.rs"]
 mod fixture;
 
+mod approvals;
 mod menus;
 mod mesh;
 mod refusals;

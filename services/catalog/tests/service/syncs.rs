@@ -8,7 +8,7 @@ use posmesh_proto::{
     adapter::v1::{PullFailed, pull_catalog_response::Piece},
     catalog::v1::{
         Catalog, CatalogProblem, GetCatalogRequest, GetSyncRunRequest, ListCatalogVersionsRequest,
-        ListCatalogVersionsResponse, ListSyncRunsRequest, StartSyncRequest, SyncRun, SyncState,
+        ListCatalogVersionsResponse, ListSyncRunsRequest, ProblemEffect, StartSyncRequest, SyncRun, SyncState,
     },
 };
 use tokio::sync::Notify;
@@ -25,12 +25,12 @@ fn changed(change: impl FnOnce(&mut Catalog)) -> Catalog {
     catalog
 }
 
-async fn versions(replica: &Replica) -> ListCatalogVersionsResponse {
+pub(crate) async fn versions(replica: &Replica) -> ListCatalogVersionsResponse {
     let request = ListCatalogVersionsRequest { store_id: "shibuya".to_owned(), ..Default::default() };
     replica.client.clone().list_catalog_versions(request).await.unwrap().into_inner()
 }
 
-async fn run(replica: &Replica, sync_run_id: &str) -> SyncRun {
+pub(crate) async fn run(replica: &Replica, sync_run_id: &str) -> SyncRun {
     let request = GetSyncRunRequest { sync_run_id: sync_run_id.to_owned() };
     replica.client.clone().get_sync_run(request).await.unwrap().into_inner().run.unwrap()
 }
@@ -73,27 +73,49 @@ async fn unchanged_data_makes_no_version_whatever_its_order() {
 }
 
 #[tokio::test]
-async fn a_menu_with_a_dangling_reference_or_a_negative_price_changes_nothing_and_the_report_says_why() {
+async fn a_menu_in_other_money_changes_nothing_and_the_report_says_why() {
     let mesh = Mesh::start().await;
     let replica = mesh.replica().await;
     mesh.world.next(Pull::Sends(catalog()));
     replica.sync().await;
     let before = replica.menu(|_| ()).await.unwrap();
 
-    mesh.world.next(Pull::Sends(changed(|c| {
-        c.items[0].category_ids = vec!["closed".to_owned()];
-        c.items[1].price = yen(-1);
-    })));
+    mesh.world.next(Pull::Sends(changed(|c| c.currency_code = "USD".to_owned())));
     let run = replica.sync().await;
     assert_eq!((run.state(), run.catalog_version, run.counts.unwrap().items), (SyncState::Quarantined, 0, 2));
-    let problem = |reason: &str, id: &str, name: &str, field: &str, message: &str| CatalogProblem {
-        reason: reason.to_owned(),
-        entity: "item".to_owned(),
-        entity_id: id.to_owned(),
-        entity_name: name.to_owned(),
-        field: field.to_owned(),
-        message: message.to_owned(),
-    };
+    assert_eq!(
+        (run.problems[0].reason.as_str(), run.problems[0].effect()),
+        ("CURRENCY_MISMATCH", ProblemEffect::Refused)
+    );
+    assert_eq!(replica.menu(|_| ()).await.unwrap(), before);
+    assert_eq!(versions(&replica).await.versions.len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_item_is_left_out_alone_and_the_report_says_why_in_the_words_of_the_store() {
+    let mesh = Mesh::start().await;
+    let replica = mesh.replica().await;
+    mesh.world.next(Pull::Sends(catalog()));
+    replica.sync().await;
+
+    let wrong = changed(|c| {
+        c.items[0].category_ids = vec!["closed".to_owned()];
+        c.items[1].price = yen(-1);
+    });
+    mesh.world.next(Pull::Sends(wrong.clone()));
+    let run = replica.sync().await;
+    assert_eq!((run.state(), run.catalog_version), (SyncState::Published, 2));
+    assert_eq!((run.counts.unwrap().items, run.left_out.unwrap().items), (1, 1));
+    let problem =
+        |reason: &str, id: &str, name: &str, field: &str, message: &str, effect: ProblemEffect| CatalogProblem {
+            reason: reason.to_owned(),
+            entity: "item".to_owned(),
+            entity_id: id.to_owned(),
+            entity_name: name.to_owned(),
+            field: field.to_owned(),
+            message: message.to_owned(),
+            effect: effect.into(),
+        };
     assert_eq!(
         run.problems,
         [
@@ -102,13 +124,25 @@ async fn a_menu_with_a_dangling_reference_or_a_negative_price_changes_nothing_an
                 "beer",
                 "生ビール",
                 "category_ids",
-                "it refers to the category \"closed\", which the POS did not send"
+                "its category \"closed\" is not there; it stands without",
+                ProblemEffect::Corrected,
             ),
-            problem("NEGATIVE_PRICE", "yakitori", "焼き鳥", "price", "the price is -1; it must not be negative"),
+            problem(
+                "NEGATIVE_PRICE",
+                "yakitori",
+                "焼き鳥",
+                "price",
+                "the price is -1; it must not be negative",
+                ProblemEffect::LeftOut,
+            ),
         ]
     );
-    assert_eq!(replica.menu(|_| ()).await.unwrap(), before);
-    assert_eq!(versions(&replica).await.versions.len(), 1);
+    let menu = replica.menu(|_| ()).await.unwrap().menu.unwrap();
+    assert_eq!(menu.items.iter().map(|item| item.id.as_str()).collect::<Vec<_>>(), ["beer"]);
+    // As long as it is wrong, it is told, and makes no version.
+    mesh.world.next(Pull::Sends(wrong));
+    let again = replica.sync().await;
+    assert_eq!((again.state(), again.problems), (SyncState::Unchanged, run.problems));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The rules: what a brand and a store may say. Pure.
 
+mod catalog;
 mod gate;
 mod hours;
 mod policy;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::Uri;
 use posmesh_proto::store::v1::{Store, StoreContact, StoreLifecycle};
 
-use super::{Violation, Violations, check_id, check_revision, hours, policy, text};
+use super::{Violation, Violations, catalog, check_id, check_revision, hours, policy, text};
 
 const MAX_LOCALES: usize = 20;
 const MAX_CONTACTS: usize = 20;
@@ -28,6 +28,9 @@ pub(crate) fn check_store(store: &Store) -> Result<(), Vec<Violation>> {
     }
     policy::check_all(&mut found, &store.product_policies);
     check_contacts(&mut found, &store.contacts);
+    if let Some(policy) = &store.catalog_policy {
+        catalog::check(&mut found, policy);
+    }
     found.add(check_revision("store.revision", store.revision));
     found.into_result()
 }

@@ -19,11 +19,34 @@ pub(super) fn judge(cases: &[Case<'_>], facts: &Facts) -> Vec<Violation> {
             checks.entry(&order.check_id).or_default().push(Round { case, number: order.round, at_pos });
         }
     }
-    let mut violations = Vec::new();
+    let mut violations = printed(cases);
     for rounds in checks.values_mut() {
         rounds.sort_by_key(|round| round.at_pos.number);
         for pair in rounds.windows(2) {
             violations.extend(between(&pair[0], &pair[1], facts));
+        }
+    }
+    violations
+}
+
+/// What is wrong with the order in which the fallback printed rounds.
+fn printed(cases: &[Case<'_>]) -> Vec<Violation> {
+    let mut checks: BTreeMap<&str, Vec<(u64, i32, &Case<'_>)>> = BTreeMap::new();
+    for case in cases {
+        let (Some(order), Some(slip)) = (case.orders.first(), case.at_fallback.first()) else { continue };
+        if !order.check_id.is_empty() {
+            checks.entry(&order.check_id).or_default().push((slip.number, order.round, case));
+        }
+    }
+    let mut violations = Vec::new();
+    for rounds in checks.values_mut() {
+        rounds.sort_by_key(|(number, ..)| *number);
+        for pair in rounds.windows(2) {
+            let ((_, first, _), (_, next, case)) = (pair[0], pair[1]);
+            if first >= next {
+                let what = format!("round {next} was printed after round {first}");
+                violations.push(case.violation(Kind::OutOfOrder, what));
+            }
         }
     }
     violations

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use posmesh_proto::order::v1::{Order, OrderState};
+use posmesh_proto::order::v1::{Order, OrderState, PosEntry};
 
-use super::{AtPos, Case, Facts, Kind, Violation, state_name, words};
+use super::{AtPos, Case, Facts, Kind, Violation, entry_name, state_name, words};
 
 /// The POS has it.
 pub(super) fn is_there(state: OrderState) -> bool {
@@ -39,8 +39,13 @@ fn once(case: &Case<'_>, say: &mut impl FnMut(Kind, String)) {
     if case.at_pos.len() > 1 {
         say(Kind::Duplicated, format!("the POS has it {} times", case.at_pos.len()));
     }
-    for at_pos in case.at_pos.iter().filter(|at_pos| at_pos.kitchen_tickets > 1) {
-        say(Kind::Duplicated, format!("the kitchen has {} tickets of it", at_pos.kitchen_tickets));
+    if case.at_fallback.len() > 1 {
+        say(Kind::Duplicated, format!("the fallback has it {} times", case.at_fallback.len()));
+    }
+    let tickets: usize = case.records().map(|record| record.kitchen_tickets).sum();
+    // Those of an order that the POS has twice have been told of.
+    if tickets > 1 && case.at_pos.len() < 2 && case.at_fallback.len() < 2 {
+        say(Kind::Duplicated, format!("the kitchen has {tickets} tickets of it"));
     }
     let tenders = case.at_pos.iter().flat_map(|at_pos| &at_pos.tenders);
     let paid = tenders.filter(|reference| **reference == case.request.key).count();
@@ -54,12 +59,20 @@ fn once(case: &Case<'_>, say: &mut impl FnMut(Kind, String)) {
 
 fn at_rest(case: &Case<'_>, order: &Order, say: &mut impl FnMut(Kind, String)) {
     let state = order.state();
-    match case.at_pos.iter().find(|at_pos| at_pos.voided_ms.is_none()) {
-        None if is_there(state) => say(Kind::Lost, format!("it is {}, and the POS lacks it", state_name(state))),
-        Some(at_pos) if is_not_there(state) => {
-            say(Kind::Untruthful, format!("it is {}, and the POS has it as {}", state_name(state), at_pos.number));
+    let live =
+        |records: &[&AtPos]| records.iter().find(|record| record.voided_ms.is_none()).map(|record| record.number);
+    let (at_pos, at_fallback) = (live(&case.at_pos), live(&case.at_fallback));
+    match (at_pos, at_fallback) {
+        (None, None) if is_there(state) => {
+            say(Kind::Lost, format!("it is {}, and the POS lacks it", state_name(state)))
+        }
+        (Some(number), _) | (None, Some(number)) if is_not_there(state) => {
+            say(Kind::Untruthful, format!("it is {}, and the kitchen has it as {number}", state_name(state)));
         }
         _ => {}
+    }
+    if is_there(state) && order.pos_entry() != PosEntry::Unspecified {
+        entry(order, at_pos.is_some(), at_fallback.is_some(), say);
     }
     if !is_there(state) && !is_not_there(state) && order.attention.is_empty() {
         say(Kind::Stuck, format!("it is still {}, and no person was told", state_name(state)));
@@ -84,14 +97,39 @@ fn at_rest(case: &Case<'_>, order: &Order, say: &mut impl FnMut(Kind, String)) {
     }
 }
 
-/// Records of the POS that belong to nobody's request.
+/// What must hold for an order that the kitchen cooks by the fallback's ticket.
+fn entry(order: &Order, at_pos: bool, at_fallback: bool, say: &mut impl FnMut(Kind, String)) {
+    let entry = entry_name(order.pos_entry());
+    let has = |mark: &str| order.attention.iter().any(|known| known == mark);
+    if !at_fallback {
+        say(Kind::Lost, format!("its entry is {entry}, and the fallback lacks it"));
+    }
+    match order.pos_entry() {
+        PosEntry::Entered if !at_pos => say(Kind::Lost, "it was entered, and the POS lacks it".to_owned()),
+        PosEntry::NotDue => say(Kind::Stuck, "the kitchen has it, and its entry is not due".to_owned()),
+        PosEntry::Due if !order.attention.iter().any(|mark| mark.starts_with("POS_ENTRY_")) => {
+            say(Kind::Stuck, "it was never entered, and is not on the staff's list".to_owned());
+        }
+        // They would enter it once more; where it is in doubt they look first.
+        PosEntry::Due if at_pos && !has("POS_ENTRY_IN_DOUBT") => {
+            say(Kind::Untruthful, "the staff are to enter what the POS has".to_owned());
+        }
+        _ => {}
+    }
+}
+
+/// Records of the POS and of the fallback that belong to nobody's request.
 pub(super) fn nobodys(cases: &[Case<'_>], facts: &Facts) -> Vec<Violation> {
-    let ours: BTreeSet<u64> = cases.iter().flat_map(|case| &case.at_pos).map(|at_pos| at_pos.number).collect();
-    let foreign = facts.at_pos.iter().filter(|at_pos| !ours.contains(&at_pos.number));
+    let numbers = |of: for<'a> fn(&'a Case<'_>) -> &'a [&'a AtPos]| -> BTreeSet<u64> {
+        cases.iter().flat_map(of).map(|record| record.number).collect()
+    };
+    let (ours, printed) = (numbers(|case| &case.at_pos), numbers(|case| &case.at_fallback));
+    let at_pos = facts.at_pos.iter().filter(|record| !ours.contains(&record.number));
+    let foreign = at_pos.chain(facts.at_fallback.iter().filter(|record| !printed.contains(&record.number)));
     let violation = |at_pos: &AtPos| Violation {
         kind: Kind::Duplicated,
         key: at_pos.note.clone(),
-        what: "the POS has an order that nobody asked for".to_owned(),
+        what: "the kitchen has an order that nobody asked for".to_owned(),
         history: format!("{at_pos:?}"),
     };
     foreign.map(violation).collect()

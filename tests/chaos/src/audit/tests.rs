@@ -42,7 +42,7 @@ fn at_pos() -> AtPos {
 
 fn facts(orders: Vec<Order>, at_pos: Vec<AtPos>) -> Facts {
     let orders = orders.into_iter().map(|order| (order.order_id.clone(), vec![order.clone(), order])).collect();
-    Facts { orders, at_pos, closed_checks: HashMap::new() }
+    Facts { orders, at_pos, ..Facts::default() }
 }
 
 /// The kinds of violation, each once.
@@ -204,6 +204,84 @@ fn rounds_that_overtake_leave_their_check_or_share_it_with_others_are_out_of_ord
     let (requests, mut facts) = rounds([(1, 1, "3", "T1/1"), (2, 2, "4", "T1/1")]);
     facts.closed_checks.insert("3".into(), 900);
     assert_eq!(kinds(&requests, &facts), [], "the staff closed the first check");
+}
+
+/// An order that the fallback printed while the POS was away, with what the platform says of its entry.
+fn diverted(entry: PosEntry, attention: &[&str]) -> (Request, Facts) {
+    let attention = attention.iter().map(|mark| (*mark).to_owned()).collect();
+    let order = Order { pos_entry: entry.into(), attention, ..order(OrderState::Placed) };
+    let slip = AtPos { number: 1, total: None, tenders: vec![], note: format!("T1 / {KEY}"), ..at_pos() };
+    let (request, _) = good();
+    (request, Facts { at_fallback: vec![slip], ..facts(vec![order], vec![]) })
+}
+
+/// As the POS has it that was told of it without a second ticket.
+fn entered() -> AtPos {
+    AtPos { at_ms: 9000, kitchen_tickets: 0, ..at_pos() }
+}
+
+#[test]
+fn what_the_fallback_printed_is_entered_once_or_the_staffs() {
+    let (request, mut facts) = diverted(PosEntry::Entered, &[]);
+    facts.at_pos.push(entered());
+    assert_eq!(kinds(&[request], &facts), []);
+    for (entry, attention) in [(PosEntry::ByStaff, &[][..]), (PosEntry::Due, &["POS_ENTRY_REFUSED"])] {
+        let (request, facts) = diverted(entry, attention);
+        assert_eq!(kinds(&[request], &facts), [], "{entry:?}");
+    }
+}
+
+#[test]
+fn a_diverted_order_that_the_pos_is_never_told_of_is_lost_or_stuck() {
+    let (request, facts) = diverted(PosEntry::Entered, &[]);
+    assert_eq!(kinds(&[request], &facts), [Kind::Lost], "told to be entered");
+    for entry in [PosEntry::Due, PosEntry::NotDue] {
+        let (request, facts) = diverted(entry, &[]);
+        assert_eq!(kinds(&[request], &facts), [Kind::Stuck], "{entry:?}");
+    }
+    let (request, mut facts) = diverted(PosEntry::ByStaff, &[]);
+    facts.at_fallback.clear();
+    assert_eq!(kinds(&[request], &facts), [Kind::Lost, Kind::Untruthful], "the kitchen never had it");
+}
+
+#[test]
+fn a_second_ticket_on_whichever_device_is_a_duplicate() {
+    let (request, mut facts) = diverted(PosEntry::Entered, &[]);
+    facts.at_pos.push(AtPos { kitchen_tickets: 1, ..entered() });
+    assert_eq!(kinds(&[request], &facts), [Kind::Duplicated], "entered with its ticket");
+    let (request, mut facts) = diverted(PosEntry::ByStaff, &[]);
+    facts.at_fallback.push(AtPos { number: 2, ..facts.at_fallback[0].clone() });
+    assert_eq!(kinds(&[request], &facts), [Kind::Duplicated], "printed twice");
+    let (request, mut facts) = diverted(PosEntry::Due, &["POS_ENTRY_DUE"]);
+    facts.at_pos.push(entered());
+    assert_eq!(kinds(&[request], &facts), [Kind::Untruthful], "the staff would enter it once more");
+}
+
+#[test]
+fn an_end_that_was_told_of_what_the_kitchen_cooks_by_the_fallback_is_untruthful() {
+    let (_, mut facts) = diverted(PosEntry::Unspecified, &[]);
+    for order in facts.orders.get_mut(ID).unwrap() {
+        order.set_state(OrderState::Expired);
+    }
+    assert_eq!(kinds(&[request(vec![told(1100, seen(OrderState::Expired, 2))])], &facts), [Kind::Untruthful]);
+    let strange = AtPos { reference: "x".into(), ..facts.at_fallback[0].clone() };
+    let (request, mut facts) = good();
+    facts.at_fallback.push(AtPos { number: 9, ..strange });
+    assert_eq!(kinds(&[request], &facts), [Kind::Duplicated], "nobody asked for it");
+}
+
+#[test]
+fn rounds_that_the_fallback_prints_in_another_order_are_out_of_order() {
+    let judge = |given| {
+        let (requests, mut facts) = rounds(given);
+        facts.at_fallback = std::mem::take(&mut facts.at_pos);
+        for order in facts.orders.values_mut().flatten() {
+            order.set_pos_entry(PosEntry::ByStaff);
+        }
+        kinds(&requests, &facts)
+    };
+    assert_eq!(judge([(1, 1, "3", "T1/1"), (2, 2, "4", "T1/1")]), [], "a printer has no checks");
+    assert_eq!(judge([(1, 2, "3", "T1/1"), (2, 1, "3", "T1/1")]), [Kind::OutOfOrder]);
 }
 
 #[test]

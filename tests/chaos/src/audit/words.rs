@@ -37,7 +37,7 @@ pub(super) fn judge(case: &Case<'_>, say: &mut impl FnMut(Kind, String)) {
             What::Refused(_) | What::Unknown(_) | What::Said(_) => {}
         }
     }
-    if was_only_refused(case) && !(case.orders.is_empty() && case.at_pos.is_empty()) {
+    if was_only_refused(case) && !(case.orders.is_empty() && case.records().next().is_none()) {
         say(Kind::Untruthful, "each call was refused, and it was taken".to_owned());
     }
     if let Some(what) = goes_back(case) {
@@ -55,13 +55,13 @@ fn was_only_refused(case: &Case<'_>) -> bool {
 fn lie(case: &Case<'_>, seen: &Seen, at_ms: i64) -> Option<String> {
     let state = state_name(seen.state);
     if is_there(seen.state) {
-        let proof = case.at_pos.iter().any(|at_pos| at_pos.at_ms <= at_ms + CLOCK_MS);
+        let proof = case.records().any(|record| record.at_ms <= at_ms + CLOCK_MS);
         return (!proof).then(|| format!("{state} was told before the POS had it"));
     }
     if is_not_there(seen.state) {
-        let is_live = |at_pos: &&&AtPos| at_pos.voided_ms.is_none_or(|voided| voided > at_ms + CLOCK_MS);
-        let live = case.at_pos.iter().find(is_live)?;
-        return Some(format!("{state} was told, and the POS has it as {}", live.number));
+        let is_live = |record: &&AtPos| record.voided_ms.is_none_or(|voided| voided > at_ms + CLOCK_MS);
+        let live = case.records().find(is_live)?;
+        return Some(format!("{state} was told, and the kitchen has it as {}", live.number));
     }
     None
 }

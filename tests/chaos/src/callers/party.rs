@@ -4,15 +4,21 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_e2e::{Http, Pos};
-use posmesh_proto::common::v1::Product;
+use posmesh_proto::{common::v1::Product, order::v1::ListOrdersRequest};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use tonic::Request;
 
 use super::{Manner, World, backend, draft::Draft, gateway, watchers};
+use crate::is_to_be_entered;
 
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A party that cannot pay takes its time, so many pauses, before it orders something more.
+const CHOOSING: u32 = 10;
+/// A party's rounds that are looked through: a page.
+const MAX_ROUNDS: i32 = 500;
 const REST: Duration = Duration::from_millis(300);
 /// So long a party stays for rounds that are still on their way.
 const STAYS: Duration = Duration::from_secs(20);
@@ -30,11 +36,25 @@ pub(super) async fn go_on(world: Arc<World>, mut dice: StdRng, table: String, co
         visit += 1;
         let party = format!("{table}/{visit}");
         let Some(seat) = sit_down(&world, &code).await else { return };
-        eat(&world, &mut dice, &party, &seat).await;
-        if !pay(&world, &table, &till).await {
-            return;
+        loop {
+            eat(&world, &mut dice, &party, &seat).await;
+            match pay(&world, &seat, &table, &till).await {
+                Paid::Yes => break,
+                // Nobody can pay while the till is away: they stay, and order something more.
+                Paid::NotYet => sleep(world.pause(&mut dice) * CHOOSING).await,
+                Paid::Never => return,
+            }
         }
     }
+}
+
+/// Whether a party has paid.
+enum Paid {
+    Yes,
+    /// The till does not answer.
+    NotYet,
+    /// The restaurant closes first.
+    Never,
 }
 
 /// Both guests order their rounds, and stay until none is on its way.
@@ -114,13 +134,18 @@ async fn wait_for_the_kitchen(world: &World, seat: &Seat) {
     }
 }
 
-/// The staff close every check of the table at the till; false when the restaurant closes first.
-async fn pay(world: &World, table: &str, till: &Pos) -> bool {
+/// The staff close every check of the table at the till, when all of it is on the bill.
+async fn pay(world: &World, seat: &Seat, table: &str, till: &Pos) -> Paid {
     while !world.closing.is_cancelled() {
-        if let Ok(list) = till.try_ask(Method::GET, &format!("/api/checks?table={table}"), None).await {
+        if till.try_ask(Method::GET, "/api/status", None).await.is_err() {
+            return Paid::NotYet;
+        }
+        if is_on_the_bill(world, seat).await
+            && let Ok(list) = till.try_ask(Method::GET, &format!("/api/checks?table={table}"), None).await
+        {
             let checks = list["checks"].as_array().cloned().unwrap_or_default();
             if checks.is_empty() {
-                return true;
+                return Paid::Yes;
             }
             for check in checks {
                 let tenders = if check["due"] == 0 {
@@ -136,5 +161,19 @@ async fn pay(world: &World, table: &str, till: &Pos) -> bool {
         }
         sleep(REST).await;
     }
-    false
+    Paid::Never
+}
+
+/// Whether the platform has nothing of this check left to enter into the POS.
+async fn is_on_the_bill(world: &World, seat: &Seat) -> bool {
+    let rounds = ListOrdersRequest {
+        store_id: world.store_id.clone(),
+        check_id: seat.check_id.clone(),
+        page_size: MAX_ROUNDS,
+        ..ListOrdersRequest::default()
+    };
+    let mut request = Request::new(rounds);
+    request.set_timeout(PATIENCE);
+    let listed = world.replicas[0].clone().list_orders(request).await;
+    listed.is_ok_and(|listed| !listed.into_inner().orders.iter().any(is_to_be_entered))
 }

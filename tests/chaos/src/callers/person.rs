@@ -11,7 +11,7 @@ use super::{Manner, World, backend, draft::Draft, gateway, watchers};
 pub(super) async fn go_on(world: Arc<World>, mut dice: StdRng) {
     while !world.closing.is_cancelled() {
         order(&world, &mut dice).await;
-        sleep(Duration::from_millis(dice.random_range(50..500))).await;
+        sleep(world.pause(&mut dice)).await;
     }
 }
 

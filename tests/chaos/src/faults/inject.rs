@@ -257,7 +257,7 @@ impl Injector {
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.stage.mesh.processes().iter().chain([self.stage.pos.process()])
+        self.stage.processes()
     }
 
     fn pick(&self, target: Target, dice: &mut StdRng) -> Result<&Process> {
@@ -269,6 +269,10 @@ impl Injector {
             Target::Adapter => "adapter-simulator-",
             Target::Gateway => "gateway",
             Target::Pos => return Ok(self.stage.pos.process()),
+            Target::Fallback => {
+                let fallback = self.stage.fallback.as_ref().context("the store has no fallback")?;
+                return Ok(fallback.device.process());
+            }
         };
         let of_kind: Vec<&Process> =
             self.stage.mesh.processes().iter().filter(|process| process.name().starts_with(begins)).collect();
@@ -284,6 +288,10 @@ impl Injector {
             Hop::RouterAdapter => ("router", "adapter-simulator-"),
             Hop::Database => ("", "database"),
             Hop::AdapterPos => return vec![("adapter to pos".to_owned(), &*self.stage.pos_wire)],
+            Hop::AdapterFallback => {
+                let fallback = self.stage.fallback.iter();
+                return fallback.map(|fallback| ("adapter to fallback".to_owned(), &fallback.wire)).collect();
+            }
         };
         let wires = self.stage.mesh.wires().iter();
         let of_hop = wires.filter(|wire| wire.from.starts_with(from) && wire.to.starts_with(to));

@@ -2,22 +2,24 @@
 
 use posmesh_e2e::{Http, Shape, Shop, eventually, line};
 use posmesh_proto::{
-    catalog::v1::{GetCatalogRequest, SyncState, catalog_service_client::CatalogServiceClient},
+    catalog::v1::{ApproveSnapshotRequest, GetCatalogRequest, SyncState, catalog_service_client::CatalogServiceClient},
     common::v1::Product,
-    order::v1::{OrderState, PlaceOrderRequest},
+    order::v1::{OrderState, PlaceOrderRequest, QuoteOrderRequest},
 };
 use serde_json::{Value, json};
 
 use crate::{bad_input::item, orders::key};
 
 posmesh_e2e::on_both_shapes!(
-    a_dangling_reference_in_the_pos_menu_is_reported_and_changes_nothing,
-    a_negative_price_in_the_pos_menu_is_reported_and_changes_nothing,
+    an_item_with_a_dangling_reference_in_the_pos_menu_is_reported_and_left_out_alone,
+    an_item_with_a_negative_price_in_the_pos_menu_is_reported_and_left_out_alone,
+    a_pos_that_sends_next_to_nothing_changes_nothing_until_a_person_approves_it,
     a_menu_that_was_mended_is_published,
     what_changed_at_the_pos_after_the_last_sync_is_refused_by_the_pos_and_never_charged,
 );
 
-async fn menu_etag(shop: &Shop) -> String {
+/// The menu's items, and its etag.
+async fn menu(shop: &Shop) -> (Vec<String>, String) {
     let path = format!("/kiosk/v1/stores/{}/menu?locale=en", shop.store_id);
     // The gate beside the menu comes when the gateway has heard of it, and is another answer then.
     let with_gate = async || {
@@ -25,8 +27,9 @@ async fn menu_etag(shop: &Shop) -> String {
         (answer.body["gate"]["state"] == "open").then_some(answer)
     };
     let answer = eventually("the gateway tells the gate", with_gate).await;
-    assert_eq!(answer.body["items"].as_array().map(Vec::len), Some(121), "{:#}", answer.body);
-    answer.headers["etag"].to_str().unwrap().to_owned()
+    let items = answer.body["items"].as_array().unwrap();
+    let items = items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+    (items, answer.headers["etag"].to_str().unwrap().to_owned())
 }
 
 async fn version(shop: &Shop) -> i64 {
@@ -35,36 +38,59 @@ async fn version(shop: &Shop) -> i64 {
     client.get_catalog(request).await.unwrap().into_inner().catalog.unwrap().version
 }
 
-/// The report of a sync of a menu that `break_it` has broken: reason, entity, id, field.
-async fn report(shop: &Shop, break_it: impl FnOnce(&mut Value)) -> (String, String, String, String) {
-    let (etag, before) = (menu_etag(shop).await, version(shop).await);
-    let mut menu = shop.pos.master().await;
-    break_it(&mut menu);
-    shop.pos.replace_master(&menu).await;
+/// What is wrong with edamame in a menu that `break_it` has broken: reason and field. All else is sold.
+async fn report(shop: &Shop, break_it: impl FnOnce(&mut Value)) -> (String, String) {
+    let before = version(shop).await;
+    let mut master = shop.pos.master().await;
+    break_it(&mut master);
+    shop.pos.replace_master(&master).await;
     let run = shop.sync().await.unwrap();
-    assert_eq!(run.state(), SyncState::Quarantined, "{run:#?}");
-    assert_eq!((version(shop).await, menu_etag(shop).await), (before, etag), "the good menu stays");
-    // And it can still be ordered from.
+    assert_eq!((run.state(), run.catalog_version), (SyncState::Published, before + 1), "{run:#?}");
+    assert_eq!((run.left_out.unwrap().items, run.problems.len()), (1, 1), "{:#?}", run.problems);
+    let without_it = async || {
+        let (items, _) = menu(shop).await;
+        (items.len() == 120 && !items.iter().any(|id| id == "edamame")).then_some(())
+    };
+    eventually("the menu without it", without_it).await;
     shop.placed(0, shop.request(Product::Kiosk, &[line("yaki_onigiri", 1)]).await).await;
-    let problem = run.problems.into_iter().next().expect("at least one problem");
+    let problem = run.problems.into_iter().next().expect("one problem");
     assert!(!problem.message.is_empty());
-    (problem.reason, problem.entity, problem.entity_id, problem.field)
+    assert_eq!((problem.entity.as_str(), problem.entity_id.as_str()), ("item", "edamame"));
+    (problem.reason, problem.field)
 }
 
-fn told(reason: &str, field: &str) -> (String, String, String, String) {
-    (reason.into(), "item".into(), "edamame".into(), field.into())
-}
-
-async fn a_dangling_reference_in_the_pos_menu_is_reported_and_changes_nothing(shape: Shape) {
+async fn an_item_with_a_dangling_reference_in_the_pos_menu_is_reported_and_left_out_alone(shape: Shape) {
     let shop = Shop::open(shape).await;
     let dangling = report(&shop, |menu| item(menu, "edamame")["groups"] = json!(["gone"])).await;
-    assert_eq!(dangling, told("DANGLING_REFERENCE", "modifier_group_ids"));
+    assert_eq!(dangling, ("DANGLING_REFERENCE".into(), "modifier_group_ids".into()));
 }
 
-async fn a_negative_price_in_the_pos_menu_is_reported_and_changes_nothing(shape: Shape) {
+async fn an_item_with_a_negative_price_in_the_pos_menu_is_reported_and_left_out_alone(shape: Shape) {
     let shop = Shop::open(shape).await;
     let negative = report(&shop, |menu| item(menu, "edamame")["price"] = json!(-380)).await;
-    assert_eq!(negative, told("NEGATIVE_PRICE", "price"));
+    assert_eq!(negative, ("NEGATIVE_PRICE".into(), "price".into()));
+}
+
+async fn a_pos_that_sends_next_to_nothing_changes_nothing_until_a_person_approves_it(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    let (before, etag) = (version(&shop).await, menu(&shop).await.1);
+    let mut master = shop.pos.master().await;
+    master["categories"].as_array_mut().unwrap().truncate(3);
+    shop.pos.replace_master(&master).await;
+    let run = shop.sync().await.unwrap();
+    assert_eq!((run.state(), run.problems[0].reason.as_str()), (SyncState::WaitingApproval, "MANY_ITEMS_GONE"));
+    assert_eq!((version(&shop).await, menu(&shop).await.1), (before, etag), "the menu before sells on");
+    let approve = ApproveSnapshotRequest {
+        store_id: shop.store_id.clone(),
+        sync_run_id: run.sync_run_id,
+        by: "Aiko".to_owned(),
+        note: "the winter menu".to_owned(),
+    };
+    let mut client = CatalogServiceClient::new(shop.mesh.catalog().unwrap());
+    let run = client.approve_snapshot(approve).await.unwrap().into_inner().run.unwrap();
+    assert_eq!((run.state(), run.catalog_version), (SyncState::Published, before + 1));
+    let items = usize::try_from(run.counts.unwrap().items).unwrap();
+    eventually("the menu that was approved", async || (menu(&shop).await.0.len() == items).then_some(())).await;
 }
 
 async fn a_menu_that_was_mended_is_published(shape: Shape) {
@@ -75,8 +101,14 @@ async fn a_menu_that_was_mended_is_published(shape: Shape) {
     shop.pos.replace_master(&menu).await;
     let run = shop.sync().await.unwrap();
     assert_eq!(run.state(), SyncState::Published, "{run:#?}");
-    let counts = async || (shop.total(Product::Kiosk, &[line("edamame", 1)]).await == 400).then_some(());
-    eventually("the mended menu counts", counts).await;
+    let sold_again = async || {
+        let lines = vec![line("edamame", 1)];
+        let request = QuoteOrderRequest { store_id: shop.store_id.clone(), product: Product::Kiosk.into(), lines };
+        // Not in the menu until the order service has heard of the new one.
+        let quote = shop.orders(0).quote_order(request).await.ok()?.into_inner().quote?;
+        (quote.price?.total?.amount == 400).then_some(())
+    };
+    eventually("the mended menu counts", sold_again).await;
     assert_eq!(shop.sync().await.unwrap().state(), SyncState::Unchanged);
 }
 

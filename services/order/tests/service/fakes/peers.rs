@@ -251,6 +251,15 @@ impl CatalogService for Pos {
     async fn list_sync_runs(&self, _: Request<ListSyncRunsRequest>) -> Answer<ListSyncRunsResponse> {
         unused()
     }
+    async fn approve_snapshot(&self, _: Request<ApproveSnapshotRequest>) -> Answer<ApproveSnapshotResponse> {
+        unused()
+    }
+    async fn reject_snapshot(&self, _: Request<RejectSnapshotRequest>) -> Answer<RejectSnapshotResponse> {
+        unused()
+    }
+    async fn rollback_catalog(&self, _: Request<RollbackCatalogRequest>) -> Answer<RollbackCatalogResponse> {
+        unused()
+    }
 }
 
 #[tonic::async_trait]

@@ -1,19 +1,45 @@
 #![allow(clippy::unwrap_used)]
 
-use posmesh_proto::catalog::v1::{TaxRate, TaxRounding};
+use posmesh_proto::{
+    catalog::v1::{Item, TaxRate, TaxRounding},
+    common::v1::ServiceMode,
+};
 
-use super::*;
-use crate::domain::fixture::{self, catalog, group, modifier, store, text, yen};
+use super::{report::MAX_PROBLEMS, *};
+use crate::domain::fixture::{self, catalog, group, item, modifier, store, text, yen};
 
-fn problems(change: impl FnOnce(&mut Catalog)) -> Vec<CatalogProblem> {
+/// The fixture's menu, and ten plain items on which nothing hangs.
+fn menu() -> Catalog {
     let mut catalog = catalog();
-    change(&mut catalog);
-    validate(&catalog, &store())
+    catalog.items.extend((0..10).map(|i| item(&format!("x{i}"), "品", "x", 100, "food", &["food"], &[])));
+    catalog
 }
 
-/// The one problem that the change makes: reason, entity, id and field.
+fn sieved(change: impl FnOnce(&mut Catalog)) -> Result<Sieved, Vec<CatalogProblem>> {
+    let mut catalog = menu();
+    change(&mut catalog);
+    sieve(catalog, &store())
+}
+
+fn problems(change: impl FnOnce(&mut Catalog)) -> Vec<CatalogProblem> {
+    sieved(change).map_or_else(|problems| problems, |sieved| sieved.problems)
+}
+
+/// The ids of the items that are left out because of the change, and of each problem with its reason and effect.
+fn gone(change: impl FnOnce(&mut Catalog)) -> (Vec<String>, Vec<(String, String, ProblemEffect)>) {
+    let sieved = sieved(change).unwrap();
+    let kept: Vec<&String> = sieved.catalog.items.iter().map(|item| &item.id).collect();
+    let gone: Vec<String> = menu().items.into_iter().map(|item| item.id).filter(|id| !kept.contains(&id)).collect();
+    assert_eq!(gone.len(), sieved.left_out.items as usize);
+    let problems = sieved.problems.into_iter().map(|p| (p.reason.clone(), p.entity_id.clone(), p.effect()));
+    (gone, problems.collect())
+}
+
+/// The one problem that the change makes by itself: reason, entity, id and field.
 fn one(change: impl FnOnce(&mut Catalog)) -> (String, String, String, String) {
-    let found = problems(change);
+    let mut found = problems(change);
+    // What goes with it is told besides.
+    found.retain(|problem| problem.reason != "REFERENCE_LEFT_OUT");
     assert_eq!(found.len(), 1, "{found:#?}");
     let problem = found.into_iter().next().unwrap();
     assert!(!problem.message.is_empty());
@@ -42,6 +68,7 @@ fn a_problem_tells_the_thing_by_its_name_in_the_stores_language() {
             entity_name: "焼き鳥".to_owned(),
             field: "price".to_owned(),
             message: "the price is -380; it must not be negative".to_owned(),
+            effect: ProblemEffect::LeftOut.into(),
         }]
     );
 }
@@ -93,20 +120,132 @@ fn a_free_and_a_cheaper_choice_are_fine() {
 
 #[test]
 fn two_things_with_one_id_are_refused() {
-    is(one(|c| c.items.push(c.items[0].clone())), ["DUPLICATE_ID", "item", "beer", "id"]);
-    is(one(|c| c.tables.push(c.tables[0].clone())), ["DUPLICATE_ID", "table", "t1", "id"]);
-    is(one(|c| c.tax_classes.push(c.tax_classes[0].clone())), ["DUPLICATE_ID", "tax_class", "drink", "id"]);
-    is(
-        one(|c| {
+    let refused = |change: fn(&mut Catalog), expected| {
+        assert!(sieved(change).is_err(), "{expected:?}");
+        is(one(change), expected);
+    };
+    refused(|c| c.items.push(Item { sort_order: 1, ..c.items[0].clone() }), ["DUPLICATE_ID", "item", "beer", "id"]);
+    refused(
+        |c| {
+            let mut twice = c.tables[0].clone();
+            twice.seats += 1;
+            c.tables.push(twice);
+        },
+        ["DUPLICATE_ID", "table", "t1", "id"],
+    );
+    refused(
+        |c| {
+            let mut twice = c.tax_classes[0].clone();
+            twice.included_in_price = !twice.included_in_price;
+            c.tax_classes.push(twice);
+        },
+        ["DUPLICATE_ID", "tax_class", "drink", "id"],
+    );
+}
+
+#[test]
+fn what_was_sent_twice_alike_is_taken_once() {
+    let again = |change: fn(&mut Catalog), expected| {
+        let sieved = sieved(change).unwrap();
+        assert_eq!(sieved.catalog, menu(), "{expected:?}");
+        assert_eq!(sieved.left_out, CatalogCounts::default());
+        assert_eq!(sieved.problems[0].effect(), ProblemEffect::Corrected);
+        is(one(change), expected);
+    };
+    again(|c| c.items.push(c.items[0].clone()), ["DUPLICATE_ID", "item", "beer", "id"]);
+    again(|c| c.tables.push(c.tables[0].clone()), ["DUPLICATE_ID", "table", "t1", "id"]);
+    again(|c| c.tax_classes.push(c.tax_classes[0].clone()), ["DUPLICATE_ID", "tax_class", "drink", "id"]);
+    again(
+        |c| {
             let twice = c.modifier_groups[2].modifiers[0].clone();
             c.modifier_groups[2].modifiers.push(twice);
-        }),
+        },
         ["DUPLICATE_ID", "modifier_group", "sauce", "modifiers"],
     );
-    is(
-        one(|c| c.items[1].modifier_group_ids.push("sauce".into())),
+    again(
+        |c| c.items[1].modifier_group_ids.push("sauce".into()),
         ["DUPLICATE_REFERENCE", "item", "yakitori", "modifier_group_ids"],
     );
+}
+
+#[test]
+fn a_wrong_item_is_left_out_alone_and_the_rest_is_sold() {
+    let (items, problems) = gone(|c| c.items[0].price = yen(-1));
+    assert_eq!(items, ["beer"]);
+    assert_eq!(problems, [("NEGATIVE_PRICE".to_owned(), "beer".to_owned(), ProblemEffect::LeftOut)]);
+}
+
+#[test]
+fn what_needs_something_that_is_left_out_goes_with_it() {
+    let because = |reason: &str, id: &str| (reason.to_owned(), id.to_owned(), ProblemEffect::LeftOut);
+    // The only choice of the inner question has no name; so the set menu cannot be chosen; the yakitori stays.
+    let (items, problems) = gone(|c| c.modifier_groups[1].modifiers.iter_mut().for_each(|m| m.name = None));
+    assert_eq!(items, [""; 0]);
+    let told = [
+        because("NAME_MISSING", "large"),
+        because("NAME_MISSING", "normal"),
+        because("TOO_FEW_CHOICES", "rice"),
+        because("REFERENCE_LEFT_OUT", "set"),
+    ];
+    assert_eq!(problems, told);
+    // A question about the item itself is gone.
+    let (items, problems) = gone(|c| (c.modifier_groups[2].min_choices, c.modifier_groups[2].max_choices) = (2, 1));
+    assert_eq!(items, ["yakitori"]);
+    assert_eq!(problems, [because("CHOICES_OUT_OF_RANGE", "sauce"), because("REFERENCE_LEFT_OUT", "yakitori")]);
+}
+
+#[test]
+fn a_heading_or_an_area_that_is_gone_takes_nothing_with_it() {
+    let sieved = sieved(|c| {
+        c.categories.retain(|category| category.id != "food");
+        c.areas[0].name = None;
+    });
+    let Sieved { catalog, problems, left_out } = sieved.unwrap();
+    assert_eq!((catalog.items.len(), left_out.items, catalog.tables[0].area_id.as_str()), (12, 0, ""));
+    let grill = catalog.categories.iter().find(|category| category.id == "grill").unwrap();
+    assert_eq!(grill.parent_category_id, "");
+    assert!(catalog.items.iter().all(|item| !item.category_ids.contains(&"food".to_owned())));
+    let effects: Vec<_> = problems.iter().map(|p| (p.entity.as_str(), p.effect())).collect();
+    assert_eq!(
+        effects[..3],
+        [("category", ProblemEffect::Corrected), ("area", ProblemEffect::LeftOut), ("table", ProblemEffect::Corrected),]
+    );
+}
+
+#[test]
+fn data_of_which_most_is_wrong_is_refused_as_a_whole() {
+    let wrong = |count: usize| sieved(|c| c.items.iter_mut().take(count).for_each(|item| item.price = None));
+    assert_eq!(wrong(6).unwrap().catalog.items.len(), 6);
+    let refused = wrong(7).unwrap_err();
+    assert_eq!((refused[0].reason.as_str(), refused.len()), ("MOSTLY_WRONG", 8));
+    assert!(refused.iter().all(|problem| problem.effect() == ProblemEffect::Refused));
+}
+
+#[test]
+fn text_of_another_charset_is_told_as_such() {
+    let mojibake = one(|c| c.items[0].name = text(&[("ja", "\u{fffd}\u{fffd}ビール")]));
+    is(mojibake, ["TEXT_INVALID", "item", "beer", "name"]);
+    // UTF-8 that was read as Latin-1.
+    let latin1: String = "生".bytes().map(char::from).collect();
+    is(one(|c| c.items[0].name = text(&[("ja", &latin1)])), ["TEXT_INVALID", "item", "beer", "name"]);
+}
+
+#[test]
+fn a_hundred_thousand_items_are_sieved_in_a_moment() {
+    let started = std::time::Instant::now();
+    let sieved = sieved(|c| {
+        c.items =
+            (0..MAX_ITEMS).map(|i| item(&format!("i{i}"), "品", "x", 100, "food", &["food"], &["sauce"])).collect();
+        // A chain of questions as long as the menu, of which the innermost is wrong.
+        c.modifier_groups.extend((0..MAX_ITEMS).map(|level| {
+            let below = if level == 0 { "gone".to_owned() } else { format!("g{}", level - 1) };
+            group(&format!("g{level}"), 1, 1, vec![modifier("m", "m", 0, &[&below])])
+        }));
+    });
+    let sieved = sieved.unwrap();
+    assert_eq!((sieved.catalog.items.len(), sieved.left_out.modifier_groups as usize), (MAX_ITEMS, MAX_ITEMS));
+    assert_eq!(sieved.problems.len(), MAX_PROBLEMS + 1);
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -139,7 +278,8 @@ fn choices_that_cannot_be_made_are_refused() {
 fn groups_that_lead_back_to_themselves_are_refused() {
     let found = problems(|c| c.modifier_groups[1].modifiers[0].modifier_group_ids.push("extra".into()));
     let ids: Vec<_> = found.iter().map(|p| (p.reason.as_str(), p.entity_id.as_str())).collect();
-    assert_eq!(ids, [("CIRCULAR_REFERENCE", "extra"), ("CIRCULAR_REFERENCE", "rice")]);
+    let circular = "CIRCULAR_REFERENCE";
+    assert_eq!(ids, [(circular, "extra"), (circular, "rice"), ("REFERENCE_LEFT_OUT", "yakitori")]);
     is(
         one(|c| c.categories[1].parent_category_id = "food".into()),
         ["CIRCULAR_REFERENCE", "category", "food", "parent_category_id"],
@@ -225,6 +365,7 @@ fn more_items_than_a_catalog_takes_are_refused_without_looking_at_them() {
 fn a_report_of_very_many_problems_is_cut_and_says_so() {
     let found = problems(|c| {
         c.items = (0..1_000).map(|i| fixture::item(&format!("i{i}"), "x", "x", -1, "food", &[], &[])).collect();
+        c.items.extend((0..1_000).map(|i| fixture::item(&format!("j{i}"), "x", "x", 1, "food", &[], &[])));
     });
     assert_eq!(found.len(), MAX_PROBLEMS + 1);
     let last = found.last().unwrap();

@@ -15,15 +15,18 @@ use posmesh_proto::{
 };
 use tonic::{Status, transport::Channel};
 
-use super::Timeline;
-use crate::{callers::World, stage::STORE_ID};
+use crate::{
+    callers::World,
+    stage::{FALLBACK, STORE_ID},
+    timeline::Timeline,
+};
 
 /// A stream that broke off is opened again after this.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The gates as each replica told them last. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Gates {
+pub(crate) struct Gates {
     /// By replica and product.
     last: Arc<Mutex<HashMap<(usize, Product), Gate>>>,
     replicas: usize,
@@ -31,7 +34,7 @@ pub(super) struct Gates {
 
 impl Gates {
     /// Whether every replica has told every gate, and this state of each.
-    pub(super) fn are_all(&self, state: GateState) -> bool {
+    pub(crate) fn are_all(&self, state: GateState) -> bool {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let told = |replica: usize| last.keys().any(|(of, _)| *of == replica);
         (0..self.replicas).all(told) && last.values().all(|gate| gate.state() == state)
@@ -46,7 +49,7 @@ impl Gates {
 }
 
 /// Watches everything until the world is closing.
-pub(super) fn all(mesh: &Mesh, world: &Arc<World>, timeline: &Timeline) -> Result<Gates> {
+pub(crate) fn all(mesh: &Mesh, world: &Arc<World>, timeline: &Timeline) -> Result<Gates> {
     let gates = Gates { last: Arc::default(), replicas: world.replicas.len() };
     for (replica, client) in world.replicas.iter().cloned().enumerate() {
         let (gates, timeline, world) = (gates.clone(), timeline.clone(), Arc::clone(world));
@@ -89,13 +92,13 @@ async fn watch_gates(
 
 async fn watch_link(mut client: RouterServiceClient<Channel>, timeline: &Timeline) -> Result<(), Status> {
     let mut stream = client.watch_links(WatchLinksRequest::default()).await?.into_inner();
-    let mut last = None;
+    let mut last = HashMap::new();
     while let Some(news) = stream.message().await? {
         for link in news.links.iter().filter(|link| link.store_id == STORE_ID) {
             let now = (link.state(), link.cause.clone());
-            if last.as_ref() != Some(&now) {
-                timeline.note(format!("router: {}", of_link(link)));
-                last = Some(now);
+            if last.insert(link.connection_id.clone(), now.clone()) != Some(now) {
+                let whose = if link.connection_id == FALLBACK { "router: the fallback's" } else { "router:" };
+                timeline.note(format!("{whose} {}", of_link(link)));
             }
         }
     }

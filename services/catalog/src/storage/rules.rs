@@ -1,0 +1,149 @@
+//! The rules of publishing, the same on every storage: from what stands at the head of a store's versions to what is
+//! written.
+
+use std::sync::Arc;
+
+use posmesh_kit::time;
+use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, Decision, SyncRun};
+
+use super::{Content, Judged};
+use crate::domain;
+
+/// What stands at the head of a store's versions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    /// The current version and the hash of its content.
+    pub(super) current: Option<(i64, Vec<u8>)>,
+    pub(super) held: Option<Held>,
+}
+
+/// A snapshot that is held back.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// Empty: refused by a rollback.
+    pub(super) run_id: String,
+    pub(super) hash: Vec<u8>,
+    /// `None`: it waits for approval.
+    pub(super) refusal: Option<Decision>,
+}
+
+/// What one transaction writes.
+#[derive(Debug)]
+pub(super) struct Writes {
+    /// The run that it is about, as it ends.
+    pub(super) run: Option<SyncRun>,
+    pub(super) version: Option<NewVersion>,
+    pub(super) held: HeldChange,
+    /// The run that waited until now, and the one in its place.
+    pub(super) superseded: Option<(String, String)>,
+}
+
+#[derive(Debug)]
+pub(super) struct NewVersion {
+    pub(super) version: i64,
+    pub(super) summary: CatalogVersion,
+    pub(super) catalog: Catalog,
+    pub(super) hash: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) enum HeldChange {
+    Keep,
+    Clear,
+    /// The catalog is there while it waits.
+    Hold(Held, Option<Arc<Catalog>>),
+}
+
+impl Head {
+    fn version(&self) -> i64 {
+        self.current.as_ref().map_or(0, |(version, _)| *version)
+    }
+
+    /// The run that waits, and that `by` takes the place of.
+    fn superseded(&self, by: &str) -> Option<(String, String)> {
+        let waiting = self.held.as_ref().filter(|held| held.refusal.is_none())?;
+        Some((waiting.run_id.clone(), by.to_owned()))
+    }
+
+    fn next(&self, content: Content, summary: CatalogVersion) -> NewVersion {
+        let version = self.version() + 1;
+        let publish_time = Some(time::now());
+        let counts = Some(domain::counts(&content.catalog));
+        let content_hash = domain::shown_hash(&content.hash);
+        let catalog = Catalog { version, publish_time, ..Arc::unwrap_or_clone(content.catalog) };
+        let summary = CatalogVersion { version, publish_time, counts, content_hash, ..summary };
+        NewVersion { version, summary, catalog, hash: content.hash }
+    }
+}
+
+/// How a run ends whose data is right. `None`: it was compared with another version than the current one.
+pub(super) fn publication(run: &SyncRun, content: Content, head: &Head, judged: &Judged) -> Option<Writes> {
+    let counts = domain::counts(&content.catalog);
+    let run_id = &run.sync_run_id;
+    let ends = |run| Writes { run: Some(run), version: None, held: HeldChange::Keep, superseded: None };
+    if head.current.as_ref().is_some_and(|(_, hash)| *hash == content.hash) {
+        let run = domain::succeeded(run.clone(), counts, head.version(), false);
+        return Some(Writes { held: HeldChange::Clear, superseded: head.superseded(run_id), ..ends(run) });
+    }
+    if judged.base_version != head.current.as_ref().map(|(version, _)| *version) {
+        return None;
+    }
+    let same = head.held.as_ref().filter(|held| held.hash == content.hash);
+    if let Some(refusal) = same.and_then(|held| held.refusal.as_ref()) {
+        return Some(ends(domain::rejected(run.clone(), counts, refusal)));
+    }
+    if judged.suspicions.is_empty() {
+        let summary = CatalogVersion { sync_run_id: run_id.clone(), ..Default::default() };
+        let version = head.next(content, summary);
+        let run = domain::succeeded(run.clone(), counts, version.version, true);
+        let superseded = head.superseded(run_id);
+        return Some(Writes { version: Some(version), held: HeldChange::Clear, superseded, ..ends(run) });
+    }
+    if let Some(waiting) = same {
+        return Some(ends(domain::waits_already(run.clone(), counts, head.version(), &waiting.run_id)));
+    }
+    let held = Held { run_id: run_id.clone(), hash: content.hash, refusal: None };
+    let run = domain::waiting(run.clone(), counts, judged.suspicions.clone());
+    let held = HeldChange::Hold(held, Some(content.catalog));
+    Some(Writes { held, superseded: head.superseded(run_id), ..ends(run) })
+}
+
+/// Whether it is this run whose snapshot waits.
+pub(super) fn waits<'h>(head: &'h Head, run_id: &str) -> Option<&'h Held> {
+    head.held.as_ref().filter(|held| held.refusal.is_none() && held.run_id == run_id)
+}
+
+/// What waited is published.
+pub(super) fn approval(run: SyncRun, held: &Held, catalog: Catalog, head: &Head, decision: &Decision) -> Writes {
+    let content = Content { catalog: Arc::new(catalog), hash: held.hash.clone() };
+    let sync_run_id = run.sync_run_id.clone();
+    let summary = CatalogVersion { sync_run_id, decision: Some(decision.clone()), ..Default::default() };
+    let version = head.next(content, summary);
+    let run = domain::decided(run, decision.clone(), Some(version.version));
+    Writes { run: Some(run), version: Some(version), held: HeldChange::Clear, superseded: None }
+}
+
+/// What waited is refused, and the same content will be.
+pub(super) fn refusal(run: SyncRun, held: &Held, decision: &Decision) -> Writes {
+    let held = Held { refusal: Some(decision.clone()), ..held.clone() };
+    let run = domain::decided(run, decision.clone(), None);
+    Writes { run: Some(run), version: None, held: HeldChange::Hold(held, None), superseded: None }
+}
+
+/// The content of a version is current again. `None`: it is.
+pub(super) fn rollback(target: Catalog, head: &Head, decision: &Decision) -> Option<Writes> {
+    let restored_version = target.version;
+    let content = Content::new(Catalog { version: 0, publish_time: None, ..target });
+    let (_, current) = head.current.as_ref()?;
+    if *current == content.hash {
+        return None;
+    }
+    let held = Held { run_id: String::new(), hash: current.clone(), refusal: Some(decision.clone()) };
+    let summary = CatalogVersion { restored_version, decision: Some(decision.clone()), ..Default::default() };
+    Some(Writes {
+        run: None,
+        version: Some(head.next(content, summary)),
+        held: HeldChange::Hold(held, None),
+        superseded: head.superseded(""),
+    })
+}
