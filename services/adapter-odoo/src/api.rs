@@ -79,8 +79,10 @@ impl Refusal {
 impl ApiError {
     fn into_cause_and_message(self) -> (&'static str, String) {
         match self {
-            Self::Http(HttpError::NotSent { cause, message } | HttpError::InDoubt { cause, message })
-            | Self::Strange { cause, message } => (cause, message),
+            Self::Http(HttpError::NotSent { cause, message } | HttpError::InDoubt { cause, message }) => {
+                (cause, format!("Odoo gives no answer ({message}): see whether its server runs, and base_url"))
+            }
+            Self::Strange { cause, message } => (cause, message),
             Self::Refused(refusal) => (refusal.cause(), format!("{refusal}{}", refusal.advice())),
         }
     }
@@ -191,13 +193,26 @@ impl<'a> Api<'a> {
             .json(arguments);
         let answer = self.http.send(request, self.connection).await?;
         match understand(&answer, &format!("{model}.{method}")) {
-            // Odoo knows no database while its database server is down.
-            Err(ApiError::Strange { cause: cause::MISCONFIGURED, .. }) if !self.has_database_server().await => {
-                let message = "Odoo runs, but cannot reach its database server; start PostgreSQL".to_owned();
-                Err(ApiError::Strange { cause: cause::VENDOR_SERVICE_DOWN, message })
-            }
+            Err(ApiError::Strange { cause: cause::MISCONFIGURED, .. }) => Err(self.without_database().await),
             result => result,
         }
+    }
+
+    /// Why Odoo, which is at this address, does not know the database.
+    async fn without_database(&self) -> ApiError {
+        // It knows none while its database server is down.
+        let (cause, message) = if self.has_database_server().await {
+            let database = &self.settings.database;
+            let message = format!(
+                "Odoo has no database {database:?}: it was dropped, renamed or takes no connections; bring it back, or \
+                 correct the setting database"
+            );
+            (cause::MISCONFIGURED, message)
+        } else {
+            let message = "Odoo runs, but cannot reach its database server; start PostgreSQL".to_owned();
+            (cause::VENDOR_SERVICE_DOWN, message)
+        };
+        ApiError::Strange { cause, message }
     }
 
     /// False only where Odoo says so.

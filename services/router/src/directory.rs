@@ -24,6 +24,8 @@ use crate::{
 
 /// Connections that are read at once.
 const PAGE: usize = 500;
+/// A database that does not answer for so long is asked anew: whoever needs a fresh state waits for the one that asks.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call waits for the database when memory does not know.
 const MISS_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -83,12 +85,19 @@ impl Directory {
             return complete;
         }
         let began = Instant::now();
-        let result = self.read(began).await;
-        if let Err(error) = &result {
-            tracing::warn!(%error, "the router cannot read its database; it goes on with what it knows");
-        }
-        *last = Some((began, result.is_ok()));
-        result.is_ok()
+        let complete = match tokio::time::timeout(READ_TIMEOUT, self.read(began)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the router cannot read its database; it goes on with what it knows");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the router's database does not answer; it goes on with what it knows");
+                false
+            }
+        };
+        *last = Some((began, complete));
+        complete
     }
 
     async fn read(&self, began: Instant) -> Result<(), StorageError> {

@@ -1,4 +1,8 @@
-//! All links in memory, and when each is looked at next.
+//! All links in memory, and when each is looked at next. `deal` says which links there are and who probes them, `stored`
+//! what of them is durable.
+
+mod deal;
+mod stored;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,8 +11,7 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::ambient;
-use posmesh_proto::router::v1::{Link, LinkEvent, LinkEvidenceKind};
+use posmesh_proto::router::v1::LinkEvidenceKind;
 use tokio::time::Instant;
 
 use super::vendor::Vendor;
@@ -17,14 +20,12 @@ use crate::{
         self,
         link::{Pace, Seen, Tracker},
     },
-    snapshot::{Connections, Snapshot, Way},
-    storage::{NewLink, StoredLink},
+    snapshot::{Connections, Way},
+    storage::StoredLink,
 };
 
 /// A POS that takes orders is probed all the same after so many intervals: an order does not tell of the printer.
 const LONGEST_WITHOUT_PROBE: u32 = 6;
-/// When the adapters of a vendor come or go, its links are looked at within this.
-const HASTE: Duration = Duration::from_secs(1);
 
 /// Tenant and connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -226,195 +227,6 @@ impl Table {
         self.due.first().is_some_and(|(_, first)| first == key)
     }
 
-    /// Brings the table in line with the connections, instances and replicas that there are. Returns whether a probe may
-    /// be due earlier.
-    pub(super) fn sync(&mut self, snapshot: &Snapshot, replicas: Option<Vec<String>>, now: Instant) -> bool {
-        let mut replicas = replicas.unwrap_or_else(|| self.replicas.clone());
-        if !replicas.contains(&self.replica_id) {
-            replicas.push(self.replica_id.clone());
-            replicas.sort();
-        }
-        let new_replicas = replicas != self.replicas;
-        let new_connections = !Arc::ptr_eq(&snapshot.connections, &self.connections);
-        self.replicas = replicas;
-        if new_connections {
-            self.connections = Arc::clone(&snapshot.connections);
-        }
-        let new = if new_connections { self.take_connections() } else { Vec::new() };
-        let hastened = self.take_instances(snapshot, new_connections || new_replicas);
-        if new_replicas {
-            self.deal(self.entries.keys().cloned().collect(), now);
-        } else {
-            self.deal(new, now);
-        }
-        for vendor in &hastened {
-            self.hasten(vendor, now);
-        }
-        new_connections || new_replicas || !hastened.is_empty()
-    }
-
-    /// Returns those that are to be dealt: new ones, and those that lead to another POS.
-    fn take_connections(&mut self) -> Vec<Key> {
-        let mut new = Vec::new();
-        let connections = Arc::clone(&self.connections);
-        let mut gone: BTreeSet<Key> = self.entries.keys().cloned().collect();
-        for way in connections.all() {
-            let key = Key::of(way);
-            gone.remove(&key);
-            match self.entries.get_mut(&key) {
-                Some(entry) if Arc::ptr_eq(&entry.way, way) => {}
-                Some(entry) => {
-                    let connection = |way: &Way| domain::pos_revision(&way.stored.connection);
-                    let is_same = connection(&entry.way) == connection(way)
-                        && entry.way.stored.connection.store_id == way.stored.connection.store_id;
-                    entry.way = Arc::clone(way);
-                    if !is_same {
-                        // Of that POS nothing is known.
-                        entry.tracker = tracker(way, entry.stored.as_ref());
-                        self.put_off(&key, None);
-                        new.push(key);
-                    }
-                }
-                None => {
-                    let stored = self.unclaimed.remove(&key);
-                    let entry = Entry {
-                        tracker: tracker(way, stored.as_ref()),
-                        way: Arc::clone(way),
-                        stored,
-                        mine: false,
-                        due: None,
-                        last_probe: None,
-                        probing: false,
-                    };
-                    self.entries.insert(key.clone(), entry);
-                    new.push(key);
-                }
-            }
-        }
-        for key in gone {
-            self.put_off(&key, None);
-            self.entries.remove(&key);
-            self.dirty.remove(&key);
-        }
-        new
-    }
-
-    /// Looks at each vendor again. Returns those whose last instance has gone, or whose first one has come.
-    fn take_instances(&mut self, snapshot: &Snapshot, anew: bool) -> Vec<String> {
-        let mut alive: BTreeMap<String, usize> = BTreeMap::new();
-        for instance in snapshot.instances.values() {
-            let vendor = instance.registration.descriptor.as_ref().map(|d| d.vendor.clone()).unwrap_or_default();
-            *alive.entry(vendor).or_default() += 1;
-        }
-        let changed = |vendor: &String| alive.contains_key(vendor) != self.alive.contains_key(vendor);
-        let all: BTreeSet<&String> = alive.keys().chain(self.alive.keys()).collect();
-        let hastened: Vec<String> = all.into_iter().filter(|vendor| changed(vendor)).cloned().collect();
-        let anew = anew || alive != self.alive;
-        self.alive = alive;
-        if anew {
-            let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-            for way in self.connections.all() {
-                *counts.entry(way.vendor()).or_default() += 1;
-            }
-            let vendors = counts.into_iter().map(|(vendor, count)| {
-                let new = Vendor::new(self.pace, snapshot.descriptors.get(vendor), count, self.replicas.len());
-                (vendor.to_owned(), new.after(self.vendors.get(vendor)))
-            });
-            self.vendors = vendors.collect();
-        }
-        hastened
-    }
-
-    /// Deals connections to the replicas.
-    fn deal(&mut self, keys: Vec<Key>, now: Instant) {
-        for key in keys {
-            let mut ranked: Vec<&String> = self.replicas.iter().collect();
-            domain::rank(&mut ranked, |id| id.as_str(), &key.0, &key.1);
-            let mine = ranked.first().is_some_and(|first| **first == self.replica_id);
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            let is_new = mine && entry.due.is_none() && !entry.probing;
-            entry.mine = mine;
-            if is_new && !self.pace.interval.is_zero() {
-                // Spread over an interval; of what nothing is known, or what is away, within a second.
-                let settled = entry.tracker.link().healthy_since.is_some();
-                let spread = if settled { self.pace.interval } else { HASTE };
-                self.put_off(&key, Some(now + spread.mul_f64(ambient::jitter(0.0, 1.0))));
-            } else if !mine {
-                self.plan(&key, now, None);
-            }
-        }
-    }
-
-    fn hasten(&mut self, vendor: &str, now: Instant) {
-        let of_vendor = self.entries.iter().filter(|(_, entry)| entry.mine && entry.way.vendor() == vendor);
-        let keys: Vec<Key> = of_vendor.map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            let soon = now + HASTE.mul_f64(ambient::jitter(0.0, 1.0));
-            let due = self.entries.get(&key).and_then(|entry| entry.due);
-            if due.is_some_and(|due| due > soon) {
-                self.put_off(&key, Some(soon));
-            }
-        }
-    }
-
-    /// Takes in a link that was read.
-    pub(super) fn read(&mut self, stored: StoredLink, now: Instant) {
-        self.last_change = stored.change;
-        let key = Key::new(&stored.tenant_id, &stored.link.connection_id);
-        let Some(entry) = self.entries.get_mut(&key) else {
-            self.unclaimed.insert(key, stored);
-            return;
-        };
-        let same_pos = stored.pos_revision == domain::pos_revision(&entry.way.stored.connection);
-        let is_own = *entry.tracker.link() == stored.link;
-        if same_pos && !is_own {
-            entry.tracker.adopt(stored.link.clone(), self.dirty.remove(&key));
-        }
-        entry.stored = Some(stored);
-        if same_pos && !is_own {
-            self.plan(&key, now, None);
-        }
-    }
-
-    /// What is to be written, a part of it at a time.
-    pub(super) fn take_dirty(&mut self, limit: usize) -> Vec<(Key, NewLink)> {
-        let keys: Vec<Key> = self.dirty.iter().take(limit).cloned().collect();
-        let new = keys.into_iter().filter_map(|key| {
-            self.dirty.remove(&key);
-            let entry = self.entries.get(&key)?;
-            let link = entry.tracker.link().clone();
-            let known = entry.stored.as_ref().map_or(0, |stored| stored.link.version);
-            let new = NewLink {
-                tenant_id: entry.way.tenant_id.clone(),
-                replaces: entry.stored.as_ref().map_or(0, |stored| stored.revision),
-                pos_revision: domain::pos_revision(&entry.way.stored.connection),
-                event: (link.version > known).then(|| event(&link)),
-                link,
-            };
-            Some((key, new))
-        });
-        new.collect()
-    }
-
-    /// What others are told of a link: what is durable, with the newest evidence that this replica has.
-    pub(super) fn shown(&self, key: &Key) -> Option<Link> {
-        let entry = self.entries.get(key)?;
-        let current = domain::pos_revision(&entry.way.stored.connection);
-        let stored = entry.stored.as_ref().filter(|stored| stored.pos_revision == current);
-        let own = entry.tracker.link();
-        let Some(stored) = stored else {
-            let mut unknown = tracker(&entry.way, entry.stored.as_ref()).link().clone();
-            unknown.evidence = own.evidence;
-            return Some(unknown);
-        };
-        let mut link = stored.link.clone();
-        if entry.mine {
-            link.evidence = own.evidence;
-            link.pos_latency = own.pos_latency;
-        }
-        Some(link)
-    }
-
     /// The links of a tenant after a connection (empty: all), by connection.
     pub(super) fn of_tenant(&self, tenant_id: &str, after: &str) -> impl Iterator<Item = (&Key, &Entry)> {
         let first = Key::new(tenant_id, after);
@@ -429,17 +241,5 @@ fn tracker(way: &Way, stored: Option<&StoredLink>) -> Tracker {
     match stored {
         Some(stored) if stored.pos_revision == domain::pos_revision(connection) => Tracker::new(stored.link.clone()),
         earlier => Tracker::unknown(connection, earlier.map_or(0, |earlier| earlier.link.version)),
-    }
-}
-
-fn event(link: &Link) -> LinkEvent {
-    LinkEvent {
-        time: link.since,
-        version: link.version,
-        state: link.state,
-        failing_hop: link.failing_hop.clone(),
-        cause: link.cause.clone(),
-        message: link.message.clone(),
-        evidence: link.evidence.as_ref().map_or(0, |evidence| evidence.kind),
     }
 }

@@ -1,5 +1,6 @@
 //! Odoo 19, a real POS in restaurant mode, with its demo data.
 
+mod browser;
 mod install;
 mod prepare;
 
@@ -14,6 +15,7 @@ use crate::command::{command, run};
 use crate::guard::Guard;
 use crate::postgres::Postgres;
 use crate::{port, progress, user};
+use browser::Browser;
 use install::Program;
 use prepare::{DATABASE, Prepared};
 
@@ -151,14 +153,47 @@ impl Odoo {
         answer.as_array().cloned().context("search_read answered no list")
     }
 
+    /// Revokes the API key, as its owner does in the preferences: it is refused from then on, and so is [`Odoo::call`]
+    /// until there is a new one.
+    ///
+    /// # Errors
+    /// When Odoo does not answer, or refuses.
+    pub async fn revoke_api_key(&self) -> Result<()> {
+        let browser = Browser::log_in(&self.http, &self.base_url).await?;
+        let keys = browser.call("res.users.apikeys", "search", json!([[]])).await?;
+        browser.press("res.users.apikeys", "remove", keys).await.map(drop)
+    }
+
+    /// Makes an API key in place of the one before, as its owner does in the preferences.
+    ///
+    /// # Errors
+    /// As [`Odoo::revoke_api_key`].
+    pub async fn make_api_key(&mut self) -> Result<()> {
+        let browser = Browser::log_in(&self.http, &self.base_url).await?;
+        let words = json!([{"name": "posmesh", "duration": "0"}]);
+        let description = browser.call("res.users.apikeys.description", "create", words).await?;
+        let shown = browser.press("res.users.apikeys.description", "make_key", json!([description])).await?;
+        let key = shown["context"]["default_key"].as_str().context("Odoo shows no new API key")?;
+        key.clone_into(&mut self.api_key);
+        Ok(())
+    }
+
     /// Opens the restaurant's till for the day with an empty drawer and returns the id of its `pos.session`. An open till
     /// stays as it is.
     ///
     /// # Errors
     /// As [`Odoo::call`].
     pub async fn open_session(&self) -> Result<i64> {
-        self.call("pos.config", "open_ui", json!({"ids": [self.restaurant_id]})).await?;
-        let session = self.session().await?.context("open_ui made no session")?;
+        self.open_till(self.restaurant_id).await
+    }
+
+    /// Likewise the till of another `pos.config`.
+    ///
+    /// # Errors
+    /// As [`Odoo::call`].
+    pub async fn open_till(&self, pos_config: i64) -> Result<i64> {
+        self.call("pos.config", "open_ui", json!({"ids": [pos_config]})).await?;
+        let session = self.session(pos_config).await?.context("open_ui made no session")?;
         let drawer = json!({"ids": [session], "cashbox_value": 0, "notes": ""});
         self.call("pos.session", "set_opening_control", drawer).await?;
         Ok(session)
@@ -170,7 +205,7 @@ impl Odoo {
     /// # Errors
     /// As [`Odoo::call`], or when Odoo refuses to close and says why.
     pub async fn close_session(&self) -> Result<()> {
-        let Some(session) = self.session().await? else { return Ok(()) };
+        let Some(session) = self.session(self.restaurant_id).await? else { return Ok(()) };
         let drafts = json!({"domain": [["session_id", "=", session], ["state", "=", "draft"]]});
         let drafts = self.call("pos.order", "search", drafts).await?;
         if drafts.as_array().is_some_and(|ids| !ids.is_empty()) {
@@ -217,9 +252,9 @@ impl Odoo {
         Ok(())
     }
 
-    /// The session of the restaurant that is not closed.
-    async fn session(&self) -> Result<Option<i64>> {
-        let domain = json!([["config_id", "=", self.restaurant_id], ["state", "!=", "closed"], ["rescue", "=", false]]);
+    /// The session of a till that is not closed.
+    async fn session(&self, pos_config: i64) -> Result<Option<i64>> {
+        let domain = json!([["config_id", "=", pos_config], ["state", "!=", "closed"], ["rescue", "=", false]]);
         let sessions = self.search_read("pos.session", domain, &[]).await?;
         Ok(sessions.first().and_then(|session| session["id"].as_i64()))
     }

@@ -18,5 +18,8 @@ const THRESHOLD: u8 = 4;
 /// Answered probes that bring a link back.
 const PROBES_TO_RETURN: u8 = 2;
 
+/// What is said of a fault may change, without the fault: so often others are told.
+const REWORDED_EVERY_MS: u64 = 60_000;
+
 /// Answered probes are counted so far.
 const PROBES_COUNTED: i32 = 5;

@@ -238,3 +238,20 @@ fn a_dead_pos_is_asked_less_and_less_and_never_more_rarely_than_a_living_one() {
     assert!(pauses[0] <= Duration::from_secs(1) && pauses[9] >= Duration::from_secs(5), "{pauses:?}");
     assert!(pauses.iter().all(|pause| *pause <= PACE.interval), "{pauses:?}");
 }
+
+#[test]
+fn what_is_said_of_the_same_fault_is_told_anew_once_a_minute_at_most() {
+    let said =
+        |words: &str| Seen::Failed { fault: Fault::new("pos", cause::NETWORK_DOWN, words), weight: Weight::Told };
+    let minute = 60_000;
+    let mut tracker = offline();
+    let version = tracker.link().version;
+    assert!(tracker.observe(PROBE, said("the cable is out"), 10 * minute));
+    assert_eq!(tracker.link().message, "the cable is out");
+    assert!(!tracker.observe(PROBE, said("the cable is out"), 12 * minute), "the same words are no news");
+    assert!(tracker.observe(PROBE, said("try 1"), 13 * minute));
+    assert!(!tracker.observe(PROBE, said("try 2"), 14 * minute - 1));
+    assert!(tracker.observe(PROBE, said("try 3"), 14 * minute));
+    assert_eq!((tracker.link().message.as_str(), tracker.link().version), ("try 3", version), "it is no event");
+    assert_eq!(time::to_unix_ms(tracker.link().since.as_ref().unwrap()), 11);
+}

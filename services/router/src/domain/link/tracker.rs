@@ -5,7 +5,7 @@ use std::time::Duration;
 use posmesh_kit::time;
 use posmesh_proto::router::v1::{Connection, Link, LinkEvidence, LinkEvidenceKind, LinkState};
 
-use super::{PROBES_COUNTED, PROBES_TO_RETURN, THRESHOLD};
+use super::{PROBES_COUNTED, PROBES_TO_RETURN, REWORDED_EVERY_MS, THRESHOLD};
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub(crate) struct Tracker {
     pub(super) in_vain: u32,
     /// Since the last success.
     pub(super) last_failure: Option<Weight>,
+    /// When the message changed without the state and the cause.
+    reworded_ms: i64,
     awake: bool,
     askable: bool,
 }
@@ -128,6 +130,7 @@ impl Tracker {
             returned: None,
             in_vain: 0,
             last_failure: None,
+            reworded_ms: 0,
             awake,
             askable: true,
         }
@@ -142,7 +145,7 @@ impl Tracker {
     /// could not be written (`unsaved`) needs to be seen once more.
     pub(crate) fn adopt(&mut self, link: Link, unsaved: bool) {
         let own = std::mem::replace(self, Self::new(link));
-        self.askable = own.askable;
+        (self.askable, self.reworded_ms) = (own.askable, own.reworded_ms);
         match (&own.health, self.is_offline()) {
             (Health::Offline(fault), false) if unsaved => {
                 self.suspicion = THRESHOLD - 1;
@@ -257,9 +260,10 @@ impl Tracker {
     fn failed(&mut self, fault: Fault, weight: Weight) {
         self.last_failure = Some(weight);
         self.answered = 0;
-        if let Health::Offline(known) = &self.health {
+        if let Health::Offline(known) = &mut self.health {
             self.in_vain = self.in_vain.saturating_add(1);
             if known.is_same(&fault) {
+                *known = fault;
                 self.suspicion = 0;
                 self.suspect = None;
                 return;
@@ -289,7 +293,7 @@ impl Tracker {
         self.health = health;
     }
 
-    /// Brings the link in line with what is known. Returns whether its state or cause changed.
+    /// Brings the link in line with what is known. Returns whether it changed.
     fn show(&mut self, now_ms: i64) -> bool {
         let (state, fault) = match &self.health {
             Health::Unknown => (LinkState::Unknown, None),
@@ -304,11 +308,16 @@ impl Tracker {
         let (hop, cause, message) = (text(|f| &f.hop), text(|f| &f.cause), text(|f| &f.message));
         let link = &mut self.link;
         let changed = link.state() != state || link.cause != cause || link.failing_hop != hop;
+        let is_due = now_ms.abs_diff(self.reworded_ms) >= REWORDED_EVERY_MS;
+        let reworded = !changed && is_due && !message.is_empty() && link.message != message;
         if changed {
             link.set_state(state);
             (link.failing_hop, link.cause, link.message) = (hop, cause, message);
             link.since = Some(time::from_unix_ms(now_ms));
             link.version += 1;
+        } else if reworded {
+            link.message = message;
+            self.reworded_ms = now_ms;
         }
         if matches!(state, LinkState::Online | LinkState::Degraded) {
             if link.healthy_since.is_none() {
@@ -321,7 +330,7 @@ impl Tracker {
             link.healthy_since = None;
             link.probes_passed = 0;
         }
-        changed
+        changed || reworded
     }
 }
 
