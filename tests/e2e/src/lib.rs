@@ -10,6 +10,7 @@
 
 mod binaries;
 mod folder;
+mod gates;
 mod http;
 mod launch;
 mod mesh;
@@ -26,6 +27,7 @@ mod wires;
 
 pub use binaries::binary;
 pub use folder::Folder;
+pub use gates::Stopwatch;
 pub use http::{Answer, Http};
 pub use launch::OPS_TOKEN;
 pub use mesh::{Mesh, Options, Shape};

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{Mesh, binary};
+use crate::{Mesh, Process, binary};
 
 /// What the program said.
 #[derive(Debug)]
@@ -29,5 +29,15 @@ impl Mesh {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = ended.status.code().context("posmesh was killed")?;
         Ok(Said { code, out: text(&ended.stdout), err: text(&ended.stderr) })
+    }
+
+    /// Runs it until the returned process is dropped; what it prints goes to that one's log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn posmesh_until_dropped(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let environment = self.peers().map(|(key, value)| (key.to_owned(), value)).to_vec();
+        let arguments = arguments.iter().map(Into::into).collect();
+        Process::start(name, &binary("posmesh")?, arguments, environment, self.folder().path())
     }
 }

@@ -164,7 +164,8 @@ impl Pos {
         self.ask(Method::PUT, &format!("/api/items/{item_id}/availability"), Some(&body)).await;
     }
 
-    async fn answers(&self) {
+    /// Waits until it answers.
+    pub async fn answers(&self) {
         eventually("the POS answers", async || self.try_ask(Method::GET, "/api/status", None).await.ok()).await;
     }
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_master;
 mod cancelling;
 mod faults;
+mod gates;
 mod odoo;
 mod orders;
 mod outage;
