@@ -18,7 +18,7 @@ use tonic::Code;
 
 use crate::{
     checks,
-    dispatch::{Begun, Dispatcher, Place, round_wait},
+    dispatch::{BEHIND_ENTRIES, Begun, Dispatcher, Place, round_wait},
     domain::{
         accept::{self, Facts},
         business_day::{business_date, end_of_day_ms, over_ms},
@@ -162,7 +162,10 @@ impl Orders {
         let request_hash = accept::request_hash(&request);
         let kind = (product, mode(&request, product));
         let mut order = accept::new_order(request, facts);
-        let alone = matches!(gate, Passed::Alone(_)).then(|| (connection_id.to_owned(), order.order_id.clone()));
+        let to_pos = matches!(gate, Passed::Open | Passed::Alone(_));
+        let is_behind = to_pos && self.dispatcher.must_let_entries_pass(&who.tenant_id, &order, connection_id).await;
+        let alone = (matches!(gate, Passed::Alone(_)) && !is_behind)
+            .then(|| (connection_id.to_owned(), order.order_id.clone()));
         let let_through = match &alone {
             Some((connection_id, order_id)) => self.gates.let_through(&who.tenant_id, connection_id, order_id).await?,
             None => true,
@@ -180,6 +183,11 @@ impl Orders {
         let since = Instant::now();
         let lease = if waits {
             until(fire_ms.unwrap_or(deliver_by_ms), now_ms)
+        } else if is_behind {
+            // The POS is told first of the rounds before it, which the kitchen has.
+            order.set_state(OrderState::Held);
+            order.set_hold_reason(HoldReason::RoundBefore);
+            BEHIND_ENTRIES
         } else {
             // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
             let (attempt, lease) = match &fallback {

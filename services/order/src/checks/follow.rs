@@ -137,6 +137,33 @@ impl Checks {
         Err(changes_all_the_time(&format!("on table {}", check.table_id)))
     }
 
+    /// Notes what the POS calls a check of which nothing was there until now. The check is not lost if that fails: its next
+    /// round, or the sweep, learns it again.
+    pub(crate) async fn note_reference(&self, tenant_id: &str, check_id: &str, reference: &str, connection_id: &str) {
+        let noted = async {
+            let mut check = self.find(tenant_id, check_id).await?;
+            for _ in 0..MAX_CONFLICTS {
+                if !check.pos_check_reference.is_empty() {
+                    return Ok(());
+                }
+                let next = Check {
+                    version: check.version + 1,
+                    pos_check_reference: reference.to_owned(),
+                    connection_id: connection_id.to_owned(),
+                    ..check
+                };
+                match self.change(tenant_id, next, self.interval).await? {
+                    Ok(_) => return Ok(()),
+                    Err(current) => check = *current,
+                }
+            }
+            Err(changes_all_the_time(check_id))
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, check.id = check_id, "what the POS calls a check could not be stored");
+        }
+    }
+
     /// Makes a check of which nothing is at the POS yet that of one which the staff opened.
     pub(super) async fn adopt(
         &self,

@@ -31,6 +31,8 @@ use crate::{
 const DEFAULT_ROUND_WAIT: Duration = Duration::from_secs(10);
 /// A round that may pass looks this often, at most and at least, whether it may by now.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// A round looks this often whether those before it, which the kitchen has, are entered at the POS.
+pub(crate) const BEHIND_ENTRIES: Duration = Duration::from_millis(500);
 /// What falls due while the clocks cannot be trusted is looked at again after about this.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -40,7 +42,7 @@ impl Dispatcher {
         self.look_again(tenant_id, order, PAUSE.mul_f64(ambient::jitter(0.5, 1.5))).await;
     }
 
-    async fn look_again(&self, tenant_id: &str, order: &Order, due_in: Duration) {
+    pub(super) async fn look_again(&self, tenant_id: &str, order: &Order, due_in: Duration) {
         if let Err(error) = self.ledger.storage.put_off(tenant_id, &order.order_id, order.version, Some(due_in)).await {
             tracing::warn!(%error, order.id = %order.order_id, "an order could not be put off; its lease will end");
         }
@@ -193,6 +195,9 @@ impl Dispatcher {
             None => self.first_attempt(&order, check.as_ref()).await,
         };
         let diversion = self.diversion(tenant_id, &order, &attempt.connection_id).await;
+        if diversion.is_none() && self.must_let_entries_pass(tenant_id, &order, &attempt.connection_id).await {
+            return self.look_again(tenant_id, &order, BEHIND_ENTRIES.mul_f64(ambient::jitter(0.5, 1.5))).await;
+        }
         let (attempt, lease) = diversion.unwrap_or((attempt, lease));
         let round_wait = self.round_wait(&order).await;
         let left = order.deliver_by.as_ref().map(time::until).unwrap_or_default();

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::{
-        lifecycle::{Event, Outcome, Why, is_divert, last_submit},
+        lifecycle::{Event, Outcome, Why, is_divert, is_enter, last_submit},
         settling::max_apply_delay,
     },
     errands::Waker,
@@ -36,7 +36,12 @@ use crate::{
 
 use self::flow::{Flow, Full};
 
-pub(crate) use self::{attempt::with_connection, change::capability, flow::Place, held::round_wait};
+pub(crate) use self::{
+    attempt::with_connection,
+    change::capability,
+    flow::Place,
+    held::{BEHIND_ENTRIES, round_wait},
+};
 
 /// An attempt that was committed by this replica, which now may carry it out.
 #[derive(Debug)]
@@ -203,6 +208,10 @@ impl Dispatcher {
     async fn record(&self, tenant_id: &Arc<str>, order: Order, number: i32, outcome: Outcome) {
         let begun = Instant::now();
         let mut failures = 0;
+        if let (Outcome::Placed(placed), Some(attempt)) = (&outcome, attempt_of(&order, number).filter(|a| is_enter(a)))
+        {
+            self.note_check(tenant_id, &order, attempt, placed).await;
+        }
         if is_check_gone(&order, number, &outcome) {
             // Before the turn passes on: the staff may have joined the check into another one.
             self.checks.is_gone(tenant_id, &order.check_id).await;
@@ -308,6 +317,10 @@ impl Dispatcher {
             }
         }
     }
+}
+
+fn attempt_of(order: &Order, number: i32) -> Option<&Attempt> {
+    order.attempts.iter().find(|attempt| attempt.number == number)
 }
 
 /// Whether the POS refused a round because its check is not there any more.

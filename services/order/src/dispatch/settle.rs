@@ -36,7 +36,7 @@ pub(super) struct Asked {
 }
 
 /// What asking the POS came to.
-enum Settled {
+pub(super) enum Settled {
     /// This is what became of the attempt.
     Known(Outcome),
     /// Ask again after this.
@@ -152,7 +152,7 @@ impl Dispatcher {
         Ok(with_evidence_from(answer.into_inner(), &attempt.connection_id))
     }
 
-    fn judge(
+    pub(super) fn judge(
         &self,
         order: &Order,
         attempt: &Attempt,
@@ -186,6 +186,18 @@ impl Dispatcher {
             Err(error) => tracing::warn!(%error, "an order that needs a person could not be marked"),
         }
     }
+}
+
+/// Whether nobody writes for an attempt any more, and what was written has taken effect, as far as is known.
+pub(super) fn has_stopped(
+    order: &Order,
+    attempt: &Attempt,
+    link: Option<&Link>,
+    margin: Duration,
+    asked_ms: i64,
+) -> bool {
+    let delay = link.map(|link| max_apply_delay(&link.descriptor)).unwrap_or_default();
+    proof_ms(of_side(order, attempt), delay, margin).is_none_or(|proves_ms| asked_ms >= proves_ms)
 }
 
 /// Whether a submit would go to the POS that the last one went to.

@@ -162,7 +162,7 @@ impl Dispatcher {
             OrderState::Pending => self.try_again(&tenant_id, order).await,
             OrderState::Held => self.put_off(&tenant_id, &order).await,
             _ if open_change(&order).is_some() => self.take_up_change(&tenant_id, order, check).await,
-            _ if entry::is_pending(&order) => self.take_up_entry(&tenant_id, order).await,
+            _ if entry::is_pending(&order) => self.take_up_entry(&tenant_id, order, check).await,
             state => {
                 tracing::error!(order.id = %order.order_id, ?state, "an order that is at rest fell due");
                 self.put_off(&tenant_id, &order).await;

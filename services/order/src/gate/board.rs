@@ -45,6 +45,8 @@ struct Inner {
     links: RwLock<Links>,
     stores: RwLock<Arc<Stores>>,
     reopening: Mutex<BTreeMap<String, Reopening>>,
+    /// Connections whose POS must be told of orders that the kitchen has.
+    entering: Mutex<BTreeSet<String>>,
     openings: Mutex<HashMap<String, OpeningNow>>,
     /// Counts what was learned.
     news: watch::Sender<u64>,
@@ -145,6 +147,7 @@ impl Board {
             links: RwLock::new(links),
             stores: RwLock::default(),
             reopening: Mutex::default(),
+            entering: Mutex::default(),
             openings: Mutex::default(),
             news: watch::Sender::new(0),
             concerned: Mutex::default(),
@@ -185,6 +188,16 @@ impl Board {
         (!gate::is_over(pause, now_ms)).then(|| pause.clone())
     }
 
+    /// Whether a connection's POS was away, and no order has arrived there since.
+    pub(crate) fn is_on_probation(&self, connection_id: &str) -> bool {
+        self.link(connection_id).is_some_and(|link| self.is_reopening(&link))
+    }
+
+    /// Whether a connection's POS was away, as long as anybody remembers.
+    pub(crate) fn was_away(&self, connection_id: &str) -> bool {
+        self.reopening().contains_key(connection_id) || self.entering().contains(connection_id)
+    }
+
     /// A connection's link as it was heard of last. `None`: that is too long ago, or never.
     pub(crate) fn link(&self, connection_id: &str) -> Option<Arc<Link>> {
         let links = self.links();
@@ -222,6 +235,10 @@ impl Board {
 
     fn reopening(&self) -> MutexGuard<'_, BTreeMap<String, Reopening>> {
         self.0.reopening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entering(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.entering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was learned about these stores.
@@ -414,9 +431,11 @@ impl Board {
                 _ => load.waiting += troubled.count,
             }
         }
-        for held in &facts.held {
+        for held in facts.held.iter().filter(|held| held.count > 0) {
             stores.loads.entry((Arc::clone(&held.tenant_id), held.store_id.clone())).or_default().held += held.count;
         }
+        let to_enter = facts.held.iter().filter(|held| held.entries > 0);
+        *self.entering() = to_enter.map(|held| held.connection_id.clone()).collect();
         stores.troubled = stores.loads.keys().map(|(_, store_id)| store_id.clone()).collect();
         let key = |tenant_id: &Arc<str>, pause: &Pause| (Arc::clone(tenant_id), pause.store_id.clone());
         stores.pauses = facts.pauses.iter().map(|(tenant, pause)| (key(tenant, pause), pause.clone())).collect();

@@ -31,6 +31,16 @@ impl Gates {
         self.board.link(connection_id).is_some_and(|link| link.state() == LinkState::Offline)
     }
 
+    /// Whether a connection's POS was away, and takes one order at a time until one is there.
+    pub(crate) fn is_on_probation(&self, connection_id: &str) -> bool {
+        self.board.is_on_probation(connection_id)
+    }
+
+    /// Whether a connection's POS was away: then the rounds of its checks may have gone to the fallback.
+    pub(crate) fn was_away(&self, connection_id: &str) -> bool {
+        self.board.was_away(connection_id)
+    }
+
     /// The fallback of a store, if orders of the product go there while the POS is away, and it can be reached and can
     /// prove what it must.
     pub(super) async fn fallback(&self, store: &Store, product: Product, mode: ServiceMode) -> Option<Fallback> {

@@ -69,15 +69,17 @@ impl Gates {
 
     /// How many may go. `None`: none.
     async fn release_limit(&self, held: &HeldOrders) -> Option<usize> {
-        let HeldOrders { tenant_id, store_id, connection_id, .. } = held;
+        let HeldOrders { tenant_id, store_id, connection_id, count, entries } = held;
         let store = self.reader.stores.get(store_id).await.ok()?;
         let products = store.product_policies.iter().map(|policy| policy.product());
         let mut limit = None;
-        for product in products.filter(|product| holds(&store, *product)) {
+        // Whatever the store holds, it is told of what the kitchen has.
+        for product in products.filter(|product| holds(&store, *product) || *entries > 0) {
             let kind = (product, default_service_mode(product));
             let (gate, _) = self.at(&Arc::clone(tenant_id), &store, kind, Some(connection_id), Asked::AtPos).await;
             limit = limit.max(match (gate.state(), gate.reason()) {
-                (GateState::Open | GateState::Diverted, _) => Some(RELEASE_LIMIT),
+                (GateState::Open, _) => Some(RELEASE_LIMIT),
+                (GateState::Diverted, _) if *count > 0 => Some(RELEASE_LIMIT),
                 (GateState::Probation, GateReason::LinkReopening) => Some(1),
                 _ => None,
             });

@@ -7,7 +7,7 @@ use posmesh_proto::order::v1::{HoldReason, Order, OrderState, Pause};
 use prost::Message as _;
 
 use super::StorageError;
-use crate::domain::lifecycle;
+use crate::domain::lifecycle::{self, entry};
 
 /// Everything that gates hang on, of all tenants, as it is now.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Troubled {
     pub count: i64,
 }
 
-/// So many orders of a store wait for a connection.
+/// So many orders of a store wait for a connection: held ones, and such as the kitchen has and the POS must be told of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldOrders {
     /// The brand owner.
@@ -44,8 +44,10 @@ pub struct HeldOrders {
     pub store_id: String,
     /// Of the router.
     pub connection_id: String,
-    /// How many.
+    /// How many are held.
     pub count: i64,
+    /// Of how many the POS must be told.
+    pub entries: i64,
 }
 
 /// A connection that was seen OFFLINE.
@@ -79,7 +81,8 @@ pub struct Holder {
     pub version: i64,
     /// How long ago.
     pub age: Duration,
-    /// As it is now. `None`: it is not stored, or not yet.
+    /// As it is now; SENDING while the POS must still be told of one that the kitchen has. `None`: it is not stored, or
+    /// not yet.
     pub state: Option<OrderState>,
 }
 
@@ -188,16 +191,23 @@ pub(super) fn decide(row: &mut Probation, claim: &ProbationClaim) -> LetThrough 
     LetThrough::Alone
 }
 
+/// The state of the order that was let through last, as `sql::STATE` tells it: one that falls due although it is placed
+/// has yet to be told to the POS, or taken back there.
+pub(super) fn holder_state(state: OrderState, falls_due: bool) -> OrderState {
+    if lifecycle::is_there(state) && falls_due { OrderState::Sending } else { state }
+}
+
 /// The connection that an order waits for.
 pub(super) fn awaited(order: &Order) -> Option<&str> {
-    let waits = order.state() == OrderState::Held && order.hold_reason() == HoldReason::Link;
+    let is_held = order.state() == OrderState::Held && order.hold_reason() == HoldReason::Link;
+    let waits = is_held || entry::is_pending(order) && entry::open_entry(order).is_none();
     Some(order.awaited_connection_id.as_str()).filter(|id| waits && !id.is_empty())
 }
 
 /// `tenant_id, store_id, state, count`
 pub(super) type TroubledColumns = (String, String, i16, i64);
-/// `tenant_id, store_id, awaited_connection_id, count`
-pub(super) type HeldColumns = (String, String, String, i64);
+/// `tenant_id, store_id, awaited_connection_id`, and how many are held and to be entered
+pub(super) type HeldColumns = (String, String, String, i64, i64);
 /// `tenant_id, store_id, doc`
 pub(super) type PauseColumns = (String, String, Vec<u8>);
 /// `tenant_id, connection_id, offline_version, opened_version, order_id, claimed_version, age_ms, state`
@@ -208,8 +218,8 @@ pub(super) fn troubled((tenant_id, store_id, state, count): TroubledColumns) -> 
     Troubled { tenant_id: tenant_id.into(), store_id, state, count }
 }
 
-pub(super) fn held((tenant_id, store_id, connection_id, count): HeldColumns) -> HeldOrders {
-    HeldOrders { tenant_id: tenant_id.into(), store_id, connection_id, count }
+pub(super) fn held((tenant_id, store_id, connection_id, count, entries): HeldColumns) -> HeldOrders {
+    HeldOrders { tenant_id: tenant_id.into(), store_id, connection_id, count, entries }
 }
 
 /// One that cannot be read must not keep the others from being known.

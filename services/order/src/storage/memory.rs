@@ -176,7 +176,7 @@ impl State {
             return Ok(Changed::Conflict(Box::new(row.order.clone())));
         }
         row.order = change.order.clone();
-        row.is_leased = !change.order.attempts.is_empty();
+        row.is_leased = rows::lease_owner(&change.order, change.due_in).is_some();
         row.due = change.due_in.map(|due_in| now + due_in);
         let next_round = self.hand_on(now, &change)?;
         Ok(Changed::Done { next_round: next_round.map(Box::new) })

@@ -9,6 +9,7 @@ use prost_types::Timestamp;
 
 use super::{
     DueCheck, Requested, Split, StorageError,
+    gates::awaited,
     rounds::{CheckRow, Checks, Known},
 };
 
@@ -124,6 +125,11 @@ pub(super) fn replica(order: &Order) -> Option<&str> {
 /// States and kinds as the database keeps them: the numbers of the contract.
 pub(super) fn small(number: i32) -> i16 {
     i16::try_from(number).unwrap_or_default()
+}
+
+/// Who may act on an order that falls due: nobody in particular on one that waits for its connection.
+pub(super) fn lease_owner(order: &Order, due_in: Option<Duration>) -> Option<&str> {
+    due_in.filter(|_| awaited(order).is_none()).and_then(|_| replica(order))
 }
 
 /// Since when the order has needed a person.

@@ -55,7 +55,8 @@ pub(super) const ROUND_IN_FLIGHT: &str =
 pub(super) const TROUBLED: &str =
     "SELECT tenant_id, store_id, state, count(*) FROM orders WHERE state IN (1, 4) GROUP BY tenant_id, store_id, state";
 
-pub(super) const HELD: &str = "SELECT tenant_id, store_id, awaited_connection_id, count(*) FROM orders \
+pub(super) const HELD: &str = "SELECT tenant_id, store_id, awaited_connection_id, \
+         count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state <> 2) FROM orders \
      WHERE awaited_connection_id IS NOT NULL GROUP BY tenant_id, store_id, awaited_connection_id";
 
 pub(super) const PAUSES: &str = "SELECT tenant_id, store_id, doc FROM gate_pauses";
@@ -68,4 +69,7 @@ pub(super) const END_PAUSE: &str = "DELETE FROM gate_pauses WHERE tenant_id = $1
 pub(super) const GIVE_BACK_PROBATION: &str =
     "UPDATE probations SET order_id = NULL WHERE tenant_id = $1 AND connection_id = $2 AND order_id = $3";
 
-pub(super) const STATE: &str = "SELECT state FROM orders WHERE tenant_id = $1 AND order_id = $2";
+/// States PLACED to COMPLETED that fall due count as SENDING: see `holder_state`.
+pub(super) const STATE: &str = "SELECT \
+     CAST(CASE WHEN state IN (5, 6, 7, 8) AND due_ms IS NOT NULL THEN 3 ELSE state END AS SMALLINT) \
+     FROM orders WHERE tenant_id = $1 AND order_id = $2";

@@ -149,6 +149,11 @@ fn may_pass(holder: &Order, before_ms: Option<i64>) -> bool {
     since.or_else(|| holder.update_time.as_ref().map(to_unix_ms)).is_some_and(|since_ms| since_ms <= before_ms)
 }
 
+/// When an order that was completed falls due: the POS must be told of one that it does not know of yet.
+pub(super) fn due_after_end(order: &Order) -> Option<Duration> {
+    (!lifecycle::needs_no_look(order)).then_some(Duration::ZERO)
+}
+
 /// Completes an order whose time is over; `None` if it cannot be.
 pub(super) fn complete(mut order: Order, now: Timestamp) -> Option<Order> {
     let cause = if order.pickup_time.is_some() { "PICKUP_TIME_PASSED" } else { "BUSINESS_DAY_ENDED" };

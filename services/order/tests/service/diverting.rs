@@ -24,7 +24,7 @@ use crate::{
     memory, round,
 };
 
-fn now(request: PlaceOrderRequest) -> PlaceOrderRequest {
+pub(crate) fn now(request: PlaceOrderRequest) -> PlaceOrderRequest {
     PlaceOrderRequest { wait: None, ..request }
 }
 
@@ -36,7 +36,7 @@ async fn away(storage: Arc<dyn Storage>) -> (Pos, Replica) {
     (pos, replica)
 }
 
-fn kinds(order: &Order) -> Vec<(AttemptKind, AttemptOutcome)> {
+pub(crate) fn kinds(order: &Order) -> Vec<(AttemptKind, AttemptOutcome)> {
     order.attempts.iter().map(|attempt| (attempt.kind(), attempt.outcome())).collect()
 }
 
@@ -44,7 +44,7 @@ fn is_on_list(order: &Order) -> bool {
     order.attention == ["POS_ENTRY_DUE"]
 }
 
-fn not_handed_over() -> Act {
+pub(crate) fn not_handed_over() -> Act {
     let cause = "NETWORK_DOWN".into();
     Act::Answer(Outcome::NotHandedOver(NotHandedOver { cause, ..NotHandedOver::default() }))
 }

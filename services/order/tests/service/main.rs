@@ -4,6 +4,7 @@
 mod checks;
 mod clock_jumps;
 mod diverting;
+mod entering;
 mod fakes;
 mod gates;
 mod polling;

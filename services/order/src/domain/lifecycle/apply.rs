@@ -155,6 +155,12 @@ fn note(order: &mut Order, event: Event, now: Timestamp) -> Kind {
             order.deliver_by = Some(deliver_by);
             Kind::Wait
         }
+        Event::EntryAwaits(connection_id) => {
+            if entry::is_pending(order) {
+                order.awaited_connection_id = connection_id;
+            }
+            Kind::Noted
+        }
         Event::Noticed(why) => {
             because(order, &why);
             Kind::Notice

@@ -71,7 +71,7 @@ pub(super) fn note_begun(order: &mut Order, attempt: &Attempt) {
         // Nothing of it is at the fallback: it comes to the POS by itself again.
         order.set_pos_entry(PosEntry::Unspecified);
     } else if is_enter(attempt) {
-        order.awaited_connection_id.clone_from(&attempt.connection_id);
+        order.awaited_connection_id.clear();
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) enum Event {
         /// Until then it may still go to the POS.
         deliver_by: Timestamp,
     },
+    /// It must be entered at the POS, which is away: it waits for this connection of the router.
+    EntryAwaits(String),
     /// Something speaks against it that the POS shall decide about: noted for the staff.
     Noticed(Why),
     /// A person says what became of it.

@@ -1,4 +1,4 @@
-use posmesh_proto::order::v1::{HoldReason, Pause};
+use posmesh_proto::order::v1::{AttemptKind, AttemptOutcome, HoldReason, Pause, PosEntry};
 
 use super::*;
 use crate::storage::{GateFacts, HeldOrders, LetThrough, Offline, Pace, ProbationClaim, Troubled};
@@ -61,6 +61,7 @@ pub(super) async fn orders_that_wait_for_a_connection_are_counted_until_they_go(
         store_id: "shibuya".into(),
         connection_id: "till".into(),
         count,
+        entries: 0,
     };
     assert_eq!(facts(&storage).await.held, [count(2)]);
     change(&storage, to(&held, OrderState::Sending)).await;
@@ -99,6 +100,50 @@ pub(super) async fn a_held_order_that_a_replica_has_claimed_is_left_alone(storag
     assert!(storage.put_off(TENANT, &held.order_id, held.version + 1, Some(LEASE)).await.unwrap());
     storage.release_held(TENANT, "till", SOON).await.unwrap();
     assert_eq!(due(&storage).await, ["order-of-a"]);
+}
+
+/// The kitchen has it, and the POS must be told when its connection is back.
+pub(super) fn to_be_entered(order: &Order) -> OrderChange {
+    let mut placed = to(order, OrderState::Placed);
+    placed.order.set_pos_entry(PosEntry::Due);
+    placed.order.awaited_connection_id = "till".into();
+    let attempt = &mut placed.order.attempts[0];
+    attempt.set_kind(AttemptKind::Divert);
+    attempt.set_outcome(AttemptOutcome::Placed);
+    OrderChange { due_in: Some(LEASE), ..placed }
+}
+
+pub(super) async fn what_the_pos_must_be_told_of_is_counted_apart_and_falls_due_with_what_is_held(storage: Subject) {
+    let printed = take(&storage, new_order("printed")).await;
+    change(&storage, to_be_entered(&printed)).await;
+    hold(&storage, "held", -5).await;
+    let held = facts(&storage).await.held;
+    assert_eq!(held.iter().map(|held| (held.count, held.entries)).collect::<Vec<_>>(), [(1, 1)]);
+    let at_once = Pace { gap: Duration::ZERO, limit: 1, ..SOON };
+    storage.release_held(TENANT, "till", at_once).await.unwrap();
+    assert_eq!(due(&storage).await, ["order-of-printed"], "the oldest first");
+    // While it is being entered it waits for nothing.
+    let claimed = read(&storage, "order-of-printed").await;
+    let mut entering = to(&claimed, OrderState::Placed);
+    entering.order.attempts.push(Attempt { kind: AttemptKind::Enter.into(), ..attempt(2) });
+    change(&storage, OrderChange { due_in: Some(LEASE), ..entering.clone() }).await;
+    assert_eq!(facts(&storage).await.held[0].entries, 0);
+    storage.release_held(TENANT, "till", Pace { limit: 10, ..at_once }).await.unwrap();
+    assert_eq!(due(&storage).await, ["order-of-held"]);
+}
+
+pub(super) async fn an_order_that_the_pos_must_be_told_of_proves_nothing_until_it_was(storage: Subject) {
+    let printed = take(&storage, new_order("a")).await;
+    let waiting = to_be_entered(&printed);
+    change(&storage, waiting.clone()).await;
+    assert_eq!(let_through(&storage, "order-of-a", 7).await, LetThrough::Alone);
+    let holder = facts(&storage).await.probations.remove(0).holder.unwrap();
+    assert_eq!(holder.state, Some(OrderState::Sending));
+    assert_eq!(let_through(&storage, "order-of-b", 7).await, LetThrough::NotYet);
+    let mut entered = to(&waiting.order, OrderState::Placed);
+    entered.order.set_pos_entry(PosEntry::Entered);
+    change(&storage, entered).await;
+    assert_eq!(let_through(&storage, "order-of-b", 7).await, LetThrough::Open);
 }
 
 pub(super) async fn a_pause_is_known_until_it_is_ended(storage: Subject) {

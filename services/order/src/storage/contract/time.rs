@@ -144,6 +144,16 @@ pub(super) async fn an_order_that_is_being_changed_is_not_completed_meanwhile(st
     assert_eq!(complete(&storage).await.len(), 1);
 }
 
+pub(super) async fn an_order_that_waits_to_be_entered_is_completed_and_waits_on(storage: Subject) {
+    let order = take(&storage, over("a")).await;
+    change(&storage, super::gates::to_be_entered(&order)).await;
+    let completed = complete(&storage).await;
+    assert_eq!(completed.iter().map(Order::state).collect::<Vec<_>>(), [OrderState::Completed]);
+    let claimed = storage.claim_due("replica-2", LEASE, &Room::of(10)).await.unwrap();
+    assert_eq!(claimed.len(), 1, "the POS must still be told");
+    assert_eq!(complete(&storage).await, []);
+}
+
 pub(super) async fn completers_at_once_never_complete_the_same_order(storage: Subject) {
     for index in 0..40 {
         let order = take(&storage, over(&index.to_string())).await;

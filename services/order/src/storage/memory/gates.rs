@@ -7,7 +7,7 @@ use posmesh_proto::order::v1::{OrderState, Pause};
 use super::{MemoryStorage, State, key};
 use crate::storage::{
     GateFacts, GateStorage, HeldOrders, LetThrough, Offline, Pace, Probation, ProbationClaim, StorageError, Troubled,
-    gates::{OPENED_SHOWN, awaited, decide},
+    gates::{OPENED_SHOWN, awaited, decide, holder_state},
 };
 
 /// A probation, with when its order was let through and when it ended.
@@ -24,14 +24,15 @@ impl GateStorage for MemoryStorage {
         let now = self.clock.now();
         let state = self.state();
         let mut troubled: BTreeMap<(&str, &str, i32), i64> = BTreeMap::new();
-        let mut held: BTreeMap<(&str, &str, &str), i64> = BTreeMap::new();
+        let mut held: BTreeMap<(&str, &str, &str), (i64, i64)> = BTreeMap::new();
         for ((tenant_id, _), row) in &state.orders {
             let order = &row.order;
             if matches!(order.state(), OrderState::Pending | OrderState::InDoubt) {
                 *troubled.entry((tenant_id, &order.store_id, order.state)).or_default() += 1;
             }
             if let Some(connection_id) = awaited(order) {
-                *held.entry((tenant_id, &order.store_id, connection_id)).or_default() += 1;
+                let (held, entries) = held.entry((tenant_id, &order.store_id, connection_id)).or_default();
+                *(if order.state() == OrderState::Held { held } else { entries }) += 1;
             }
         }
         let troubled = troubled.into_iter().map(|((tenant_id, store_id, state), count)| Troubled {
@@ -40,11 +41,12 @@ impl GateStorage for MemoryStorage {
             state: OrderState::try_from(state).unwrap_or_default(),
             count,
         });
-        let held = held.into_iter().map(|((tenant_id, store_id, connection_id), count)| HeldOrders {
+        let held = held.into_iter().map(|((tenant_id, store_id, connection_id), (count, entries))| HeldOrders {
             tenant_id: tenant_id.into(),
             store_id: store_id.to_owned(),
             connection_id: connection_id.to_owned(),
             count,
+            entries,
         });
         let pauses = state.pauses.iter().map(|((tenant_id, _), pause)| (Arc::from(tenant_id.as_str()), pause.clone()));
         let is_shown = |row: &&ProbationRow| {
@@ -154,7 +156,7 @@ impl State {
         let mut probation = row.probation.clone();
         if let Some(holder) = &mut probation.holder {
             let order = self.orders.get(&key(&probation.offline.tenant_id, &holder.order_id));
-            holder.state = order.map(|row| row.order.state());
+            holder.state = order.map(|row| holder_state(row.order.state(), row.due.is_some()));
             holder.age = now.saturating_sub(row.claimed);
         }
         probation

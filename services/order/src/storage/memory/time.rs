@@ -8,6 +8,7 @@ use prost_types::Timestamp;
 use super::{MemoryStorage, State, check_key, key};
 use crate::storage::{
     NewOrder, StorageError, TimeStorage, Turn, TurnTaken,
+    gates::awaited,
     time::{self, Decided, Slots, slot_key},
 };
 
@@ -51,12 +52,15 @@ impl TimeStorage for MemoryStorage {
         let mut over: Vec<_> = state
             .orders
             .iter_mut()
-            .filter(|(_, row)| row.due.is_none() && has_it(&row.order))
+            .filter(|(_, row)| {
+                has_it(&row.order) && (row.due.is_none() || !row.is_leased && awaited(&row.order).is_some())
+            })
             .filter_map(|(id, row)| Some((row.complete.filter(|over| *over <= at)?, id, row)))
             .collect();
         over.sort_by_key(|(over, ..)| *over);
         let complete = |(_, (tenant_id, _), row): (Duration, &super::Key, &mut super::OrderRow)| {
             row.order = time::complete(row.order.clone(), now)?;
+            row.due = time::due_after_end(&row.order).map(|due_in| at + due_in);
             Some((tenant_id.as_str().into(), row.order.clone()))
         };
         Ok(over.into_iter().take(limit).filter_map(complete).collect())

@@ -147,7 +147,7 @@ pub(super) async fn update(db: &mut PgConnection, updates: Vec<Update<'_>>) -> R
         return Ok(HashSet::new());
     }
     let orders = || updates.iter().map(|(_, order, _)| *order);
-    let lease_owner = |(_, order, due_in): &Update<'_>| due_in.and_then(|_| rows::replica(order).map(str::to_owned));
+    let lease_owner = |(_, order, due_in): &Update<'_>| rows::lease_owner(order, *due_in).map(str::to_owned);
     let changed: Vec<(String, String)> = sqlx::query_as(UPDATE)
         .bind(updates.iter().map(|(tenant_id, ..)| *tenant_id).collect::<Vec<_>>())
         .bind(orders().map(|order| order.order_id.as_str()).collect::<Vec<_>>())

@@ -34,9 +34,10 @@ const INSERT_PLACES: &str = "INSERT INTO pickup_places (tenant_id, store_id, pic
 const FORGET_PLACES: &str = "DELETE FROM pickup_places WHERE ctid IN ( \
          SELECT ctid FROM pickup_places WHERE pickup_ms < $1 ORDER BY pickup_ms LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// States PLACED, IN_PREPARATION and READY; not while an attempt to change it is under way.
+/// States PLACED, IN_PREPARATION and READY; not while an attempt is under way, but also while one of which the POS must be
+/// told waits for it.
 const OVER: &str = "SELECT tenant_id, order_id, doc, version, display_number FROM orders \
-     WHERE state IN (5, 6, 7) AND due_ms IS NULL \
+     WHERE state IN (5, 6, 7) AND (due_ms IS NULL OR awaited_connection_id IS NOT NULL AND lease_owner IS NULL) \
          AND complete_ms <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
      ORDER BY complete_ms LIMIT $1 FOR UPDATE SKIP LOCKED";
 
@@ -72,7 +73,11 @@ impl TimeStorage for PostgresStorage {
         let orders = over.into_iter().filter_map(rows::claimed);
         let completed: Vec<(Arc<str>, Order)> =
             orders.filter_map(|(tenant_id, order)| Some((tenant_id, time::complete(order, now)?))).collect();
-        update(&mut tx, completed.iter().map(|(tenant_id, order)| (&**tenant_id, order, None)).collect()).await?;
+        update(
+            &mut tx,
+            completed.iter().map(|(tenant_id, order)| (&**tenant_id, order, time::due_after_end(order))).collect(),
+        )
+        .await?;
         tx.commit().await?;
         Ok(completed)
     }

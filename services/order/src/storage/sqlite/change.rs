@@ -106,7 +106,7 @@ fn row<'a>((tenant_id, order, due_in): &Update<'a>) -> ChangeJson<'a> {
         version: order.version,
         state: order.state,
         cause: &order.cause,
-        lease_owner: due_in.and_then(|_| rows::replica(order)),
+        lease_owner: rows::lease_owner(order, *due_in),
         due_in_ms: due_in.map(rows::millis),
         doc: hex(&order.encode_to_vec()),
         attention_ms: rows::attention_ms(order),

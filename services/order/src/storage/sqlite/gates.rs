@@ -15,7 +15,8 @@ use crate::storage::{
 
 /// `$1`: milliseconds.
 const PROBATIONS: &str = "SELECT p.tenant_id, p.connection_id, p.offline_version, p.opened_version, p.order_id, \
-         p.claimed_version, CAST(unixepoch('subsec') * 1000 AS INTEGER) - p.claimed_ms, o.state \
+         p.claimed_version, CAST(unixepoch('subsec') * 1000 AS INTEGER) - p.claimed_ms, \
+         (CASE WHEN o.state IN (5, 6, 7, 8) AND o.due_ms IS NOT NULL THEN 3 ELSE o.state END) \
      FROM probations AS p LEFT JOIN orders AS o ON o.tenant_id = p.tenant_id AND o.order_id = p.order_id \
      WHERE p.offline_version > p.opened_version \
          OR p.opened_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1";

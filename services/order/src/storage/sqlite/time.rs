@@ -28,9 +28,10 @@ const FORGET_PLACES: &str = "DELETE FROM pickup_places WHERE (tenant_id, store_i
          SELECT tenant_id, store_id, pickup_ms, order_id FROM pickup_places \
          WHERE pickup_ms < $1 ORDER BY pickup_ms LIMIT $2)";
 
-/// States PLACED, IN_PREPARATION and READY; not while an attempt to change it is under way.
+/// States PLACED, IN_PREPARATION and READY; not while an attempt is under way, but also while one of which the POS must be
+/// told waits for it.
 const OVER: &str = "SELECT tenant_id, order_id, doc, version, display_number FROM orders \
-     WHERE state IN (5, 6, 7) AND due_ms IS NULL AND complete_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+     WHERE state IN (5, 6, 7) AND (due_ms IS NULL OR awaited_connection_id IS NOT NULL AND lease_owner IS NULL) AND complete_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) \
      ORDER BY complete_ms LIMIT $1";
 
 #[tonic::async_trait]
@@ -66,7 +67,8 @@ impl TimeStorage for SqliteStorage {
         let completed: Vec<(Arc<str>, Order)> =
             orders.filter_map(|(tenant_id, order)| Some((tenant_id, time::complete(order, now)?))).collect();
         if !completed.is_empty() {
-            let updates = completed.iter().map(|(tenant_id, order)| (&**tenant_id, order, None)).collect();
+            let updates =
+                completed.iter().map(|(tenant_id, order)| (&**tenant_id, order, time::due_after_end(order))).collect();
             update(&mut writing.tx, updates).await?;
         }
         writing.tx.commit().await?;
