@@ -26,4 +26,9 @@ pub struct Config {
     pub catalog_cache_bytes: usize,
     /// Memory for menus ready to be answered, by their encoded size.
     pub menu_cache_bytes: usize,
+    /// Watch streams that one replica serves at once.
+    pub max_watchers: usize,
+    /// So long a watcher may leave news unread before it loses its place.
+    #[serde(with = "humantime_serde")]
+    pub watcher_max_lag: Duration,
 }

@@ -32,6 +32,14 @@ pub(crate) enum Error {
     NotWaiting { run_id: String, state: &'static str },
     #[error("version {version} of {store_id:?} cannot be sold as the store is set up now: {problem}")]
     VersionUnfit { store_id: String, version: i64, problem: String },
+    #[error("this replica has no place for another watcher")]
+    TooManyWatchers,
+    #[error(
+        "this watcher left news unread for more than {max_lag:?} and lost its place; no news are lost: watch again with the last resume_token"
+    )]
+    WatcherTooSlow { max_lag: Duration },
+    #[error("this replica is shutting down; watch again with the last resume_token")]
+    Stopping,
     #[error("too many syncs run at once in this server; try again in a moment")]
     TooManySyncs,
     #[error(transparent)]
@@ -71,6 +79,13 @@ impl From<Error> for Status {
             Error::VersionUnfit { store_id, version, .. } => new(Code::FailedPrecondition, "CATALOG_VERSION_UNFIT")
                 .meta("store_id", store_id)
                 .meta("version", version.to_string()),
+            Error::TooManyWatchers => {
+                new(Code::ResourceExhausted, "TOO_MANY_WATCHERS").retry_after(Duration::from_secs(1))
+            }
+            Error::WatcherTooSlow { max_lag } => new(Code::Aborted, "WATCHER_TOO_SLOW")
+                .meta("max_lag", format!("{max_lag:?}"))
+                .retry_after(Duration::from_secs(1)),
+            Error::Stopping => new(Code::Unavailable, "SHUTTING_DOWN").retry_after(Duration::from_millis(100)),
             Error::TooManySyncs => new(Code::ResourceExhausted, OVERLOADED).retry_after(SYNC_RETRY_AFTER),
             Error::Storage(error) => error.into(),
             Error::Unusable(error) => Failure::internal("a published catalog", error),

@@ -3,10 +3,11 @@
 //! the menu of a product.
 //!
 //! `service` is the gRPC surface, `sync` a run of a sync, `menus` the prepared answers, `domain` the rules, [`storage`]
-//! what is kept. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
+//! what is kept, `watch` the streams of what changes. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
 //! whole pull is refused; what changes too much waits for a person; the version before stays current meanwhile.
 
 mod config;
+mod diffs;
 mod domain;
 mod error;
 mod lru;
@@ -16,6 +17,7 @@ mod request;
 mod service;
 pub mod storage;
 mod sync;
+mod watch;
 
 use std::sync::Arc;
 
@@ -52,6 +54,10 @@ pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peer
     let stores = StoreCache::start(peers.store, &mounted.background, &mounted.stop);
     let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage)));
     let syncs = sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), peers.router, &mounted);
-    mounted.routes = Routes::new(service::Service { storage, stores, menus, syncs }.into_server());
+    let diffs = Arc::new(diffs::Diffs::new(Arc::clone(&storage), Arc::clone(&menus)));
+    let (looked_at, step) = (Arc::clone(&storage), Arc::clone(&diffs));
+    let watches = watch::Watches::start(config, looked_at, step, menus.published(), &mounted);
+    let service = service::Service { storage, stores, menus, syncs, diffs, watches };
+    mounted.routes = Routes::new(service.into_server());
     mounted
 }

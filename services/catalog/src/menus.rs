@@ -16,7 +16,7 @@ use posmesh_proto::{
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Config,
@@ -48,6 +48,7 @@ pub(crate) struct Menus {
     prepared: Lru<(StoreKey, i64, Question), Prepared>,
     /// One per store that was asked for; the callers have made sure that it exists.
     gates: Mutex<HashMap<StoreKey, Arc<Gate>>>,
+    published: Arc<Notify>,
 }
 
 /// Lets one caller at a time do what the others wait for.
@@ -66,6 +67,7 @@ impl Menus {
             catalogs: Lru::new(config.catalog_cache_bytes),
             prepared: Lru::new(config.menu_cache_bytes),
             gates: Mutex::default(),
+            published: Arc::default(),
         }
     }
 
@@ -85,6 +87,12 @@ impl Menus {
     /// Asks the storage again next time: a version was published here.
     pub(crate) async fn forget_version(&self, key: &StoreKey) {
         *self.gate(key).current.lock().await = None;
+        self.published.notify_one();
+    }
+
+    /// Told whenever this replica has published.
+    pub(crate) fn published(&self) -> Arc<Notify> {
+        Arc::clone(&self.published)
     }
 
     /// The catalog of a version that is the current one.

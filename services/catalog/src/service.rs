@@ -1,15 +1,16 @@
 //! The gRPC surface.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
+use futures_util::Stream;
 use posmesh_kit::{ambient, call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
 use posmesh_proto::{
     catalog::v1::{
-        ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, GetCatalogRequest, GetCatalogResponse,
-        GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse, ListCatalogVersionsRequest,
-        ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse, RejectSnapshotRequest,
-        RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse, StartSyncRequest, StartSyncResponse,
-        SyncRun, SyncState,
+        ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, DiffCatalogsRequest, DiffCatalogsResponse,
+        GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse,
+        ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse,
+        RejectSnapshotRequest, RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse,
+        StartSyncRequest, StartSyncResponse, SyncRun, SyncState, WatchCatalogRequest, WatchCatalogResponse,
         catalog_service_server::{CatalogService, CatalogServiceServer},
     },
     store::v1::Store,
@@ -18,12 +19,14 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
+    diffs::Diffs,
     domain,
     error::Error,
     menus::Menus,
     request::{self, List},
     storage::{Storage, StoreKey},
     sync::Syncs,
+    watch::{self, Watches, Wish},
 };
 
 pub(crate) struct Service {
@@ -31,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) stores: StoreCache,
     pub(crate) menus: Arc<Menus>,
     pub(crate) syncs: Arc<Syncs>,
+    pub(crate) diffs: Arc<Diffs>,
+    pub(crate) watches: Arc<Watches>,
 }
 
 impl Service {
@@ -67,6 +72,8 @@ impl Service {
 
 #[tonic::async_trait]
 impl CatalogService for Service {
+    type WatchCatalogStream = Pin<Box<dyn Stream<Item = Result<WatchCatalogResponse, Status>> + Send>>;
+
     async fn get_menu(&self, request: Request<GetMenuRequest>) -> Result<Response<GetMenuResponse>, Status> {
         let request = request.into_inner();
         let product = request::product(request.product)?;
@@ -192,5 +199,41 @@ impl CatalogService for Service {
         let current = current.ok_or_else(not_found)?;
         tracing::info!(store.id = %store_id, by = %decision.by, version, "rolled back, as version {}", current.version);
         Ok(Response::new(RollbackCatalogResponse { version: Some(current) }))
+    }
+
+    async fn diff_catalogs(
+        &self,
+        request: Request<DiffCatalogsRequest>,
+    ) -> Result<Response<DiffCatalogsResponse>, Status> {
+        let request = request.into_inner();
+        let from = request::version("from_version", request.from_version)?;
+        let to = request::version("to_version", request.to_version)?;
+        let locale = request::locale(&request.locale)?;
+        let (key, store) = self.store(&request.store_id).await?;
+        let to_version = match (to, self.menus.current_version(&key).await?) {
+            (_, None) => return Err(Error::NotSynced { store_id: request.store_id }.into()),
+            (0, Some(current)) => current,
+            (to, Some(_)) => to,
+        };
+        let from_version = if from == 0 { to_version - 1 } else { from };
+        let diff = self.diffs.get(&key, &store, (from_version, to_version), locale).await?;
+        Ok(Response::new(DiffCatalogsResponse {
+            from_version,
+            to_version,
+            changes: diff.changes.clone(),
+            omitted_changes: i32::try_from(diff.omitted).unwrap_or(i32::MAX),
+        }))
+    }
+
+    async fn watch_catalog(
+        &self,
+        request: Request<WatchCatalogRequest>,
+    ) -> Result<Response<Self::WatchCatalogStream>, Status> {
+        let request = request.into_inner();
+        let told = watch::parse_resume_token(&request.resume_token, &request.store_id)?;
+        let locale = request::locale(&request.locale)?.to_owned();
+        let (key, store) = self.store(&request.store_id).await?;
+        let stream = self.watches.watch(Wish { key, store, locale, told }).await?;
+        Ok(Response::new(Box::pin(stream)))
     }
 }

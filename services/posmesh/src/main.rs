@@ -66,6 +66,8 @@ enum Command {
     Links(operate::LinksOptions),
     /// Shows whether stores' orders are taken, and why not; pauses and resumes a store.
     Gate(operate::GateOptions),
+    /// Shows a store's menu, what changed in it and what was wrong; syncs, approves, rolls back.
+    Menu(operate::MenuOptions),
     /// Compares our orders with those that a POS holds. Ends with 0 if all agree, 1 if not, 2 if it could not compare.
     Reconcile(operate::ReconcileOptions),
 }
@@ -90,9 +92,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if config.telemetry.log_filter.is_empty() {
         // What dev and demo print is for a person; services log for operators.
         let filter = match arguments.command {
-            Command::Demo | Command::Attention(_) | Command::Links(_) | Command::Gate(_) | Command::Reconcile(_) => {
-                "error"
-            }
+            Command::Demo
+            | Command::Attention(_)
+            | Command::Links(_)
+            | Command::Gate(_)
+            | Command::Menu(_)
+            | Command::Reconcile(_) => "error",
             Command::Dev(_) => "warn",
             // The database driver repeats each harmless notice of PostgreSQL.
             Command::Serve { .. } | Command::Migrate { .. } | Command::Config => "info,sqlx=warn",
@@ -119,6 +124,7 @@ async fn execute(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Attention(options) => operate::attention(&config, &options).await?,
         Command::Links(options) => operate::links(&config, &options).await?,
         Command::Gate(options) => operate::gate(&config, &options).await?,
+        Command::Menu(options) => return operate::menu(&config, &options).await,
         Command::Reconcile(options) => return Ok(operate::reconcile(&config, &options).await),
         Command::Config => {}
     }

@@ -126,6 +126,8 @@ fn catalog_config() -> posmesh_catalog::Config {
         version_max_age: Duration::from_secs(1),
         catalog_cache_bytes: 1 << 20,
         menu_cache_bytes: 1 << 20,
+        max_watchers: 100,
+        watcher_max_lag: Duration::from_secs(30),
     }
 }
 

@@ -31,6 +31,15 @@ fn check_store(store_id: &str) -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl CatalogService for FakeCatalog {
+    type WatchCatalogStream = tokio_stream::Empty<Result<WatchCatalogResponse, Status>>;
+
+    async fn watch_catalog(
+        &self,
+        _: Request<WatchCatalogRequest>,
+    ) -> Result<Response<Self::WatchCatalogStream>, Status> {
+        Err(Status::unimplemented("not part of this script"))
+    }
+
     async fn get_menu(&self, request: Request<GetMenuRequest>) -> Result<Response<GetMenuResponse>, Status> {
         let request = request.into_inner();
         check_store(&request.store_id)?;
@@ -100,5 +109,6 @@ impl CatalogService for FakeCatalog {
         approve_snapshot(ApproveSnapshotRequest) -> ApproveSnapshotResponse;
         reject_snapshot(RejectSnapshotRequest) -> RejectSnapshotResponse;
         rollback_catalog(RollbackCatalogRequest) -> RollbackCatalogResponse;
+        diff_catalogs(DiffCatalogsRequest) -> DiffCatalogsResponse;
     }
 }

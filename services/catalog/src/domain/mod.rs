@@ -2,6 +2,7 @@
 
 mod assemble;
 mod content;
+mod diff;
 #[cfg(test)]
 mod fixture;
 mod nesting;
@@ -13,6 +14,7 @@ mod suspicion;
 pub(crate) use assemble::{Assembly, TooLarge};
 pub use content::Content;
 pub(crate) use content::{counts, shown_hash};
+pub(crate) use diff::{Diff, diff};
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
 pub(crate) use run::{
     decided, failed, interrupted, is_running, quarantined, rejected, succeeded, superseded, waiting, waits_already,

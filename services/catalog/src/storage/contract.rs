@@ -62,6 +62,7 @@ contract! {
     a_newer_pull_takes_the_place_of_what_waits,
     data_compared_with_an_older_version_is_not_published,
     a_rollback_is_a_new_version_and_what_it_undid_stays_out,
+    a_store_whose_version_changed_is_told_with_it,
     of_an_approval_and_a_rollback_at_once_each_makes_its_own_version,
     stores_and_tenants_do_not_see_each_other,
 }
@@ -352,4 +353,18 @@ async fn of_an_approval_and_a_rollback_at_once_each_makes_its_own_version(storag
     }
     let versions = storage.versions(&key, i64::MAX, 10).await.unwrap();
     assert!(versions.windows(2).all(|pair| pair[0].version == pair[1].version + 1));
+}
+
+async fn a_store_whose_version_changed_is_told_with_it(storage: Subject) {
+    let changed = async || storage.changed_heads(LEASE).await.unwrap();
+    suspicious(&storage, "tea").await;
+    assert_eq!(changed().await, [], "what waits changes nothing");
+    publish(&storage, &shibuya(), "tea").await;
+    publish(&storage, &key("other", "ueno"), "tea").await;
+    publish(&storage, &shibuya(), "cake").await;
+    let mut told = changed().await;
+    told.sort_by(|a, b| a.0.store_id.cmp(&b.0.store_id));
+    assert_eq!(told, [(shibuya(), 2), (key("other", "ueno"), 1)]);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(storage.changed_heads(Duration::ZERO).await.unwrap(), [], "that was long ago");
 }

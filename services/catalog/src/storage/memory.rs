@@ -27,6 +27,8 @@ struct State {
     versions: BTreeMap<(String, String, i64), Version>,
     /// What is held back, by tenant and store; the catalog is there while it waits.
     held: BTreeMap<(String, String), HeldRow>,
+    /// When each store's current version changed.
+    moved: BTreeMap<(String, String), Instant>,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl State {
             let id = (of_store.0.clone(), of_store.1.clone(), *version);
             let row = Version { hash: hash.clone(), summary: summary.clone(), catalog: catalog.clone() };
             self.versions.insert(id, row);
+            self.moved.insert(of_store.clone(), Instant::now());
         }
         match &writes.held {
             HeldChange::Keep => {}
@@ -211,6 +214,16 @@ impl Storage for MemoryStorage {
 
     async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError> {
         Ok(self.state().versions(key, i64::MAX).next().map(|(version, _)| version))
+    }
+
+    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, i64)>, StorageError> {
+        let state = self.state();
+        let changed = state.moved.iter().filter(|(_, moved)| moved.elapsed() <= within);
+        let keys = changed.map(|((tenant_id, store_id), _)| StoreKey {
+            tenant_id: tenant_id.as_str().into(),
+            store_id: store_id.as_str().into(),
+        });
+        Ok(keys.filter_map(|key| Some((key.clone(), state.versions(&key, i64::MAX).next()?.0))).collect())
     }
 
     async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {

@@ -39,6 +39,9 @@ pub const MIGRATIONS: &[Script] = &[
     },
 ];
 
+/// Most changed stores that one look reads.
+const CHANGED_LIMIT: i64 = 10_000;
+
 /// Most dead runs that one sweep ends.
 const SWEEP_LIMIT: i64 = 100;
 
@@ -134,6 +137,10 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 
     /// The number of the current version.
     async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError>;
+
+    /// The stores, of all tenants, whose current version changed within the last `within` on the storage's clock, a bounded
+    /// number, the latest first.
+    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, i64)>, StorageError>;
 
     /// A version.
     async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError>;

@@ -8,8 +8,8 @@ use prost::Message as _;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{
-    Begun, Content, Judged, Published, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all, interrupted,
-    millis, row_limit,
+    Begun, CHANGED_LIMIT, Content, Judged, Published, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all,
+    interrupted, millis, row_limit,
     rules::{self, Head, Held, HeldChange, Writes},
     sql,
 };
@@ -35,6 +35,9 @@ const DEAD_RUNS: &str = "SELECT tenant_id, sync_run_id, run FROM sync_runs \
 
 const HEAD: &str = "SELECT held_run_id, held_hash, held_refusal FROM catalog_heads \
      WHERE tenant_id = $1 AND store_id = $2";
+
+const CHANGED_HEADS: &str = "SELECT tenant_id, store_id, version FROM catalog_heads \
+     WHERE changed_ms >= CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1 ORDER BY changed_ms DESC LIMIT $2";
 
 const MOVE_HEAD: &str = "UPDATE catalog_heads SET version = $3, changed_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) \
      WHERE tenant_id = $1 AND store_id = $2";
@@ -246,6 +249,14 @@ impl Storage for SqliteStorage {
         let query = sqlx::query_as(sql::CURRENT_VERSION).bind(&*key.tenant_id).bind(&*key.store_id);
         let row: Option<(i64,)> = query.fetch_optional(&self.pool).await?;
         Ok(row.map(|(version,)| version))
+    }
+
+    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, i64)>, StorageError> {
+        let query = sqlx::query_as(CHANGED_HEADS).bind(millis(within)).bind(CHANGED_LIMIT);
+        let rows: Vec<(String, String, i64)> = query.fetch_all(&self.pool).await?;
+        let key =
+            |tenant_id: String, store_id: String| StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() };
+        Ok(rows.into_iter().map(|(tenant_id, store_id, version)| (key(tenant_id, store_id), version)).collect())
     }
 
     async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {

@@ -9,3 +9,4 @@ mod menus;
 mod mesh;
 mod refusals;
 mod syncs;
+mod watching;

@@ -41,6 +41,8 @@ pub(crate) fn config() -> Config {
         version_max_age: Duration::from_secs(1),
         catalog_cache_bytes: 64 << 20,
         menu_cache_bytes: 64 << 20,
+        max_watchers: 100,
+        watcher_max_lag: Duration::from_secs(30),
     }
 }
 

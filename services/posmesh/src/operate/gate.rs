@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use posmesh_kit::{Channel, backoff::Backoff, time};
 use posmesh_proto::{
@@ -15,7 +15,7 @@ use posmesh_proto::{
 };
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{ago, orders, table::table, why};
+use super::{ProductName, ago, orders, table::table, why};
 use crate::config::Config;
 
 const HEAD: [&str; 7] = ["STORE", "PRODUCT", "GATE", "WHY", "CAUSE", "SINCE", "MORE"];
@@ -65,23 +65,6 @@ enum Action {
         #[arg(value_name = "STORE")]
         store_id: String,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ProductName {
-    Table,
-    Togo,
-    Kiosk,
-}
-
-impl From<ProductName> for Product {
-    fn from(name: ProductName) -> Self {
-        match name {
-            ProductName::Table => Self::Table,
-            ProductName::Togo => Self::ToGo,
-            ProductName::Kiosk => Self::Kiosk,
-        }
-    }
 }
 
 /// Prints the gates, with `--watch` each change; or does what the staff say.

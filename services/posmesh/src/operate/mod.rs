@@ -3,12 +3,14 @@
 mod attention;
 mod gate;
 mod links;
+mod menu;
 mod reconcile;
 mod table;
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 use posmesh_kit::{Channel, failure};
-use posmesh_proto::order::v1::order_service_client::OrderServiceClient;
+use posmesh_proto::{common::v1::Product, order::v1::order_service_client::OrderServiceClient};
 use tonic::Status;
 
 use crate::config::Config;
@@ -16,6 +18,7 @@ use crate::config::Config;
 pub(crate) use attention::{Options as AttentionOptions, run as attention};
 pub(crate) use gate::{Options as GateOptions, run as gate};
 pub(crate) use links::{Options as LinksOptions, run as links};
+pub(crate) use menu::{Options as MenuOptions, run as menu};
 pub(crate) use reconcile::{Options as ReconcileOptions, run as reconcile};
 
 /// For the largest answer that a service gives.
@@ -31,6 +34,24 @@ fn channel(key: &str, endpoints: &str, config: &Config) -> anyhow::Result<Channe
     let here = format!("http://{}", config.listen.grpc);
     let endpoints = if endpoints.is_empty() { &here } else { endpoints };
     Channel::remote(key, endpoints).with_context(|| format!("{key}: {endpoints} is no way to a service"))
+}
+
+/// A product as it is named on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+enum ProductName {
+    Table,
+    Togo,
+    Kiosk,
+}
+
+impl From<ProductName> for Product {
+    fn from(name: ProductName) -> Self {
+        match name {
+            ProductName::Table => Self::Table,
+            ProductName::Togo => Self::ToGo,
+            ProductName::Kiosk => Self::Kiosk,
+        }
+    }
 }
 
 /// Why an answer or a stream ended.

@@ -12,7 +12,7 @@ use posmesh_proto::{
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{Sieved, sieve};
-use crate::domain::{Content, Question, fixture::store, resolve_menu};
+use crate::domain::{Assembly, Content, Question, fixture::store, resolve_menu};
 
 /// From so few that things meet: as ids and as references.
 fn id() -> impl Strategy<Value = String> {
@@ -119,6 +119,16 @@ prop_compose! {
             ..Default::default()
         }
     }
+}
+
+/// Catalogs as they are published.
+pub(in crate::domain) fn sound() -> impl Strategy<Value = Catalog> {
+    let publish = |catalog| {
+        let mut assembly = Assembly::new(usize::MAX);
+        assembly.add(catalog).unwrap();
+        sieve(assembly.finish("shibuya"), &store()).ok().map(|sieved| sieved.catalog)
+    };
+    catalog().prop_filter_map("refused", publish)
 }
 
 fn unique<'a>(ids: impl Iterator<Item = &'a String>) -> HashSet<&'a str> {

@@ -7,7 +7,7 @@
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod arbitrary;
+pub(super) mod arbitrary;
 mod choices;
 mod report;
 #[cfg(test)]

@@ -257,6 +257,14 @@ impl CatalogService for Pos {
     async fn reject_snapshot(&self, _: Request<RejectSnapshotRequest>) -> Answer<RejectSnapshotResponse> {
         unused()
     }
+    type WatchCatalogStream = Streamed<WatchCatalogResponse>;
+
+    async fn diff_catalogs(&self, _: Request<DiffCatalogsRequest>) -> Answer<DiffCatalogsResponse> {
+        unused()
+    }
+    async fn watch_catalog(&self, _: Request<WatchCatalogRequest>) -> Answer<Self::WatchCatalogStream> {
+        unused()
+    }
     async fn rollback_catalog(&self, _: Request<RollbackCatalogRequest>) -> Answer<RollbackCatalogResponse> {
         unused()
     }

@@ -1,0 +1,89 @@
+//! Steps between versions, ready to be told: each is made once, however many ask.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use posmesh_kit::ambient;
+use posmesh_proto::{catalog::v1::Catalog, store::v1::Store};
+
+use crate::{
+    domain::{self, Diff},
+    error::Error,
+    lru::Lru,
+    menus::Menus,
+    storage::{Storage, StoreKey},
+};
+
+/// Memory for steps, by their encoded size.
+const CACHE_BYTES: usize = 8 << 20;
+/// Steps that are made at once.
+const GATES: usize = 16;
+
+/// Store, versions, language.
+type Step = (StoreKey, i64, i64, String);
+
+#[derive(Debug)]
+pub(crate) struct Diffs {
+    storage: Arc<dyn Storage>,
+    menus: Arc<Menus>,
+    cache: Lru<Step, Diff>,
+    /// Who asks for the same step waits for the same gate.
+    gates: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Diffs {
+    pub(crate) fn new(storage: Arc<dyn Storage>, menus: Arc<Menus>) -> Self {
+        let gates = (0..GATES).map(|_| tokio::sync::Mutex::default()).collect();
+        Self { storage, menus, cache: Lru::new(CACHE_BYTES), gates }
+    }
+
+    /// What leads from one version to another, named in `locale` if it can be, else in the store's own. Before the first
+    /// version, 0, there was nothing.
+    ///
+    /// # Errors
+    ///
+    /// One of the versions is not kept.
+    pub(crate) async fn get(
+        &self,
+        key: &StoreKey,
+        store: &Store,
+        (from, to): (i64, i64),
+        locale: &str,
+    ) -> Result<Arc<Diff>, Error> {
+        let step = (key.clone(), from, to, locale.to_owned());
+        if let Some(diff) = self.cache.get(&step) {
+            return Ok(diff);
+        }
+        let mut hasher = DefaultHasher::new();
+        step.hash(&mut hasher);
+        let gate = usize::try_from(hasher.finish() % GATES as u64).unwrap_or_default();
+        let _making = self.gates[gate].lock().await;
+        if let Some(diff) = self.cache.get(&step) {
+            return Ok(diff);
+        }
+        let after = self.catalog(key, to).await?;
+        let before = match from {
+            0 => Arc::new(Catalog {
+                currency_code: after.currency_code.clone(),
+                tax_rounding: after.tax_rounding,
+                ..Default::default()
+            }),
+            from => self.catalog(key, from).await?,
+        };
+        let locales: Vec<String> = std::iter::once(locale.to_owned()).chain(store.locales.iter().cloned()).collect();
+        let diff = ambient::blocking(move || Arc::new(domain::diff(&before, &after, &locales))).await?;
+        let bytes = diff.changes.iter().map(prost::Message::encoded_len).sum::<usize>() + size_of::<Step>();
+        self.cache.insert(step, Arc::clone(&diff), bytes);
+        Ok(diff)
+    }
+
+    async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Arc<Catalog>, Error> {
+        if self.menus.current_version(key).await? == Some(version) {
+            return Ok(Arc::clone(self.menus.catalog(key, version).await?.index.catalog()));
+        }
+        let not_found = || Error::VersionNotFound { store_id: key.store_id.to_string(), version };
+        Ok(Arc::new(self.storage.catalog(key, version).await?.ok_or_else(not_found)?))
+    }
+}
