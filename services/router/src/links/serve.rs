@@ -78,7 +78,7 @@ impl Links {
         self.probe(probe).await;
         let table = self.table();
         let entry = table.entries.get(&key).ok_or_else(|| not_found(connection_id))?;
-        Ok(entry.tracker.link().clone())
+        Ok(entry.seen())
     }
 
     /// Takes in what vendors say by themselves; all of a call or nothing.

@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use posmesh_proto::router::v1::LinkEvidenceKind;
+use posmesh_proto::router::v1::{Link, LinkEvidenceKind};
 use tokio::time::Instant;
 
 use super::vendor::Vendor;
 use crate::{
     domain::{
         self,
-        link::{Pace, Seen, Tracker},
+        link::{Pace, Seen, Tracker, of_connection},
     },
     snapshot::{Connections, Way},
     storage::StoredLink,
@@ -60,6 +60,11 @@ impl Entry {
     /// The number of the last change of the link that is durable; 0: there is none.
     pub(super) fn change(&self) -> i64 {
         self.stored.as_ref().map_or(0, |stored| stored.change)
+    }
+
+    /// As this replica sees it, durable or not.
+    pub(super) fn seen(&self) -> Link {
+        of_connection(self.tracker.link().clone(), &self.way.stored.connection)
     }
 }
 

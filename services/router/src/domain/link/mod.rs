@@ -10,7 +10,7 @@ mod tests;
 mod tracker;
 
 pub(crate) use pace::Pace;
-pub(crate) use tracker::{Fault, Seen, Tracker, Weight};
+pub(crate) use tracker::{Fault, Seen, Tracker, Weight, of_connection};
 
 /// Failures that come to this make a link OFFLINE.
 const THRESHOLD: u8 = 4;

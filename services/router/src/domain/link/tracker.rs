@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use posmesh_kit::time;
-use posmesh_proto::router::v1::{Connection, Link, LinkEvidence, LinkEvidenceKind, LinkState};
+use posmesh_proto::router::v1::{Connection, ConnectionRole, Link, LinkEvidence, LinkEvidenceKind, LinkState};
 
 use super::{PROBES_COUNTED, PROBES_TO_RETURN, REWORDED_EVERY_MS, THRESHOLD};
 
@@ -98,15 +98,8 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// Of a connection of whose POS nothing has been seen. `version`: of what was known of another one before.
     pub(crate) fn unknown(connection: &Connection, version: i64) -> Self {
-        Self::new(Link {
-            connection_id: connection.connection_id.clone(),
-            store_id: connection.store_id.clone(),
-            vendor: connection.vendor.clone(),
-            state: LinkState::Unknown.into(),
-            since: connection.update_time,
-            version,
-            ..Link::default()
-        })
+        let link = Link { state: LinkState::Unknown.into(), since: connection.update_time, version, ..Link::default() };
+        Self::new(of_connection(link, connection))
     }
 
     /// Goes on from what is known already.
@@ -331,6 +324,24 @@ impl Tracker {
             link.probes_passed = 0;
         }
         changed || reworded
+    }
+}
+
+/// A link with what its connection says of itself now. The rest of it is about the POS, which a connection may keep while
+/// it goes to another store or serves other products.
+pub(crate) fn of_connection(link: Link, connection: &Connection) -> Link {
+    let role = match connection.role() {
+        ConnectionRole::Unspecified => ConnectionRole::Primary,
+        role => role,
+    };
+    Link {
+        connection_id: connection.connection_id.clone(),
+        store_id: connection.store_id.clone(),
+        vendor: connection.vendor.clone(),
+        products: connection.products.clone(),
+        service_modes: connection.service_modes.clone(),
+        role: role.into(),
+        ..link
     }
 }
 

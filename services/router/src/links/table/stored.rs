@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{Key, Table, tracker};
 use crate::{
-    domain,
+    domain::{self, link::of_connection},
     storage::{NewLink, StoredLink},
 };
 
@@ -65,7 +65,7 @@ impl Table {
             link.evidence = own.evidence;
             link.pos_latency = own.pos_latency;
         }
-        Some(link)
+        Some(of_connection(link, &entry.way.stored.connection))
     }
 }
 
