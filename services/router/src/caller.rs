@@ -24,6 +24,8 @@ pub(crate) type Client = PosAdapterServiceClient<Channel>;
 pub(crate) enum Repeat {
     /// It only reads.
     Harmless,
+    /// As harmless, and its deadline is so short that silence tells nothing of the instance.
+    Probe,
     /// It writes: what became of it is for the caller to find out.
     Never,
 }
@@ -95,7 +97,7 @@ impl Caller {
                 }
                 Verdict::NoAnswer => {
                     // It may hang, or just be slow: it is left out only where another one can stand in.
-                    if route.instances.len() > 1 {
+                    if route.instances.len() > 1 && repeat != Repeat::Probe {
                         self.directory.eject(instance, status.message());
                     }
                     return Err(no_answer());

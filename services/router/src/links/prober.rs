@@ -178,7 +178,7 @@ impl Links {
             request.set_timeout(timeout);
             client.probe_link(request).await
         };
-        Ok(self.caller.call(&route, Repeat::Harmless, request, call).await?.0)
+        Ok(self.caller.call(&route, Repeat::Probe, request, call).await?.0)
     }
 }
 

@@ -9,10 +9,11 @@ use posmesh_kit::{cause, failure, time};
 use posmesh_kit_db::DatabaseConfig;
 use posmesh_proto::{
     adapter::v1::{AdapterDescriptor, InDoubt, Limits, ProbeLinkResponse, Rejected, submit_outcome::Outcome},
+    common::v1::{Product, ServiceMode},
     router::v1::{
-        DeleteConnectionRequest, DeregisterAdapterRequest, Link, LinkEvent, LinkEvidenceKind, LinkReport, LinkState,
-        ListLinkEventsRequest, ListLinksRequest, ProbeConnectionRequest, RegisterAdapterRequest, ReportLinksRequest,
-        WatchLinksRequest, WatchLinksResponse,
+        Connection, ConnectionRole, DeleteConnectionRequest, DeregisterAdapterRequest, Link, LinkEvent,
+        LinkEvidenceKind, LinkReport, LinkState, ListLinkEventsRequest, ListLinksRequest, ProbeConnectionRequest,
+        RegisterAdapterRequest, ReportLinksRequest, WatchLinksRequest, WatchLinksResponse,
     },
     store::v1::{OpeningHours, Store},
 };
@@ -25,7 +26,7 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     adapter::{Adapter, Mode, descriptor, offline, well},
     stores::stores,
-    support::{Router, config, connection, until},
+    support::{Router, config, connection, connection_of, until},
 };
 
 /// Ten times as fast as in production.
@@ -200,6 +201,20 @@ async fn a_vendor_without_a_live_adapter_is_offline_at_that_hop_and_back_when_on
 }
 
 #[tokio::test]
+async fn an_instance_that_is_too_slow_for_probes_still_gets_the_orders_of_its_stores() {
+    let router = Router::on(&quick(), Arc::new(MemoryStorage::default())).await;
+    let (slow, other) = (Adapter::start("slow"), Adapter::start("other"));
+    router.register(&slow).await;
+    router.register(&other).await;
+    let id = connection_of(&router, &slow).await;
+    slow.set(Mode::Hang);
+    let probes = slow.probes();
+    until("two probes are not answered", async || slow.probes() >= probes + 3).await;
+    slow.set(Mode::Answer);
+    assert_eq!(router.place(&id).await, "slow");
+}
+
+#[tokio::test]
 async fn a_hop_that_may_not_be_probed_is_unknown_and_not_online() {
     let router = Router::on(&by_hand(), Arc::new(MemoryStorage::default())).await;
     let adapter = Adapter::start("one");
@@ -332,8 +347,7 @@ async fn a_link_goes_with_its_connection_and_that_of_another_pos_begins_anew() {
         let written = router.put(connection("c", "s")).await.unwrap();
         assert_eq!(probe(&router, "c").await.unwrap().state(), LinkState::Online);
         is(&router, "c", LinkState::Online).await;
-        let elsewhere =
-            posmesh_proto::router::v1::Connection { settings_json: r#"{"url":"http://b"}"#.into(), ..written };
+        let elsewhere = Connection { settings_json: r#"{"url":"http://b"}"#.into(), ..written };
         router.put(elsewhere).await.unwrap();
         until("it is unknown again", async || link(&router, "c").await.state() == LinkState::Unknown).await;
         adapter.answer_probes(offline(cause::NETWORK_DOWN));
@@ -347,6 +361,38 @@ async fn a_link_goes_with_its_connection_and_that_of_another_pos_begins_anew() {
         until("it is gone", async || links(&router).await.is_empty()).await;
         assert_eq!(failure::reason(&events(&router, "c").await.unwrap_err()), "CONNECTION_NOT_FOUND", "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_moves_to_another_store_takes_its_link_along_and_watchers_hear_what_it_serves() {
+    let router = Router::on(&by_hand(), Arc::new(MemoryStorage::default())).await;
+    let adapter = Adapter::start("one");
+    router.register(&adapter).await;
+    let written = router.put(connection("c", "s")).await.unwrap();
+    probe(&router, "c").await.unwrap();
+    is(&router, "c", LinkState::Online).await;
+    let mut stream = watch(&router, "").await.unwrap();
+    while !next(&mut stream).await.current {}
+    let moved = Connection {
+        store_id: "t".into(),
+        products: vec![Product::Kiosk.into()],
+        service_modes: vec![ServiceMode::Takeaway.into()],
+        ..written
+    };
+    router.put(moved.clone()).await.unwrap();
+    let told = loop {
+        match next(&mut stream).await.links.pop() {
+            Some(link) if link.store_id == "t" => break link,
+            _ => {}
+        }
+    };
+    assert_eq!((told.state(), told.role()), (LinkState::Online, ConnectionRole::Primary));
+    assert_eq!((&told.products, &told.service_modes), (&moved.products, &moved.service_modes));
+    assert_eq!(probe(&router, "c").await.unwrap().store_id, "t");
+    let of = |store_id: &str| ListLinksRequest { store_id: store_id.into(), ..ListLinksRequest::default() };
+    let listed = router.router.clone().list_links(of("t")).await.unwrap().into_inner().links;
+    assert_eq!(listed.iter().map(|link| link.store_id.as_str()).collect::<Vec<_>>(), ["t"]);
+    assert!(router.router.clone().list_links(of("s")).await.unwrap().into_inner().links.is_empty());
 }
 
 #[tokio::test]
