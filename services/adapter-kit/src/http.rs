@@ -19,7 +19,7 @@ use reqwest::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tracing::Level;
 
-use crate::{Connection, PosError, Unplaced};
+use crate::{Connection, PosError, Unplaced, pos_answered};
 use redact::Redactor;
 
 /// Limits of calls to a vendor.
@@ -194,6 +194,9 @@ impl HttpClient {
         let (method, host) = (request.method().clone(), request.url().host_str().unwrap_or_default().to_owned());
         let begun = std::time::Instant::now();
         let result = self.transport.exchange(request).await;
+        if result.is_ok() {
+            pos_answered();
+        }
         let result = result.map_err(|e| self.with_host(e, &method, &host, connection));
         if logged {
             self.log_result(&result, begun.elapsed(), connection);

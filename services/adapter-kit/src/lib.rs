@@ -14,6 +14,7 @@
 
 mod adapter;
 mod connection;
+mod contact;
 pub mod http;
 mod limiter;
 mod outcome;
@@ -23,6 +24,7 @@ mod service;
 
 pub use adapter::{Adapter, CatalogParts, Submit};
 pub use connection::{Connection, SettingsError};
+pub use contact::pos_answered;
 pub use outcome::{PosError, Unchanged, Unplaced};
 pub use registration::{Registration, mount_registered};
 pub use service::mount;

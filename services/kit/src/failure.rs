@@ -214,6 +214,11 @@ pub fn detail<M: Name + Default>(status: &Status) -> Option<M> {
     M::decode(any.value.as_slice()).ok()
 }
 
+/// When the other side wants to be asked again, if it said so.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
 /// Whether a failed call provably never reached the POS.
 pub fn is_not_handed_over(status: &Status) -> bool {
     matches!(reason(status).as_str(), NOT_HANDED_OVER | OVERLOADED | REVISION_CHANGED)

@@ -199,7 +199,7 @@ impl PosAdapterService for Service {
         let written = self.write::<_, Unplaced, _>(connection, not_after, submit).await?;
         Ok(Response::new(SubmitOrderResponse {
             outcome: Some(outcome::submitted(written.result)),
-            pos_latency: Some(time::to_proto_duration(written.took)),
+            pos_latency: written.heard.then(|| time::to_proto_duration(written.took)),
             ..SubmitOrderResponse::default()
         }))
     }

@@ -10,12 +10,14 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{Service, caller_deadline};
-use crate::{Adapter, Connection, Unplaced, limiter::NoTurn};
+use crate::{Adapter, Connection, Unplaced, contact::watched, limiter::NoTurn};
 
 /// What became of a write, and how long the adapter took for it.
 pub(super) struct Written<T, E> {
     pub(super) result: Result<T, E>,
     pub(super) took: Duration,
+    /// The POS has answered something.
+    pub(super) heard: bool,
 }
 
 impl Service {
@@ -46,15 +48,14 @@ impl Service {
         // In a task of its own: a caller that hangs up must not tear a write of several steps apart.
         let task = async move {
             let begun = Instant::now();
-            let result = if not_after.has_passed() || begun >= deadline {
-                Err(not_after_passed().into())
+            let (result, heard) = if not_after.has_passed() || begun >= deadline {
+                (Err(not_after_passed().into()), false)
             } else {
-                timeout_at(deadline, work(adapter, connection, deadline))
-                    .await
-                    .unwrap_or_else(|_| Err(timed_out().into()))
+                let (result, heard) = watched(timeout_at(deadline, work(adapter, connection, deadline))).await;
+                (result.unwrap_or_else(|_| Err(timed_out().into())), heard)
             };
             drop(running);
-            Written { result, took: begun.elapsed() }
+            Written { heard: heard || result.is_ok(), result, took: begun.elapsed() }
         };
         let written = self.tasks.spawn(task.in_current_span()).await;
         written.map_err(|fault| Failure::internal("the write ended in a fault of the adapter", fault).into())
@@ -62,7 +63,7 @@ impl Service {
 }
 
 fn not_begun<T, E: From<Unplaced>>(unplaced: Unplaced) -> Written<T, E> {
-    Written { result: Err(unplaced.into()), took: Duration::ZERO }
+    Written { result: Err(unplaced.into()), took: Duration::ZERO, heard: false }
 }
 
 fn not_after_passed() -> Unplaced {

@@ -55,6 +55,16 @@ async fn an_order_is_placed_with_the_time_that_the_pos_took() {
 }
 
 #[tokio::test]
+async fn a_refusal_tells_the_time_of_the_pos_only_if_the_pos_was_heard_of() {
+    let mut served = serve(Acme::default()).await;
+    for (note, is_heard) in [("refuse", false), ("ask and refuse", true)] {
+        let answer = served.client.submit_order(submit(note, PATIENCE)).await.unwrap();
+        assert_eq!(answer.get_ref().pos_latency.is_some(), is_heard, "{note}");
+        assert!(matches!(outcome(answer), Outcome::Rejected(_)));
+    }
+}
+
+#[tokio::test]
 async fn an_order_whose_time_is_over_never_reaches_the_adapter() {
     let mut served = serve(Acme::default()).await;
     let answer = served.client.submit_order(submit("", Duration::ZERO)).await.unwrap();

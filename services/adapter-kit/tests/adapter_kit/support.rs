@@ -9,7 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use posmesh_adapter_kit::{Adapter, CatalogParts, Connection, PosError, Submit, Unchanged, Unplaced, mount};
+use posmesh_adapter_kit::{
+    Adapter, CatalogParts, Connection, PosError, Submit, Unchanged, Unplaced, mount, pos_answered,
+};
 use posmesh_kit::{
     Channel, cause,
     server::{self, ServerConfig},
@@ -76,6 +78,12 @@ impl Adapter for Acme {
     async fn submit_order(&self, connection: &Connection, submit: Submit) -> Result<Placed, Unplaced> {
         connection.settings::<Settings>()?;
         self.write(&submit.order.note).await;
+        if submit.order.note.ends_with("refuse") {
+            if submit.order.note == "ask and refuse" {
+                pos_answered();
+            }
+            return Err(Unplaced::rejected(cause::CHECK_NOT_FOUND, "no such check"));
+        }
         Ok(Placed { pos_order_reference: submit.order.reference, ..Placed::default() })
     }
 

@@ -19,38 +19,42 @@ const MAX_CAUSE_BYTES: usize = 64;
 /// No POS takes so long; whoever says so has a broken clock.
 const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
+/// A probe for which nobody had a turn is made again after this, or when it was told, but not too late.
+const NO_TURN: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 const ADAPTER: &str = "adapter";
 const POS: &str = "pos";
 
-/// What came of a probe of a connection. `None`: nothing can be concluded.
-pub(crate) fn probe(answer: Result<ProbeLinkResponse, Status>, connection_id: &str) -> Option<Seen> {
+/// What came of a probe of a connection; or, where nobody had a turn for it, how long to wait before the next one.
+pub(crate) fn probe(answer: Result<ProbeLinkResponse, Status>, connection_id: &str) -> Result<Seen, Duration> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(status) => return probe_failed(&status),
     };
     if !answer.connection_id.is_empty() && answer.connection_id != connection_id {
         let message = format!("the adapter answered for the connection {:?}", shortened(&answer.connection_id, 64));
-        return Some(failed(ADAPTER, cause::MISCONFIGURED, &message, Weight::Told));
+        return Ok(failed(ADAPTER, cause::MISCONFIGURED, &message, Weight::Told));
     }
     match answer.health() {
         LinkHealth::Online | LinkHealth::Degraded => {
             let is_degraded = answer.health() == LinkHealth::Degraded;
             let latency = answer.pos_latency.as_ref().and_then(time::from_proto_duration);
-            Some(Seen::Well {
+            Ok(Seen::Well {
                 degraded: is_degraded.then(|| fault(&answer.failing_hop, &answer.cause, &answer.message)),
                 latency: latency.filter(|latency| *latency <= MAX_LATENCY),
                 version: shortened(&answer.pos_version, MAX_VERSION_CHARS),
             })
         }
         LinkHealth::Offline => match answer.cause.as_str() {
-            cause::NOT_SUPPORTED => Some(Seen::NotAskable),
-            cause::RATE_LIMITED => None,
-            cause::TIMED_OUT => Some(failed(&answer.failing_hop, &answer.cause, &answer.message, Weight::Lost)),
-            cause => Some(failed(&answer.failing_hop, cause, &answer.message, Weight::Told)),
+            cause::NOT_SUPPORTED => Ok(Seen::NotAskable),
+            cause::RATE_LIMITED => Err(NO_TURN),
+            cause::TIMED_OUT => Ok(failed(&answer.failing_hop, &answer.cause, &answer.message, Weight::Lost)),
+            cause => Ok(failed(&answer.failing_hop, cause, &answer.message, Weight::Told)),
         },
         LinkHealth::Unspecified => {
             let message = format!("the adapter's answer makes no sense: health {}", answer.health);
-            Some(failed(ADAPTER, cause::UNKNOWN, &message, Weight::Told))
+            Ok(failed(ADAPTER, cause::UNKNOWN, &message, Weight::Told))
         }
     }
 }
@@ -66,25 +70,29 @@ pub(crate) fn no_answer() -> Seen {
     failed(ADAPTER, cause::TIMED_OUT, "the adapter did not answer a probe in time", Weight::Lost)
 }
 
-fn probe_failed(status: &Status) -> Option<Seen> {
+fn probe_failed(status: &Status) -> Result<Seen, Duration> {
     if status.code() == Code::Unimplemented {
-        return Some(Seen::NotAskable);
+        return Ok(Seen::NotAskable);
     }
     if matches!(status.code(), Code::DeadlineExceeded) {
-        return Some(no_answer());
+        return Ok(no_answer());
     }
     let reason = failure::reason(status);
-    let told = |hop, cause: &str| Some(failed(hop, cause, status.message(), Weight::Told));
+    let told = |hop, cause: &str| Ok(failed(hop, cause, status.message(), Weight::Told));
     match reason.as_str() {
         "SETTINGS_INVALID" | "CONTEXT_MISSING" => told("platform", cause::MISCONFIGURED),
-        failure::OVERLOADED => Some(failed(ADAPTER, cause::ADAPTER_DOWN, status.message(), Weight::Lost)),
-        "ADAPTER_CONNECTION_LOST" => Some(failed(ADAPTER, cause::ADAPTER_DOWN, status.message(), Weight::Lost)),
+        failure::OVERLOADED => Ok(failed(ADAPTER, cause::ADAPTER_DOWN, status.message(), Weight::Lost)),
+        "ADAPTER_CONNECTION_LOST" => Ok(failed(ADAPTER, cause::ADAPTER_DOWN, status.message(), Weight::Lost)),
         failure::NOT_HANDED_OVER => match failure::metadata(status, "cause").as_deref() {
-            Some(cause::RATE_LIMITED) => None,
+            Some(cause::RATE_LIMITED) => Err(retry_after(status)),
             cause => told(ADAPTER, cause.unwrap_or(cause::UNKNOWN)),
         },
         _ => told(ADAPTER, cause::UNKNOWN),
     }
+}
+
+fn retry_after(status: &Status) -> Duration {
+    failure::retry_after(status).unwrap_or_default().clamp(NO_TURN, LONGEST_PAUSE)
 }
 
 /// What came of a write that was forwarded; `of_answer` judges what the adapter answered.
@@ -114,10 +122,14 @@ pub(crate) fn call<A>(result: Result<&A, &Status>, of_answer: impl FnOnce(&A) ->
 pub(crate) fn submitted(answer: &SubmitOrderResponse) -> Option<Seen> {
     use submit_outcome::Outcome;
     let outcome = answer.outcome.as_ref().and_then(|outcome| outcome.outcome.as_ref());
+    // Without the POS's time a refusal is the adapter's own: that the POS works is not proven.
+    let refused = |cause: &str, message: &str| {
+        said_no(cause, message).filter(|seen| *seen != Seen::Worked || answer.pos_latency.is_some())
+    };
     match outcome {
         Some(Outcome::Placed(_)) => Some(Seen::Worked),
-        Some(Outcome::Rejected(no)) => said_no(&no.cause, &no.message),
-        Some(Outcome::RefusedForNow(no)) => said_no(&no.cause, &no.message),
+        Some(Outcome::Rejected(no)) => refused(&no.cause, &no.message),
+        Some(Outcome::RefusedForNow(no)) => refused(&no.cause, &no.message),
         Some(Outcome::NotHandedOver(not)) => not_handed_over(&not.cause, &not.message),
         Some(Outcome::InDoubt(doubt)) => Some(failed(POS, &doubt.cause, &doubt.message, Weight::Call)),
         None => Some(failed(ADAPTER, cause::UNKNOWN, "the adapter's answer makes no sense: no outcome", Weight::Call)),
@@ -186,8 +198,8 @@ mod tests {
         Ok(ProbeLinkResponse { health, cause: cause.into(), failing_hop: POS.into(), ..ProbeLinkResponse::default() })
     }
 
-    fn weight(seen: Option<Seen>) -> Option<(Weight, String)> {
-        match seen {
+    fn weight(seen: impl IntoIterator<Item = Seen>) -> Option<(Weight, String)> {
+        match seen.into_iter().next() {
             Some(Seen::Failed { fault, weight }) => Some((weight, format!("{} {}", fault.hop, fault.cause))),
             _ => None,
         }
@@ -213,21 +225,31 @@ mod tests {
         let late = probe(Err(Status::deadline_exceeded("")), "c");
         assert_eq!(weight(late), Some((Weight::Lost, "adapter TIMED_OUT".into())));
         let no_turn = Failure::not_handed_over(cause::RATE_LIMITED, "its limits");
-        assert_eq!(probe(Err(no_turn.into()), "c"), None);
-        assert_eq!(probe(answer(3, cause::NOT_SUPPORTED), "c"), Some(Seen::NotAskable));
+        assert_eq!(probe(answer(3, cause::NOT_SUPPORTED), "c"), Ok(Seen::NotAskable));
+        let turned_away = |failure: Failure| probe(Err(failure.into()), "c");
+        let seconds = Duration::from_secs;
+        assert_eq!(turned_away(no_turn.clone()), Err(seconds(1)));
+        assert_eq!(turned_away(no_turn.clone().retry_after(seconds(7))), Err(seconds(7)));
+        assert_eq!(turned_away(no_turn.retry_after(seconds(86_400))), Err(seconds(60)));
+        assert_eq!(probe(answer(3, cause::RATE_LIMITED), "c"), Err(seconds(1)));
     }
 
     #[test]
     fn what_becomes_of_an_order_tells_of_the_link_by_the_scope_of_its_cause() {
         let judged = |outcome| {
             let outcome = Some(SubmitOutcome { outcome: Some(outcome) });
-            submitted(&SubmitOrderResponse { outcome, ..SubmitOrderResponse::default() })
+            let pos_latency = Some(prost_types::Duration::default());
+            submitted(&SubmitOrderResponse { outcome, pos_latency, ..SubmitOrderResponse::default() })
         };
         let rejected = |cause: &str| judged(Outcome::Rejected(Rejected { cause: cause.into(), ..Rejected::default() }));
         assert_eq!(judged(Outcome::Placed(Placed::default())), Some(Seen::Worked));
         assert_eq!(rejected(cause::ITEM_SOLD_OUT), Some(Seen::Worked));
         assert_eq!(rejected(cause::CHECK_NOT_FOUND), Some(Seen::Worked));
         assert_eq!(rejected("SOMETHING_NEW"), None);
+        let by_the_adapter =
+            Outcome::Rejected(Rejected { cause: cause::CHECK_NOT_FOUND.into(), ..Rejected::default() });
+        let outcome = Some(SubmitOutcome { outcome: Some(by_the_adapter) });
+        assert_eq!(submitted(&SubmitOrderResponse { outcome, ..SubmitOrderResponse::default() }), None);
         let call = |text: &str| Some((Weight::Call, text.to_owned()));
         assert_eq!(weight(rejected(cause::CREDENTIALS_REJECTED)), call("pos CREDENTIALS_REJECTED"));
         let refused =

@@ -134,8 +134,9 @@ impl Links {
             let written = tokio::time::timeout(PATIENCE, self.storage.put_links(&links)).await;
             match written {
                 // What another replica has written meanwhile is read, and judged anew.
-                Ok(Ok(_)) => {
+                Ok(Ok(changes)) => {
                     backoff.reset();
+                    self.table().written(&keys, &changes);
                     self.refresh().await;
                 }
                 failed => {
@@ -144,7 +145,7 @@ impl Links {
                         _ => tracing::warn!("links cannot be written: no answer"),
                     }
                     // If it was written all the same, reading tells.
-                    self.table().dirty.extend(keys);
+                    self.table().unwritten(keys);
                     tokio::select! {
                         () = self.stop.cancelled() => return,
                         () = tokio::time::sleep(backoff.next_delay()) => {}

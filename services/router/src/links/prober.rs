@@ -144,24 +144,28 @@ impl Links {
         // Should this not come to its end, the link is looked at all the same.
         let ended = Ended { links: self, key: &key };
         let (kind, seen) = if instances.is_empty() {
-            (LinkEvidenceKind::Registration, Some(judge::no_adapter(way.vendor())))
+            (LinkEvidenceKind::Registration, Ok(judge::no_adapter(way.vendor())))
         } else {
             (LinkEvidenceKind::Probe, self.ask(&way, instances, timeout).await)
         };
-        drop(ended);
-        if let Some(seen) = seen {
-            self.saw(&way, kind, seen);
+        match seen {
+            Ok(seen) => {
+                drop(ended);
+                self.saw(&way, kind, seen);
+            }
+            Err(pause) => self.table().turned_away(&key, Instant::now() + pause.mul_f64(ambient::jitter(1.0, 1.2))),
         }
     }
 
-    async fn ask(&self, way: &Arc<Way>, instances: Vec<Arc<Instance>>, timeout: Duration) -> Option<Seen> {
+    /// What a POS answers; or how long it is left alone.
+    async fn ask(&self, way: &Arc<Way>, instances: Vec<Arc<Instance>>, timeout: Duration) -> Result<Seen, Duration> {
         let begun = Instant::now();
         let answer = tokio::time::timeout(timeout + MARGIN, self.call_probe(way, instances, timeout)).await;
         let mut seen = judge::probe(answer.unwrap_or_else(|_| Err(no_answer())), way.id())?;
         if let Seen::Well { latency, .. } = &mut seen {
             latency.get_or_insert(begun.elapsed());
         }
-        Some(seen)
+        Ok(seen)
     }
 
     async fn call_probe(

@@ -3,6 +3,8 @@
 
 mod deal;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +16,7 @@ use std::{
 use posmesh_proto::router::v1::{Link, LinkEvidenceKind};
 use tokio::time::Instant;
 
+use self::stored::Sent;
 use super::vendor::Vendor;
 use crate::{
     domain::{
@@ -54,6 +57,10 @@ pub(super) struct Entry {
     last_probe: Option<Instant>,
     /// A probe is under way.
     probing: bool,
+    /// Until then nobody there wants to be asked.
+    not_before: Option<Instant>,
+    /// What was written, until it is read back.
+    sent: Option<Sent>,
 }
 
 impl Entry {
@@ -158,10 +165,18 @@ impl Table {
         self.plan(key, now, None);
     }
 
+    /// A probe was turned away: the next one comes after a while, whatever is suspected.
+    pub(super) fn turned_away(&mut self, key: &Key, until: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.not_before = Some(until);
+        }
+    }
+
     /// The earliest moment at which a connection may be probed again.
     pub(super) fn may_be_probed_at(&self, key: &Key) -> Option<Instant> {
         let entry = self.entries.get(key)?;
-        Some(entry.last_probe? + self.vendors.get(entry.way.vendor())?.least)
+        let least = self.vendors.get(entry.way.vendor()).map_or(Duration::ZERO, |vendor| vendor.least);
+        entry.last_probe.map(|last| last + least).max(entry.not_before)
     }
 
     /// Takes in what was seen, unless the connection leads to another POS by now.
@@ -214,7 +229,7 @@ impl Table {
     fn plan(&mut self, key: &Key, now: Instant, latest: Option<Instant>) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
         let vendor = self.vendors.get(entry.way.vendor());
-        let (pace, least) = vendor.map_or((self.pace, Duration::ZERO), |vendor| (vendor.pace, vendor.least));
+        let pace = vendor.map_or(self.pace, |vendor| vendor.pace);
         let wanted = entry.mine || entry.tracker.is_suspected();
         if self.pace.interval.is_zero() || !wanted || entry.probing {
             self.put_off(key, None);
@@ -222,12 +237,10 @@ impl Table {
         }
         let mut due = now + pace.pause(&entry.tracker);
         due = latest.map_or(due, |latest| due.min(latest));
-        if let Some(last) = entry.last_probe {
-            if entry.tracker.is_awake() && entry.tracker.is_askable() {
-                due = due.min(last + pace.interval.saturating_mul(LONGEST_WITHOUT_PROBE));
-            }
-            due = due.max(last + least);
+        if let Some(last) = entry.last_probe.filter(|_| entry.tracker.is_awake() && entry.tracker.is_askable()) {
+            due = due.min(last + pace.interval.saturating_mul(LONGEST_WITHOUT_PROBE));
         }
+        let due = self.may_be_probed_at(key).map_or(due, |least| due.max(least));
         self.put_off(key, Some(due.max(now)));
         self.due.first().is_some_and(|(_, first)| first == key)
     }

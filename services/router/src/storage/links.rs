@@ -40,7 +40,7 @@ pub struct NewLink {
 
 impl NewLink {
     /// As it is once it is written.
-    pub(super) fn stored(&self, change: i64) -> StoredLink {
+    pub(crate) fn stored(&self, change: i64) -> StoredLink {
         StoredLink {
             change,
             tenant_id: self.tenant_id.clone(),

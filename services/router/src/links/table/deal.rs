@@ -84,6 +84,8 @@ impl Table {
                         due: None,
                         last_probe: None,
                         probing: false,
+                        not_before: None,
+                        sent: None,
                     };
                     self.entries.insert(key.clone(), entry);
                     new.push(key);

@@ -9,6 +9,15 @@ use crate::{
     storage::{NewLink, StoredLink},
 };
 
+/// A write of this replica.
+#[derive(Debug)]
+pub(super) struct Sent {
+    revision: i64,
+    link: Link,
+    /// It is known to be durable.
+    written: bool,
+}
+
 impl Table {
     /// Takes in a link that was read.
     pub(in crate::links) fn read(&mut self, stored: StoredLink, now: Instant) {
@@ -18,10 +27,18 @@ impl Table {
             self.unclaimed.insert(key, stored);
             return;
         };
-        let same_pos = stored.pos_revision == domain::pos_revision(&entry.way.stored.connection);
-        let is_own = *entry.tracker.link() == stored.link;
+        let current = domain::pos_revision(&entry.way.stored.connection);
+        let same_pos = stored.pos_revision == current;
+        let sent = entry.sent.take();
+        // By what was written then: what was seen since is newer than that, not another's.
+        let is_own = sent.as_ref().is_some_and(|sent| sent.revision == stored.revision && sent.link == stored.link);
+        let is_lost = !is_own && sent.is_some_and(|sent| !sent.written);
         if same_pos && !is_own {
-            entry.tracker.adopt(stored.link.clone(), self.dirty.remove(&key));
+            let unsaved = self.dirty.remove(&key) || is_lost;
+            entry.tracker.adopt(stored.link.clone(), unsaved);
+        } else if is_lost && stored.pos_revision < current {
+            // Of that other POS it was no news.
+            self.dirty.insert(key.clone());
         }
         entry.stored = Some(stored);
         if same_pos && !is_own {
@@ -29,12 +46,26 @@ impl Table {
         }
     }
 
+    /// Notes which of the links that were taken to be written are durable now.
+    pub(in crate::links) fn written(&mut self, keys: &[Key], changes: &[Option<i64>]) {
+        for (key, _) in keys.iter().zip(changes).filter(|(_, change)| change.is_some()) {
+            if let Some(sent) = self.entries.get_mut(key).and_then(|entry| entry.sent.as_mut()) {
+                sent.written = true;
+            }
+        }
+    }
+
+    /// Nobody knows which of the links that were taken to be written are durable: they are written again.
+    pub(in crate::links) fn unwritten(&mut self, keys: Vec<Key>) {
+        self.dirty.extend(keys.into_iter().filter(|key| self.entries.contains_key(key)));
+    }
+
     /// What is to be written, a part of it at a time.
     pub(in crate::links) fn take_dirty(&mut self, limit: usize) -> Vec<(Key, NewLink)> {
         let keys: Vec<Key> = self.dirty.iter().take(limit).cloned().collect();
         let new = keys.into_iter().filter_map(|key| {
             self.dirty.remove(&key);
-            let entry = self.entries.get(&key)?;
+            let entry = self.entries.get_mut(&key)?;
             let link = entry.tracker.link().clone();
             let known = entry.stored.as_ref().map_or(0, |stored| stored.link.version);
             let new = NewLink {
@@ -44,6 +75,7 @@ impl Table {
                 event: (link.version > known).then(|| event(&link)),
                 link,
             };
+            entry.sent = Some(Sent { revision: new.replaces + 1, link: new.link.clone(), written: false });
             Some((key, new))
         });
         new.collect()
