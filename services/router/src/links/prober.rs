@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use posmesh_kit::ambient;
+use posmesh_kit::{ambient, time};
 use posmesh_proto::{
     adapter::v1::{ProbeLinkRequest, ProbeLinkResponse},
     router::v1::LinkEvidenceKind,
@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 
 use super::{
     Links, judge,
-    table::{Key, Table},
+    table::{Key, Noted, Table},
 };
 use crate::{
     caller::{Client, Repeat, Route},
@@ -91,6 +91,12 @@ impl Links {
         let now = Instant::now();
         let mut table = self.table();
         let due: Vec<Key> = std::iter::from_fn(|| table.pop_due(now)).take(BATCH).collect();
+        if table.is_blind() {
+            let aged: Vec<Noted> = due.iter().map(|key| table.age(key, time::now_unix_ms(), now)).collect();
+            drop(table);
+            aged.into_iter().for_each(|noted| self.noted(noted));
+            return Vec::new();
+        }
         let begun = due.into_iter().filter_map(|key| {
             let way = Arc::clone(&table.entries.get(&key)?.way);
             let instances = self.caller.directory.known_instances(&way);

@@ -21,7 +21,7 @@ use super::vendor::Vendor;
 use crate::{
     domain::{
         self,
-        link::{Pace, Seen, Tracker, of_connection},
+        link::{Pace, Seen, Tracker, first_version, of_connection},
     },
     snapshot::{Connections, Way},
     storage::StoredLink,
@@ -67,6 +67,13 @@ impl Entry {
     /// The number of the last change of the link that is durable; 0: there is none.
     pub(super) fn change(&self) -> i64 {
         self.stored.as_ref().map_or(0, |stored| stored.change)
+    }
+
+    /// The version that is durable; where nothing is of this POS, the one that everybody begins with.
+    fn known_version(&self) -> i64 {
+        let connection = &self.way.stored.connection;
+        let stored = self.stored.as_ref().filter(|stored| stored.pos_revision == domain::pos_revision(connection));
+        stored.map_or_else(|| first_version(connection), |stored| stored.link.version)
     }
 
     /// As this replica sees it, durable or not.
@@ -117,6 +124,21 @@ impl Table {
             last_change: 0,
             replicas: vec![replica_id.to_owned()],
         }
+    }
+
+    /// Whether no POS is asked but by hand.
+    pub(super) fn is_blind(&self) -> bool {
+        self.pace.interval.is_zero()
+    }
+
+    /// Nobody has looked at a link for a while.
+    pub(super) fn age(&mut self, key: &Key, now_ms: i64, now: Instant) -> Noted {
+        let Some(entry) = self.entries.get_mut(key) else { return Noted::default() };
+        let changed = entry.tracker.age(now_ms);
+        if changed {
+            self.dirty.insert(key.clone());
+        }
+        Noted { changed, sooner: self.plan(key, now, None) }
     }
 
     /// When the next probe is due.
@@ -230,14 +252,20 @@ impl Table {
         let Some(entry) = self.entries.get(key) else { return false };
         let vendor = self.vendors.get(entry.way.vendor());
         let pace = vendor.map_or(self.pace, |vendor| vendor.pace);
-        let wanted = entry.mine || entry.tracker.is_suspected();
-        if self.pace.interval.is_zero() || !wanted || entry.probing {
+        let wanted = if self.is_blind() {
+            // It is not asked, but does not stay so for ever.
+            entry.mine && entry.tracker.is_offline()
+        } else {
+            entry.mine || entry.tracker.is_suspected()
+        };
+        if !wanted || entry.probing {
             self.put_off(key, None);
             return false;
         }
         let mut due = now + pace.pause(&entry.tracker);
         due = latest.map_or(due, |latest| due.min(latest));
-        if let Some(last) = entry.last_probe.filter(|_| entry.tracker.is_awake() && entry.tracker.is_askable()) {
+        let is_looked_at = !self.is_blind() && entry.tracker.is_awake() && entry.tracker.is_askable();
+        if let Some(last) = entry.last_probe.filter(|_| is_looked_at) {
             due = due.min(last + pace.interval.saturating_mul(LONGEST_WITHOUT_PROBE));
         }
         let due = self.may_be_probed_at(key).map_or(due, |least| due.max(least));
@@ -258,6 +286,6 @@ fn tracker(way: &Way, stored: Option<&StoredLink>) -> Tracker {
     let connection = &way.stored.connection;
     match stored {
         Some(stored) if stored.pos_revision == domain::pos_revision(connection) => Tracker::new(stored.link.clone()),
-        earlier => Tracker::unknown(connection, earlier.map_or(0, |earlier| earlier.link.version)),
+        _ => Tracker::unknown(connection),
     }
 }

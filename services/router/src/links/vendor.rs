@@ -38,6 +38,7 @@ impl Vendor {
             step = of_day(in_all * replicas.max(1) as f64);
             interval = interval.max(of_day(in_all * connections as f64 * HEADROOM));
         }
+        let interval = if pace.interval.is_zero() { pace.interval } else { interval };
         Self { least, pace: Pace { interval, ..pace }, step, next: None }
     }
 

@@ -50,10 +50,9 @@ impl NewLink {
         }
     }
 
-    /// The version up to which its events are forgotten now.
-    pub(super) fn forgotten_version(&self) -> Option<i64> {
-        let version = self.event.as_ref()?.version;
-        (version % FORGET_EVENTS_EVERY == 0 && version > KEPT_EVENTS).then_some(version - KEPT_EVENTS)
+    /// Whether it is time to forget its oldest events.
+    pub(super) fn is_time_to_forget(&self) -> bool {
+        self.event.as_ref().is_some_and(|event| event.version % FORGET_EVENTS_EVERY == 0)
     }
 }
 

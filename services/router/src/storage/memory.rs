@@ -17,7 +17,7 @@ use crate::domain;
 
 use super::{
     ChangedConnection, KEEP_FORMER_CONNECTIONS, LiveInstance, NewLink, Put, Storage, StoredConnection, StoredLink,
-    becomes_former, next_connection,
+    becomes_former, links::KEPT_EVENTS, next_connection,
 };
 
 /// The storage in memory.
@@ -100,8 +100,10 @@ impl State {
         let events = self.links.remove(&key).map(|kept| kept.events).unwrap_or_default();
         let mut kept = KeptLink { stored, events };
         kept.events.extend(new.event.iter().map(|event| (event.version, event.clone())));
-        if let Some(version) = new.forgotten_version() {
-            kept.events = kept.events.split_off(&(version + 1));
+        if new.is_time_to_forget() {
+            while kept.events.len() > usize::try_from(KEPT_EVENTS).unwrap_or(usize::MAX) {
+                kept.events.pop_first();
+            }
         }
         self.links.insert(key, kept);
         Some(self.last_link_change)

@@ -15,8 +15,9 @@ use crate::domain;
 
 use super::{
     ChangedConnection, KEEP_DEAD_INSTANCES, KEEP_FORMER_CONNECTIONS, LiveInstance, NewLink, Put, Storage,
-    StoredConnection, StoredLink, becomes_former, changed, last_and_live, links::link, live, next_connection, sql,
-    stored,
+    StoredConnection, StoredLink, becomes_former, changed, last_and_live,
+    links::{KEPT_EVENTS, link},
+    live, next_connection, sql, stored,
 };
 
 const REGISTER: &str = "INSERT INTO instances (instance_id, renewals, lease_expire_ms, document) \
@@ -230,8 +231,8 @@ async fn put_link(connection: &mut PgConnection, new: &NewLink, change: i64) -> 
         let add = sqlx::query(sql::ADD_LINK_EVENT).bind(tenant_id).bind(connection_id).bind(event.version);
         add.bind(event.encode_to_vec()).execute(&mut *connection).await?;
     }
-    if let Some(version) = new.forgotten_version() {
-        let forget = sqlx::query(sql::FORGET_LINK_EVENTS).bind(tenant_id).bind(connection_id).bind(version);
+    if new.is_time_to_forget() {
+        let forget = sqlx::query(sql::FORGET_LINK_EVENTS).bind(tenant_id).bind(connection_id).bind(KEPT_EVENTS);
         forget.execute(&mut *connection).await?;
     }
     Ok(true)

@@ -67,8 +67,8 @@ pub(super) const PUT_LINK: &str = "INSERT INTO links \
 pub(super) const ADD_LINK_EVENT: &str = "INSERT INTO link_events (tenant_id, connection_id, version, document) \
      VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, connection_id, version) DO UPDATE SET document = excluded.document";
 
-pub(super) const FORGET_LINK_EVENTS: &str =
-    "DELETE FROM link_events WHERE tenant_id = $1 AND connection_id = $2 AND version <= $3";
+pub(super) const FORGET_LINK_EVENTS: &str = "DELETE FROM link_events WHERE tenant_id = $1 AND connection_id = $2 AND version <= \
+     (SELECT version FROM link_events WHERE tenant_id = $1 AND connection_id = $2 ORDER BY version DESC LIMIT 1 OFFSET $3)";
 
 pub(super) const DELETE_LINK: &str = "DELETE FROM links WHERE tenant_id = $1 AND connection_id = $2";
 

@@ -2,7 +2,8 @@
 //!
 //! One failure proves nothing: packets get lost. So failures have weights, and the link is OFFLINE when those since the last
 //! success come to [`THRESHOLD`]: one failed order and one probe that confirms it, two probes that were refused, or four
-//! that were lost. Back ONLINE it is when two probes in a row are answered well, or an order is placed.
+//! that were lost. Back ONLINE it is when two probes in a row are answered well, or an order is placed. Where nobody may look,
+//! OFFLINE ends by itself after a while, so that an order may try; unless the vendor said it, who also says when it is over.
 
 mod pace;
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod tests;
 mod tracker;
 
 pub(crate) use pace::Pace;
-pub(crate) use tracker::{Fault, Seen, Tracker, Weight, of_connection};
+pub(crate) use tracker::{Fault, Seen, Tracker, Weight, first_version, of_connection};
 
 /// Failures that come to this make a link OFFLINE.
 const THRESHOLD: u8 = 4;

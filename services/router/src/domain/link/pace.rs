@@ -22,7 +22,7 @@ const LATENCIES: u32 = 4;
 /// How often a connection is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// While nothing is wrong.
+    /// While nothing is wrong. Zero: nobody is asked.
     pub(crate) interval: Duration,
     /// The longest that an answer is waited for.
     pub(crate) timeout: Duration,
@@ -31,6 +31,9 @@ pub(crate) struct Pace {
 impl Pace {
     /// The pause after what was just seen.
     pub(crate) fn pause(&self, tracker: &Tracker) -> Duration {
+        if self.interval.is_zero() || !tracker.is_askable() {
+            return jittered(RARELY.max(self.interval));
+        }
         if tracker.is_suspected() {
             let (least, most) = match tracker.last_failure {
                 // An order has just failed: nobody waits.
@@ -40,7 +43,7 @@ impl Pace {
             };
             return Duration::from_secs_f64(ambient::jitter(least, most));
         }
-        if !tracker.is_awake() || !tracker.is_askable() {
+        if !tracker.is_awake() {
             return jittered(RARELY.max(self.interval));
         }
         if tracker.is_offline() {

@@ -8,10 +8,11 @@ use super::*;
 
 const PROBE: LinkEvidenceKind = LinkEvidenceKind::Probe;
 const CALL: LinkEvidenceKind = LinkEvidenceKind::Call;
+const HEARTBEAT: LinkEvidenceKind = LinkEvidenceKind::Heartbeat;
 const PACE: Pace = Pace { interval: Duration::from_secs(10), timeout: Duration::from_millis(1500) };
 
 fn tracker() -> Tracker {
-    Tracker::unknown(&Connection { connection_id: "c".into(), ..Connection::default() }, 0)
+    Tracker::unknown(&Connection { connection_id: "c".into(), ..Connection::default() })
 }
 
 fn online() -> Tracker {
@@ -169,6 +170,88 @@ fn what_another_replica_wrote_is_taken_over_and_what_was_seen_here_still_counts(
     there.adopt(here.link().clone(), false);
     assert_eq!(state(&there), LinkState::Offline);
     assert!(!there.is_suspected(), "the doubt of an online link is no doubt of an offline one");
+}
+
+#[test]
+fn a_pos_that_may_not_be_asked_is_not_asked_again_at_once_after_a_failed_order() {
+    let mut tracker = online();
+    tracker.observe(PROBE, Seen::NotAskable, 20);
+    tracker.observe(CALL, call(), 21);
+    assert!(PACE.pause(&tracker) > Duration::from_secs(400));
+}
+
+#[test]
+fn what_the_vendor_itself_says_is_over_when_it_says_so_or_an_order_is_placed_and_not_before() {
+    let silent = || {
+        let mut tracker = tracker();
+        tracker.observe(PROBE, Seen::NotAskable, 1);
+        assert!(tracker.observe(HEARTBEAT, failed(cause::POS_APP_NOT_RUNNING, Weight::Certain), 2));
+        assert_eq!(state(&tracker), LinkState::Offline);
+        assert!(!tracker.observe(PROBE, Seen::NotAskable, 600_000) && !tracker.age(700_000));
+        assert_eq!((state(&tracker), tracker.link().evidence.unwrap().kind()), (LinkState::Offline, HEARTBEAT));
+        tracker
+    };
+    // Also by another replica, which has only read it.
+    for mut tracker in [silent(), Tracker::new(silent().link().clone())] {
+        assert!(!tracker.age(800_000));
+        assert!(tracker.observe(HEARTBEAT, well(), 900_000));
+        assert_eq!(state(&tracker), LinkState::Online);
+    }
+    let mut tracker = silent();
+    assert!(tracker.observe(CALL, Seen::Worked, 900_000));
+    assert_eq!(state(&tracker), LinkState::Online);
+
+    // What was seen by calls alone, and the vendor confirms, rests on the vendor from then on.
+    let mut tracker = tracker_offline_by_calls();
+    assert!(tracker.observe(HEARTBEAT, call(), 20), "the others must know");
+    assert!(!tracker.observe(HEARTBEAT, call(), 21) && !tracker.age(22));
+    let mut tracker = tracker_offline_by_calls();
+    assert!(tracker.age(30));
+    assert_eq!(state(&tracker), LinkState::Unknown);
+}
+
+fn tracker_offline_by_calls() -> Tracker {
+    let mut tracker = online();
+    tracker.observe(CALL, call(), 10);
+    tracker.observe(CALL, call(), 11);
+    assert_eq!(state(&tracker), LinkState::Offline);
+    tracker
+}
+
+#[test]
+fn what_is_broken_keeps_its_cause_and_since_when_while_its_store_closes_and_opens() {
+    let mut tracker = offline();
+    let broken = tracker.link().clone();
+    for (awake, state, now) in [(false, LinkState::Dormant, 1000), (true, LinkState::Offline, 2000)] {
+        let version = tracker.link().version;
+        assert!(tracker.set_awake(awake, now));
+        let link = tracker.link();
+        assert_eq!((link.state(), link.version, tracker.changed_ms()), (state, version + 1, now));
+        assert_eq!((&link.cause, &link.failing_hop, &link.since), (&broken.cause, &broken.failing_hop, &broken.since));
+    }
+    // One that dies while it is closed is told as well.
+    let mut tracker = online();
+    tracker.set_awake(false, 3000);
+    let version = tracker.link().version;
+    tracker.observe(PROBE, told(cause::CREDENTIALS_REJECTED), 4000);
+    assert!(tracker.observe(PROBE, told(cause::CREDENTIALS_REJECTED), 4001));
+    let link = tracker.link();
+    assert_eq!((link.state(), link.cause.as_str()), (LinkState::Dormant, cause::CREDENTIALS_REJECTED));
+    assert_eq!((link.failing_hop.as_str(), link.version), ("pos", version + 1));
+    assert_eq!(time::to_unix_ms(link.since.as_ref().unwrap()), 4001);
+}
+
+#[test]
+fn a_link_under_an_id_that_led_elsewhere_or_was_deleted_has_a_greater_version_than_any_before() {
+    let connection = |revision| Connection { revision, pos_revision: revision, ..Connection::default() };
+    let mut before = Tracker::unknown(&connection(7));
+    for n in 0..1000 {
+        before.observe(CALL, call(), n);
+        before.observe(CALL, Seen::Worked, n);
+        before.observe(CALL, call(), n);
+        before.observe(CALL, call(), n);
+    }
+    assert!(before.link().version < Tracker::unknown(&connection(8)).link().version);
 }
 
 /// One link whose probes are lost by chance, on simulated time. Returns how often it went OFFLINE.

@@ -6,6 +6,7 @@ use posmesh_kit::time;
 use posmesh_proto::router::v1::{Connection, ConnectionRole, Link, LinkEvidence, LinkEvidenceKind, LinkState};
 
 use super::{PROBES_COUNTED, PROBES_TO_RETURN, REWORDED_EVERY_MS, THRESHOLD};
+use crate::domain::pos_revision;
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,11 +94,16 @@ pub(crate) struct Tracker {
     reworded_ms: i64,
     awake: bool,
     askable: bool,
+    /// The vendor itself says that it is OFFLINE, and will say when it is back.
+    vendor_says_so: bool,
+    /// When its state or cause changed last.
+    changed_ms: i64,
 }
 
 impl Tracker {
-    /// Of a connection of whose POS nothing has been seen. `version`: of what was known of another one before.
-    pub(crate) fn unknown(connection: &Connection, version: i64) -> Self {
+    /// Of a connection of whose POS nothing has been seen.
+    pub(crate) fn unknown(connection: &Connection) -> Self {
+        let version = first_version(connection);
         let link = Link { state: LinkState::Unknown.into(), since: connection.update_time, version, ..Link::default() };
         Self::new(of_connection(link, connection))
     }
@@ -113,7 +119,10 @@ impl Tracker {
             _ => Health::Unknown,
         };
         let awake = link.state() != LinkState::Dormant;
+        let told_by = link.evidence.as_ref().map_or(LinkEvidenceKind::Unspecified, LinkEvidence::kind);
         Self {
+            vendor_says_so: matches!(health, Health::Offline(_)) && told_by == LinkEvidenceKind::Heartbeat,
+            changed_ms: link.since.as_ref().map_or(0, time::to_unix_ms),
             link,
             health,
             suspicion: 0,
@@ -156,6 +165,7 @@ impl Tracker {
                 self.answered = own.answered;
                 self.answered_since_ms = own.answered_since_ms;
                 self.in_vain = own.in_vain;
+                self.vendor_says_so |= own.vendor_says_so;
             }
             _ => {}
         }
@@ -183,6 +193,11 @@ impl Tracker {
         self.askable
     }
 
+    /// When its state or cause changed last.
+    pub(crate) fn changed_ms(&self) -> i64 {
+        self.changed_ms
+    }
+
     /// How long the POS took to answer last.
     pub(crate) fn latency(&self) -> Option<Duration> {
         self.link.pos_latency.as_ref().and_then(time::from_proto_duration)
@@ -194,14 +209,32 @@ impl Tracker {
             return false;
         }
         self.awake = awake;
-        self.link.evidence = Some(evidence(LinkEvidenceKind::Hours, now_ms));
+        if !self.is_offline() {
+            self.link.evidence = Some(evidence(LinkEvidenceKind::Hours, now_ms));
+        }
+        self.show(now_ms)
+    }
+
+    /// Nobody has looked for a while, and nobody will: what was OFFLINE may be tried with an order. Returns whether the link
+    /// changed.
+    pub(crate) fn age(&mut self, now_ms: i64) -> bool {
+        // Unless the vendor said so: it says as well when that is over.
+        if self.is_offline() && !self.vendor_says_so {
+            self.forget_failures();
+            self.becomes(Health::Unknown);
+        }
         self.show(now_ms)
     }
 
     /// Takes in what was seen. Returns whether the link changed in anything that others must know.
     pub(crate) fn observe(&mut self, kind: LinkEvidenceKind, seen: Seen, now_ms: i64) -> bool {
-        let (passed, version) = (self.link.probes_passed, self.link.pos_version.clone());
+        if seen == Seen::NotAskable {
+            self.askable = false;
+            return self.age(now_ms);
+        }
+        let before = (self.link.probes_passed, self.link.pos_version.clone(), self.vendor_says_so);
         let is_answered_probe = kind == LinkEvidenceKind::Probe && matches!(seen, Seen::Well { .. });
+        let is_vendors_no = kind == LinkEvidenceKind::Heartbeat && matches!(seen, Seen::Failed { .. });
         match seen {
             Seen::Worked => self.worked(),
             Seen::Well { degraded, latency, version } => {
@@ -210,22 +243,20 @@ impl Tracker {
                 if !version.is_empty() {
                     self.link.pos_version = version;
                 }
-                self.well(degraded, now_ms);
+                // What the vendor said it takes back as it said it.
+                let is_taken_back = self.vendor_says_so && kind == LinkEvidenceKind::Heartbeat;
+                self.well(degraded, if is_taken_back { 1 } else { PROBES_TO_RETURN }, now_ms);
             }
             Seen::Failed { fault, weight } => self.failed(fault, weight),
-            Seen::NotAskable => {
-                self.askable = false;
-                if self.is_offline() {
-                    self.becomes(Health::Unknown);
-                }
-            }
+            Seen::NotAskable => {}
         }
+        self.vendor_says_so = self.is_offline() && (self.vendor_says_so || is_vendors_no);
         self.link.evidence = Some(evidence(kind, now_ms));
         let shown = self.show(now_ms);
         if is_answered_probe && self.link.healthy_since.is_some() {
             self.link.probes_passed = (self.link.probes_passed + 1).min(PROBES_COUNTED);
         }
-        shown || self.link.probes_passed != passed || self.link.pos_version != version
+        shown || before != (self.link.probes_passed, self.link.pos_version.clone(), self.vendor_says_so)
     }
 
     fn worked(&mut self) {
@@ -235,14 +266,15 @@ impl Tracker {
         }
     }
 
-    fn well(&mut self, degraded: Option<Fault>, now_ms: i64) {
+    /// It answered well; an OFFLINE link is back after so many answers.
+    fn well(&mut self, degraded: Option<Fault>, needed: u8, now_ms: i64) {
         self.forget_failures();
         if self.is_offline() {
             if self.answered == 0 {
                 self.answered_since_ms = now_ms;
             }
             self.answered += 1;
-            if self.answered < PROBES_TO_RETURN {
+            if self.answered < needed {
                 return;
             }
             self.returned = Some((self.answered - 1, self.answered_since_ms));
@@ -300,14 +332,19 @@ impl Tracker {
         let text = |part: fn(&Fault) -> &String| fault.map(part).cloned().unwrap_or_default();
         let (hop, cause, message) = (text(|f| &f.hop), text(|f| &f.cause), text(|f| &f.message));
         let link = &mut self.link;
-        let changed = link.state() != state || link.cause != cause || link.failing_hop != hop;
+        let is_same_fault = link.cause == cause && link.failing_hop == hop;
+        let changed = link.state() != state || !is_same_fault;
         let is_due = now_ms.abs_diff(self.reworded_ms) >= REWORDED_EVERY_MS;
         let reworded = !changed && is_due && !message.is_empty() && link.message != message;
         if changed {
             link.set_state(state);
             (link.failing_hop, link.cause, link.message) = (hop, cause, message);
-            link.since = Some(time::from_unix_ms(now_ms));
+            // What is broken stays so while its store closes and opens.
+            if !(is_same_fault && matches!(self.health, Health::Offline(_))) {
+                link.since = Some(time::from_unix_ms(now_ms));
+            }
             link.version += 1;
+            self.changed_ms = now_ms;
         } else if reworded {
             link.message = message;
             self.reworded_ms = now_ms;
@@ -325,6 +362,12 @@ impl Tracker {
         }
         changed || reworded
     }
+}
+
+/// Where the versions of a link begin: above all that a link under this id has had while it led to another POS, or before it
+/// was deleted. No POS sees so many changes.
+pub(crate) fn first_version(connection: &Connection) -> i64 {
+    pos_revision(connection).saturating_mul(1 << 32)
 }
 
 /// A link with what its connection says of itself now. The rest of it is about the POS, which a connection may keep while

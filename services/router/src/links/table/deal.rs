@@ -128,6 +128,7 @@ impl Table {
 
     /// Deals connections to the replicas.
     fn deal(&mut self, keys: Vec<Key>, now: Instant) {
+        let is_blind = self.is_blind();
         for key in keys {
             let mut ranked: Vec<&String> = self.replicas.iter().collect();
             domain::rank(&mut ranked, |id| id.as_str(), &key.0, &key.1);
@@ -135,12 +136,12 @@ impl Table {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let is_new = mine && entry.due.is_none() && !entry.probing;
             entry.mine = mine;
-            if is_new && !self.pace.interval.is_zero() {
+            if is_new && !is_blind {
                 // Spread over an interval; of what nothing is known, or what is away, within a second.
                 let settled = entry.tracker.link().healthy_since.is_some();
                 let spread = if settled { self.pace.interval } else { HASTE };
                 self.put_off(&key, Some(now + spread.mul_f64(ambient::jitter(0.0, 1.0))));
-            } else if !mine {
+            } else if is_new || !mine {
                 self.plan(&key, now, None);
             }
         }

@@ -1,11 +1,15 @@
 //! What is durable of the links: read back, to be written, and shown.
 
+use posmesh_kit::time;
 use posmesh_proto::router::v1::{Link, LinkEvent};
 use tokio::time::Instant;
 
 use super::{Key, Table, tracker};
 use crate::{
-    domain::{self, link::of_connection},
+    domain::{
+        self,
+        link::{Tracker, of_connection},
+    },
     storage::{NewLink, StoredLink},
 };
 
@@ -67,12 +71,11 @@ impl Table {
             self.dirty.remove(&key);
             let entry = self.entries.get_mut(&key)?;
             let link = entry.tracker.link().clone();
-            let known = entry.stored.as_ref().map_or(0, |stored| stored.link.version);
             let new = NewLink {
                 tenant_id: entry.way.tenant_id.clone(),
                 replaces: entry.stored.as_ref().map_or(0, |stored| stored.revision),
                 pos_revision: domain::pos_revision(&entry.way.stored.connection),
-                event: (link.version > known).then(|| event(&link)),
+                event: (link.version > entry.known_version()).then(|| event(&entry.tracker)),
                 link,
             };
             entry.sent = Some(Sent { revision: new.replaces + 1, link: new.link.clone(), written: false });
@@ -101,9 +104,10 @@ impl Table {
     }
 }
 
-fn event(link: &Link) -> LinkEvent {
+fn event(tracker: &Tracker) -> LinkEvent {
+    let link = tracker.link();
     LinkEvent {
-        time: link.since,
+        time: Some(time::from_unix_ms(tracker.changed_ms())),
         version: link.version,
         state: link.state,
         failing_hop: link.failing_hop.clone(),

@@ -139,6 +139,43 @@ fn what_could_not_be_written_is_written_again_unless_its_connection_has_gone() {
 }
 
 #[test]
+fn without_probes_what_is_offline_may_be_tried_after_a_while_unless_the_vendor_said_so() {
+    let minute = Duration::from_secs(60);
+    let mut table = table(Duration::ZERO, 2, &[]);
+    let (key, said) = (Key::new("t", "c-0"), Key::new("t", "c-1"));
+    table.see(&key, CALL, failed(Weight::Call));
+    assert_eq!(table.next_due(), None, "nobody is asked");
+    table.see(&key, CALL, failed(Weight::Call));
+    table.see(&said, LinkEvidenceKind::Heartbeat, failed(Weight::Certain));
+    assert_eq!((table.state(&key), table.state(&said)), (LinkState::Offline, LinkState::Offline));
+    let (now, due) = (Instant::now(), table.next_due().unwrap());
+    assert!((now + minute * 7..now + minute * 10).contains(&due), "{:?}", due - now);
+    while let Some(key) = table.pop_due(now + minute * 10) {
+        table.age(&key, 2, now + minute * 10);
+    }
+    assert_eq!((table.state(&key), table.state(&said)), (LinkState::Unknown, LinkState::Offline));
+}
+
+#[test]
+fn a_connection_that_leads_elsewhere_shows_an_unknown_link_under_another_version() {
+    let mut table = table(INTERVAL, 1, &[]);
+    let key = Key::new("t", "c-0");
+    table.see(&key, PROBE, well());
+    let (_, online) = take(&mut table);
+    table.read_back(&online[0], 1);
+    let shown = table.shown(&key).unwrap();
+    assert_eq!((shown.state(), &shown.version), (LinkState::Online, &online[0].event.as_ref().unwrap().version));
+    let moved = Connection { revision: 2, pos_revision: 2, ..connections(1).remove(0) };
+    table.sync(&snapshot(&[moved]), None, Instant::now());
+    let anew = table.shown(&key).unwrap();
+    assert_eq!(anew.state(), LinkState::Unknown);
+    assert!(anew.version > shown.version);
+    table.see(&key, PROBE, well());
+    let (_, again) = take(&mut table);
+    assert_eq!((again[0].link.version, again[0].event.is_some()), (anew.version + 1, true));
+}
+
+#[test]
 fn a_confirming_probe_for_which_nobody_had_a_turn_waits_before_the_next_one() {
     let mut table = table(INTERVAL, 1, &[]);
     let (key, now) = (Key::new("t", "c-0"), Instant::now());
