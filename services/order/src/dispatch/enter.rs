@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{ambient, time};
+use posmesh_kit::{Failure, ambient, time};
 use posmesh_proto::{
     adapter::v1::Placed,
     order::v1::{Attempt, AttemptKind, AttemptOutcome, Check, Order, OrderState},
@@ -28,8 +28,14 @@ use crate::{
     storage::{CheckChange, OrderFilter},
 };
 
-/// After that a person is told that the POS does not answer whether an order was entered.
-const DOUBT_FOR: Duration = Duration::from_secs(300);
+/// After that a person is told that the POS does not answer whether an order was entered; later rounds wait for it.
+const DOUBT_FOR: Duration = Duration::from_secs(60);
+/// Likewise while the POS is away: when it is back, it may tell.
+const DOUBT_WHILE_AWAY: Duration = Duration::from_secs(300);
+/// An entry whose POS is away is looked at this rarely while nobody tells what its adapter can do.
+const UNKNOWN_WHILE_AWAY: Duration = Duration::from_secs(60);
+/// Nobody will tell the POS any more but the staff.
+const LEADS_NOWHERE: [&str; 2] = ["NO_CONNECTION", "CONNECTION_NOT_FOUND"];
 /// Rounds of a check that are looked at.
 const MAX_ROUNDS: usize = 500;
 
@@ -42,48 +48,60 @@ impl Dispatcher {
         if let Some(attempt) = entry::open_entry(&order).cloned() {
             return self.settle_entry(tenant_id, order, check, attempt).await;
         }
-        match self.entrance(tenant_id, &order, check.as_ref()).await {
-            Ok((link, store, entrance)) => match next_step(&order, entrance) {
-                Step::Staff => self.call_a_person(tenant_id, order, attention::POS_ENTRY_DUE).await,
-                Step::AwaitPos => self.await_pos(tenant_id, order, &link, &store).await,
-                Step::AwaitRounds => {
-                    self.look_again(tenant_id, &order, BEHIND_ENTRIES.mul_f64(ambient::jitter(0.5, 1.5))).await
-                }
-                Step::Enter => self.enter(tenant_id, order, check, &link, &store).await,
-                Step::Settle | Step::Nothing => self.put_off(tenant_id, &order).await,
-            },
+        let (store, link, entrance) = match self.entrance(tenant_id, &order, check.as_ref()).await {
+            Ok(known) => known,
             Err(error) => {
                 tracing::warn!(%error, order.id = %order.order_id, "nobody tells yet where the order is to be entered");
-                self.look_again(tenant_id, &order, self.config.retry_cap.mul_f64(ambient::jitter(0.5, 1.0))).await;
+                let is_away = self.gates.is_away(&order.awaited_connection_id);
+                // Once it is back, it is given its time.
+                let pause = if is_away { UNKNOWN_WHILE_AWAY } else { self.config.retry_cap };
+                return self.look_again(tenant_id, &order, pause.mul_f64(ambient::jitter(0.5, 1.0))).await;
             }
+        };
+        match (next_step(&order, entrance), link) {
+            (Step::Enter, Some(link)) => self.enter(tenant_id, order, check, &link, &store).await,
+            (Step::AwaitPos, Some(link)) => self.await_pos(tenant_id, order, &link, &store).await,
+            (Step::AwaitRounds, _) => {
+                self.look_again(tenant_id, &order, BEHIND_ENTRIES.mul_f64(ambient::jitter(0.5, 1.5))).await;
+            }
+            (Step::Staff, _) => self.call_a_person(tenant_id, order, attention::POS_ENTRY_DUE).await,
+            (Step::Settle | Step::Nothing | Step::Enter | Step::AwaitPos, _) => self.put_off(tenant_id, &order).await,
         }
     }
 
-    /// What the entry of an order hangs on.
+    /// What the entry of an order hangs on, with the way to its POS, if there is one any more.
     async fn entrance(
         &self,
         tenant_id: &str,
         order: &Order,
         check: Option<&Check>,
-    ) -> Result<(Arc<Link>, Arc<Store>, Entrance), Error> {
+    ) -> Result<(Arc<Store>, Option<Arc<Link>>, Entrance), Error> {
         let store = self.reader.stores.get(&order.store_id).await?;
-        let there = check.map(|check| check.connection_id.as_str()).filter(|there| !there.is_empty());
-        let link = self.reader.link(&order.store_id, order.product(), service_mode(order)).await;
-        let link = match (link, there) {
-            // A round belongs on its check, wherever others go by now.
-            (Ok(link), Some(there)) if link.connection.connection_id != there => {
-                Arc::new(self.reader.link_to(there, 0).await?)
-            }
-            (link, _) => link?,
-        };
         let end_ms = end_of_day_ms(&store, &order.business_date);
+        let day_is_over = end_ms.is_some_and(|end_ms| end_ms <= time::now_unix_ms());
+        let link = match self.link_of_pos(order, check).await {
+            Ok(link) => Some(link),
+            Err(failure) if day_is_over || LEADS_NOWHERE.contains(&failure.reason()) => None,
+            Err(failure) => return Err(failure.into()),
+        };
         let entrance = Entrance {
-            takes_entries: link.can(SUBMIT_WITHOUT_TICKET),
-            is_away: self.gates.is_away(&link.connection.connection_id),
-            day_is_over: end_ms.is_some_and(|end_ms| end_ms <= time::now_unix_ms()),
+            takes_entries: link.as_ref().is_some_and(|link| link.can(SUBMIT_WITHOUT_TICKET)),
+            is_away: link.as_ref().is_some_and(|link| self.gates.is_away(&link.connection.connection_id)),
+            day_is_over,
             is_behind: self.is_behind_entries(tenant_id, order).await?,
         };
-        Ok((link, store, entrance))
+        Ok((store, link, entrance))
+    }
+
+    /// The way to the POS that must be told. A round belongs on its check, wherever others go by now.
+    async fn link_of_pos(&self, order: &Order, check: Option<&Check>) -> Result<Arc<Link>, Failure> {
+        let there = check.map(|check| check.connection_id.as_str()).filter(|there| !there.is_empty());
+        let link = self.reader.link(&order.store_id, order.product(), service_mode(order)).await;
+        match (link, there) {
+            (Ok(link), Some(there)) if link.connection.connection_id == there => Ok(link),
+            (_, Some(there)) => self.reader.link_to(there, 0).await.map(Arc::new),
+            (link, None) => link,
+        }
     }
 
     /// Whether a round before this one has yet to be entered at the POS by the platform: the POS gets them in order.
@@ -158,6 +176,7 @@ impl Dispatcher {
         let link = self.reader.link_to(&attempt.connection_id, attempt.connection_revision).await.ok();
         let has_stopped = has_stopped(&order, &attempt, link.as_ref(), self.margin(), asked_ms);
         let is_news = attempt.outcome() != AttemptOutcome::InDoubt;
+        let doubt_for = if self.gates.is_away(&attempt.connection_id) { DOUBT_WHILE_AWAY } else { DOUBT_FOR };
         match self.judge(&order, &attempt, answer, link.as_ref(), asked_ms) {
             Settled::Known(outcome) => self.record(tenant_id, order, attempt.number, outcome).await,
             Settled::TooEarly(wait) => self.look_again(tenant_id, &order, wait).await,
@@ -165,7 +184,7 @@ impl Dispatcher {
                 self.record(tenant_id, order, attempt.number, Outcome::InDoubt(why)).await;
             }
             Settled::Unproven(_) if has_stopped => self.doubt_entry(tenant_id, order).await,
-            Settled::Unknown(_) if is_older_than(&attempt, DOUBT_FOR) => self.doubt_entry(tenant_id, order).await,
+            Settled::Unknown(_) if is_older_than(&attempt, doubt_for) => self.doubt_entry(tenant_id, order).await,
             Settled::Unproven(_) | Settled::Unknown(_) => self.put_off(tenant_id, &order).await,
         }
     }

@@ -3,13 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::failure;
+use posmesh_kit::{failure, time};
 use posmesh_order::storage::Storage;
 use posmesh_proto::{
-    adapter::v1::{PosOrder, Rejected, submit_outcome::Outcome},
+    adapter::v1::{ListOrders, PosOrder, Rejected, submit_outcome::Outcome},
     common::v1::Product,
     order::v1::{
-        AttemptKind as K, AttemptOutcome as O, GateState, HoldReason, Order, OrderState, PosEntry, ResolutionKind,
+        AttemptKind as K, AttemptOutcome as O, GateState, HoldReason, Order, OrderState, PosEntry,
+        ReconcileOrdersRequest, ResolutionKind,
     },
     router::v1::LinkState,
 };
@@ -257,6 +258,41 @@ async fn a_round_goes_to_the_pos_only_after_the_printed_ones_before_it_are_enter
     assert_eq!(on_check, ["pos-check-t1"; 2], "the check that the first one opened");
     let stored = crate::checks::stored(&storage, &check.check_id).await;
     assert_eq!((stored.pos_check_reference.as_str(), stored.connection_id.as_str()), ("pos-check-t1", "till"));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_pos_whose_connection_is_deleted_is_the_staffs() {
+    let (pos, replica) = away(memory()).await;
+    let order = printed(&replica, "r1").await;
+    pos.state.lock().unwrap().disconnected = true;
+    pos.link(LinkState::Online, 1);
+    let listed = replica.until_it(&order.order_id, |order| !order.attention.is_empty()).await;
+    assert_eq!((listed.attention, listed.state), (vec!["POS_ENTRY_DUE".to_owned()], OrderState::Placed.into()));
+    assert_eq!(pos.submits(), 0);
+}
+
+#[tokio::test]
+async fn a_pos_that_is_compared_misses_nothing_of_what_was_printed_and_shows_what_was_entered() {
+    let (pos, replica) = away(memory()).await;
+    pos.state.lock().unwrap().lists = ListOrders::ByTime;
+    let order = printed(&replica, "r1").await;
+    let reconcile = async || {
+        let from = Some(time::from_unix_ms(time::now_unix_ms() - 3_600_000));
+        let request = ReconcileOrdersRequest { connection_id: "till".into(), from, repair: true, before: None };
+        replica.client.clone().reconcile_orders(request).await.unwrap().into_inner().discrepancies
+    };
+    assert_eq!(reconcile().await, []);
+    pos.state.lock().unwrap().find_broken = true;
+    pos.script([Act::TakeAndLoseAnswer]);
+    pos.link(LinkState::Online, 1);
+    let in_doubt = |order: &Order| order.attempts.last().unwrap().outcome() == O::InDoubt;
+    replica.until_it(&order.order_id, in_doubt).await;
+    let not_after = |order: &Order| order.attempts.last().unwrap().not_after.unwrap();
+    tokio::time::sleep(time::until(&not_after(&replica.order(&order.order_id).await))).await;
+    assert!(reconcile().await.iter().all(|found| found.repaired));
+    assert!(is_entered(&replica.until_it(&order.order_id, is_entered).await));
+    assert_eq!(reconcile().await, []);
+    assert_eq!((pos.submits(), pos.orders()), (1, 1));
 }
 
 #[tokio::test]

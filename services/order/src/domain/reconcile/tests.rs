@@ -3,7 +3,7 @@ use posmesh_kit::time::from_unix_ms;
 use posmesh_proto::{
     adapter::v1::PosOrderRecordLine,
     common::v1::{Evidence, Money},
-    order::v1::{Attempt, OrderChange, OrderLine, Price},
+    order::v1::{Attempt, AttemptKind, OrderChange, OrderLine, Price},
 };
 
 use super::*;
@@ -92,6 +92,46 @@ fn what_the_staff_entered_by_hand_is_not_missing() {
     let by_hand =
         Order { evidence: vec![Evidence { kind: EvidenceKind::Staff.into(), ..Evidence::default() }], ..ours() };
     assert_eq!(compare(&by_hand, &Theirs::Absent, NOW_MS), None);
+}
+
+/// Printed by the fallback, which says that it has it; the POS is not known to have it.
+fn printed(entry: PosEntry) -> Order {
+    let divert = Attempt { kind: AttemptKind::Divert.into(), connection_id: "printer".into(), ..Attempt::default() };
+    let proof =
+        |kind: EvidenceKind| Evidence { kind: kind.into(), connection_id: "printer".into(), ..Default::default() };
+    Order {
+        evidence: vec![proof(EvidenceKind::Printed), proof(EvidenceKind::Pos)],
+        pos_order_references: Vec::new(),
+        attempts: vec![divert],
+        pos_entry: entry.into(),
+        ..ours()
+    }
+}
+
+#[test]
+fn what_the_kitchen_has_from_the_fallback_is_not_missing_at_the_pos() {
+    for entry in [PosEntry::Due, PosEntry::ByStaff] {
+        assert_eq!(compare(&printed(entry), &Theirs::Absent, NOW_MS), None, "{entry:?}");
+    }
+    let entered = Attempt { kind: AttemptKind::Enter.into(), connection_id: "till".into(), ..Attempt::default() };
+    let mut order = printed(PosEntry::Entered);
+    order.attempts.push(entered);
+    let at_till = Evidence { kind: EvidenceKind::Pos.into(), connection_id: "till".into(), ..Default::default() };
+    order.evidence.push(at_till);
+    assert_eq!(verdict(compare(&order, &Theirs::Absent, NOW_MS)).map(|found| found.0), Some(MissingAtPos));
+}
+
+#[test]
+fn what_turns_out_to_be_entered_is_noted_and_what_was_entered_is_no_discrepancy() {
+    let extra = found(&printed(PosEntry::Due), [record()]).unwrap();
+    assert_eq!(extra.records, [record()]);
+    assert_eq!(verdict(Some(extra)), Some((ExtraAtPos, Record, None)));
+    let entered = Order { pos_order_references: vec!["pos-1".into()], ..printed(PosEntry::Entered) };
+    assert_eq!(found(&entered, [record()]), None);
+    let mut entering = printed(PosEntry::Due);
+    let not_after = Some(from_unix_ms(NOW_MS + 1));
+    entering.attempts.push(Attempt { kind: AttemptKind::Enter.into(), not_after, ..Attempt::default() });
+    assert_eq!(found(&entering, [record()]), None, "its answer is still to come");
 }
 
 #[test]

@@ -124,6 +124,8 @@ pub(crate) struct PosState {
     pub(crate) oldest_cursor: usize,
     /// It is a kitchen printer: what it takes is printed, and it knows no checks.
     pub(crate) prints: bool,
+    /// Its connection was deleted.
+    pub(crate) disconnected: bool,
     /// It takes an order without printing its ticket.
     pub(crate) takes_entries: bool,
     /// Every poll that arrived: when, and its cursor.

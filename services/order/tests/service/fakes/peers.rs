@@ -284,6 +284,9 @@ impl RouterService for Pos {
                 descriptor: Some(printer.descriptor()),
             }));
         }
+        if self.state.lock().unwrap().disconnected {
+            return Err(Failure::new(Code::NotFound, "CONNECTION_NOT_FOUND", "it was deleted").into());
+        }
         let connection_id = match request.get_ref().product() {
             Product::Kiosk if self.state.lock().unwrap().second_pos => "bar",
             _ => "till",
