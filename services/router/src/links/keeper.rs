@@ -18,7 +18,7 @@ const RENEW_EVERY: Duration = Duration::from_millis(1500);
 const LOOK_AT_HOURS_EVERY: Duration = Duration::from_secs(5);
 /// Links that one statement reads, or one transaction writes.
 const PAGE: usize = 500;
-const WRITE_BATCH: usize = 200;
+const WRITE_BATCH: usize = 500;
 /// A database that does not answer for so long is asked anew.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -90,42 +90,48 @@ impl Links {
     fn begin_due(&self, places: &mut BTreeMap<String, Places>) -> Vec<Probe> {
         let now = Instant::now();
         let mut table = self.table();
-        let due: Vec<Key> = std::iter::from_fn(|| table.pop_due(now)).take(BATCH).collect();
         if table.is_blind() {
+            let due: Vec<Key> = std::iter::from_fn(|| table.pop_due(now)).take(BATCH).collect();
             let aged: Vec<Noted> = due.iter().map(|key| table.age(key, time::now_unix_ms(), now)).collect();
             drop(table);
             aged.into_iter().for_each(|noted| self.noted(noted));
             return Vec::new();
         }
-        let begun = due.into_iter().filter_map(|key| {
-            let way = Arc::clone(&table.entries.get(&key)?.way);
-            let instances = self.caller.directory.known_instances(&way);
-            let place = match instances.first() {
-                None => None,
-                Some(instance) => {
-                    let places = places.entry(instance.id().to_owned()).or_default();
-                    let is_dead = table.entries.get(&key)?.tracker.is_offline();
-                    let place = Arc::clone(if is_dead { &places.dead } else { &places.living }).try_acquire_owned();
-                    let Ok(place) = place else {
-                        let later = if is_dead { NO_PLACE_FOR_DEAD } else { NO_PLACE_FOR_LIVING };
-                        let later = later.mul_f64(ambient::jitter(0.5, 1.5));
-                        table.put_off(&key, Some(now + later));
-                        return None;
-                    };
-                    Some(place)
-                }
-            };
-            if let Err(next) = spend(&mut table, &way, now) {
-                table.put_off(&key, Some(next));
-                return None;
-            }
-            let (way, timeout) = table.begin(&key, now)?;
-            Some(Probe { key, way, instances, timeout, _place: place })
-        });
-        let begun = begun.collect();
+        let mut begun = Vec::new();
+        for _ in 0..BATCH {
+            let Some(key) = table.pop_due(now) else { break };
+            begun.extend(self.begin(&mut table, places, key, now));
+        }
+        drop(table);
         let live = self.caller.directory.snapshot();
         places.retain(|id, _| live.instances.contains_key(id));
         begun
+    }
+
+    /// Begins the probe of a link that is due, if there is a place for it.
+    fn begin(&self, table: &mut Table, places: &mut BTreeMap<String, Places>, key: Key, now: Instant) -> Option<Probe> {
+        let entry = table.entries.get(&key)?;
+        let (way, is_dead) = (Arc::clone(&entry.way), entry.tracker.is_offline());
+        let instances = self.caller.directory.known_instances(&way);
+        let place = match instances.first() {
+            None => None,
+            Some(instance) => {
+                let places = places.entry(instance.id().to_owned()).or_default();
+                let place = Arc::clone(if is_dead { &places.dead } else { &places.living }).try_acquire_owned();
+                let Ok(place) = place else {
+                    let later = if is_dead { NO_PLACE_FOR_DEAD } else { NO_PLACE_FOR_LIVING };
+                    table.put_off(&key, Some(now + later.mul_f64(ambient::jitter(0.5, 1.5))));
+                    return None;
+                };
+                Some(place)
+            }
+        };
+        if let Err(next) = spend(table, &way, now) {
+            table.put_off(&key, Some(next));
+            return None;
+        }
+        let (way, timeout) = table.begin(&key, now)?;
+        Some(Probe { key, way, instances, timeout, _place: place })
     }
 
     /// A probe of a link now, if the vendor allows it; else how long until it does.

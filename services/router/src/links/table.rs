@@ -2,21 +2,22 @@
 //! what of them is durable.
 
 mod deal;
+mod dirty;
+mod schedule;
 mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
 use posmesh_proto::router::v1::{Link, LinkEvidenceKind};
 use tokio::time::Instant;
 
-use self::stored::Sent;
+use self::{
+    dirty::Dirty,
+    schedule::{Place, Schedule},
+    stored::Sent,
+};
 use super::vendor::Vendor;
 use crate::{
     domain::{
@@ -53,7 +54,7 @@ pub(super) struct Entry {
     stored: Option<StoredLink>,
     /// Whether this replica probes it.
     mine: bool,
-    due: Option<Instant>,
+    due: Option<Place>,
     last_probe: Option<Instant>,
     /// A probe is under way.
     probing: bool,
@@ -101,8 +102,8 @@ pub(super) struct Table {
     pub(super) vendors: BTreeMap<String, Vendor>,
     /// Instances of each vendor when it was looked at last.
     alive: BTreeMap<String, usize>,
-    due: BTreeSet<(Instant, Key)>,
-    pub(super) dirty: BTreeSet<Key>,
+    due: Schedule,
+    dirty: Dirty,
     pub(super) connections: Arc<Connections>,
     /// The number of the last change that was read.
     pub(super) last_change: i64,
@@ -118,8 +119,8 @@ impl Table {
             unclaimed: BTreeMap::new(),
             vendors: BTreeMap::new(),
             alive: BTreeMap::new(),
-            due: BTreeSet::new(),
-            dirty: BTreeSet::new(),
+            due: Schedule::default(),
+            dirty: Dirty::default(),
             connections: Arc::default(),
             last_change: 0,
             replicas: vec![replica_id.to_owned()],
@@ -136,22 +137,19 @@ impl Table {
         let Some(entry) = self.entries.get_mut(key) else { return Noted::default() };
         let changed = entry.tracker.age(now_ms);
         if changed {
-            self.dirty.insert(key.clone());
+            self.mark(key);
         }
         Noted { changed, sooner: self.plan(key, now, None) }
     }
 
-    /// When the next probe is due.
+    /// When the next probe is due, and its vendor allows it.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+        self.due.next(|vendor| self.vendors.get(vendor)?.free_at())
     }
 
-    /// Takes out one link that is due.
+    /// Takes out one link that is due, and whose vendor allows a probe.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Key> {
-        if self.next_due()? > now {
-            return None;
-        }
-        let (_, key) = self.due.pop_first()?;
+        let key = self.due.pop(now, |vendor| self.vendors.get(vendor)?.free_at())?;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.due = None;
         }
@@ -162,11 +160,13 @@ impl Table {
     pub(super) fn put_off(&mut self, key: &Key, due: Option<Instant>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(old) = entry.due.take() {
-            self.due.remove(&(old, key.clone()));
+            self.due.remove(entry.way.vendor(), key, old);
         }
-        if let Some(due) = due {
-            entry.due = Some(due);
-            self.due.insert((due, key.clone()));
+        if let Some(at) = due {
+            let decides = entry.tracker.is_suspected() || entry.tracker.is_returning();
+            let place = Place { at, urgent: decides && entry.not_before.is_none() };
+            entry.due = Some(place);
+            self.due.put(entry.way.vendor(), key, place);
         }
     }
 
@@ -217,15 +217,16 @@ impl Table {
         }
         if kind == LinkEvidenceKind::Probe {
             entry.probing = false;
+            entry.not_before = None;
         }
         let failed = matches!(seen, Seen::Failed { .. });
         let changed = entry.tracker.observe(kind, seen, now_ms);
-        if changed {
-            self.dirty.insert(key.clone());
-        }
         // A failed call makes the next probe earlier, never later.
         let is_call = matches!(kind, LinkEvidenceKind::Call | LinkEvidenceKind::Heartbeat);
-        let latest = entry.due.filter(|_| failed && is_call);
+        let latest = entry.due.filter(|_| failed && is_call).map(|place| place.at);
+        if changed {
+            self.mark(key);
+        }
         Noted { changed, sooner: self.plan(key, now, latest) }
     }
 
@@ -242,12 +243,12 @@ impl Table {
         };
         let changed = entry.tracker.set_awake(awake, now_ms);
         if changed {
-            self.dirty.insert(key.clone());
+            self.mark(key);
         }
         Noted { changed, sooner: self.plan(key, now, None) }
     }
 
-    /// Sets when a link is looked at next, after what was just seen. Returns whether that is the first of all.
+    /// Sets when a link is looked at next, after what was just seen. Returns whether a probe is due earlier than before.
     fn plan(&mut self, key: &Key, now: Instant, latest: Option<Instant>) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
         let vendor = self.vendors.get(entry.way.vendor());
@@ -269,8 +270,9 @@ impl Table {
             due = due.min(last + pace.interval.saturating_mul(LONGEST_WITHOUT_PROBE));
         }
         let due = self.may_be_probed_at(key).map_or(due, |least| due.max(least));
+        let before = self.next_due();
         self.put_off(key, Some(due.max(now)));
-        self.due.first().is_some_and(|(_, first)| first == key)
+        self.next_due().is_some_and(|first| before.is_none_or(|before| first < before))
     }
 
     /// The links of a tenant after a connection (empty: all), by connection.

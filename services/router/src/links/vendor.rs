@@ -47,6 +47,11 @@ impl Vendor {
         Self { next: earlier.and_then(|earlier| earlier.next), ..self }
     }
 
+    /// From when on it allows a probe; `None`: it does at any time.
+    pub(super) fn free_at(&self) -> Option<Instant> {
+        self.next
+    }
+
     /// Spends one probe; or says when there will be one.
     pub(super) fn spend(&mut self, now: Instant) -> Result<(), Instant> {
         match self.next {

@@ -154,7 +154,7 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// Fewer than `limit`: these are all.
     async fn changed_connections(&self, after: i64, limit: usize) -> Result<Vec<ChangedConnection>, StorageError>;
 
-    /// Writes each link if what is there is what it replaces, and its connection exists. Answers for each, in order, with
+    /// Writes each link if what is there is what it replaces, and its connection exists; none is given twice. Answers for each, in order, with
     /// the number of its change, `None` where it was not written. Changes become visible in the order of their numbers.
     async fn put_links(&self, links: &[NewLink]) -> Result<Vec<Option<i64>>, StorageError>;
 

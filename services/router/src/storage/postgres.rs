@@ -1,7 +1,7 @@
 //! On PostgreSQL, with any number of replicas. Every write of a connection first takes the next change number, which
 //! locks its row until the commit: writes happen one after the other, and each sees what the one before it did.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use posmesh_kit_db::{StorageError, decode_all, millis, row_limit};
 use posmesh_proto::{
@@ -40,6 +40,20 @@ const LIVE_REPLICAS: &str = "SELECT replica_id FROM router_replicas \
 
 const FORGET_REPLICAS: &str =
     "DELETE FROM router_replicas WHERE lease_expire_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1";
+
+const PUT_LINKS: &str = "INSERT INTO links \
+     (tenant_id, connection_id, revision, pos_revision, change, document) \
+     SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[]) \
+     AS given (tenant_id, connection_id, revision, pos_revision, change, document) WHERE EXISTS \
+     (SELECT 1 FROM connections c WHERE c.tenant_id = given.tenant_id AND c.connection_id = given.connection_id \
+     AND c.document IS NOT NULL) \
+     ON CONFLICT (tenant_id, connection_id) DO UPDATE SET revision = excluded.revision, \
+     pos_revision = excluded.pos_revision, change = excluded.change, document = excluded.document \
+     WHERE links.revision = excluded.revision - 1 RETURNING change";
+
+const ADD_LINK_EVENTS: &str = "INSERT INTO link_events (tenant_id, connection_id, version, document) \
+     SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bytea[]) \
+     ON CONFLICT (tenant_id, connection_id, version) DO UPDATE SET document = excluded.document";
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
@@ -176,10 +190,8 @@ impl Storage for PostgresStorage {
         let count = row_limit(links.len());
         let mut tx = self.pool.begin().await?;
         let (last,): (i64,) = sqlx::query_as(sql::NEXT_LINK_CHANGES).bind(count).fetch_one(&mut *tx).await?;
-        let mut written = Vec::with_capacity(links.len());
-        for (new, change) in links.iter().zip(last - count + 1..) {
-            written.push(put_link(&mut tx, new, change).await?.then_some(change));
-        }
+        let changes: Vec<i64> = (last - count + 1..=last).collect();
+        let written = put_all(&mut tx, links, &changes).await?;
         tx.commit().await.map_err(StorageError::of_commit)?;
         Ok(written)
     }
@@ -213,29 +225,39 @@ impl Storage for PostgresStorage {
     }
 }
 
-async fn put_link(connection: &mut PgConnection, new: &NewLink, change: i64) -> Result<bool, StorageError> {
-    let (tenant_id, connection_id) = (&new.tenant_id, &new.link.connection_id);
-    let put = sqlx::query(sql::PUT_LINK)
-        .bind(tenant_id)
-        .bind(connection_id)
-        .bind(new.replaces + 1)
-        .bind(new.pos_revision)
-        .bind(change)
-        .bind(new.link.encode_to_vec())
-        .execute(&mut *connection)
+/// Writes links, each with the number of its change, in as many statements as one link takes.
+async fn put_all(
+    connection: &mut PgConnection,
+    links: &[NewLink],
+    changes: &[i64],
+) -> Result<Vec<Option<i64>>, StorageError> {
+    let put: Vec<(i64,)> = sqlx::query_as(PUT_LINKS)
+        .bind(links.iter().map(|new| new.tenant_id.as_str()).collect::<Vec<_>>())
+        .bind(links.iter().map(|new| new.link.connection_id.as_str()).collect::<Vec<_>>())
+        .bind(links.iter().map(|new| new.replaces + 1).collect::<Vec<_>>())
+        .bind(links.iter().map(|new| new.pos_revision).collect::<Vec<_>>())
+        .bind(changes)
+        .bind(links.iter().map(|new| new.link.encode_to_vec()).collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
         .await?;
-    if put.rows_affected() == 0 {
-        return Ok(false);
+    let put: BTreeSet<i64> = put.into_iter().map(|(change,)| change).collect();
+    let written = || links.iter().zip(changes).filter(|(_, change)| put.contains(change)).map(|(new, _)| new);
+    let events: Vec<(&NewLink, &LinkEvent)> =
+        written().filter_map(|new| new.event.as_ref().map(|event| (new, event))).collect();
+    if !events.is_empty() {
+        sqlx::query(ADD_LINK_EVENTS)
+            .bind(events.iter().map(|(new, _)| new.tenant_id.as_str()).collect::<Vec<_>>())
+            .bind(events.iter().map(|(new, _)| new.link.connection_id.as_str()).collect::<Vec<_>>())
+            .bind(events.iter().map(|(_, event)| event.version).collect::<Vec<_>>())
+            .bind(events.iter().map(|(_, event)| event.encode_to_vec()).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
     }
-    if let Some(event) = &new.event {
-        let add = sqlx::query(sql::ADD_LINK_EVENT).bind(tenant_id).bind(connection_id).bind(event.version);
-        add.bind(event.encode_to_vec()).execute(&mut *connection).await?;
+    for new in written().filter(|new| new.is_time_to_forget()) {
+        let forget = sqlx::query(sql::FORGET_LINK_EVENTS).bind(&new.tenant_id).bind(&new.link.connection_id);
+        forget.bind(KEPT_EVENTS).execute(&mut *connection).await?;
     }
-    if new.is_time_to_forget() {
-        let forget = sqlx::query(sql::FORGET_LINK_EVENTS).bind(tenant_id).bind(connection_id).bind(KEPT_EVENTS);
-        forget.execute(&mut *connection).await?;
-    }
-    Ok(true)
+    Ok(changes.iter().map(|change| put.contains(change).then_some(*change)).collect())
 }
 
 /// In line with those who write links, so that none is written after its connection has gone.

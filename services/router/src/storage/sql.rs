@@ -56,17 +56,6 @@ pub(super) const CHANGED_CONNECTIONS: &str = "SELECT change, tenant_id, connecti
 pub(super) const NEXT_LINK_CHANGES: &str = "INSERT INTO changes (id, last_change) VALUES (2, $1) \
      ON CONFLICT (id) DO UPDATE SET last_change = changes.last_change + excluded.last_change RETURNING last_change";
 
-pub(super) const PUT_LINK: &str = "INSERT INTO links \
-     (tenant_id, connection_id, revision, pos_revision, change, document) \
-     SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS \
-     (SELECT 1 FROM connections WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL) \
-     ON CONFLICT (tenant_id, connection_id) DO UPDATE SET revision = excluded.revision, \
-     pos_revision = excluded.pos_revision, change = excluded.change, document = excluded.document \
-     WHERE links.revision = excluded.revision - 1";
-
-pub(super) const ADD_LINK_EVENT: &str = "INSERT INTO link_events (tenant_id, connection_id, version, document) \
-     VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, connection_id, version) DO UPDATE SET document = excluded.document";
-
 pub(super) const FORGET_LINK_EVENTS: &str = "DELETE FROM link_events WHERE tenant_id = $1 AND connection_id = $2 AND version <= \
      (SELECT version FROM link_events WHERE tenant_id = $1 AND connection_id = $2 ORDER BY version DESC LIMIT 1 OFFSET $3)";
 

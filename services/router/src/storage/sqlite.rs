@@ -43,6 +43,17 @@ const FORGET_REPLICAS: &str =
 
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
+const PUT_LINK: &str = "INSERT INTO links \
+     (tenant_id, connection_id, revision, pos_revision, change, document) \
+     SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS \
+     (SELECT 1 FROM connections WHERE tenant_id = $1 AND connection_id = $2 AND document IS NOT NULL) \
+     ON CONFLICT (tenant_id, connection_id) DO UPDATE SET revision = excluded.revision, \
+     pos_revision = excluded.pos_revision, change = excluded.change, document = excluded.document \
+     WHERE links.revision = excluded.revision - 1";
+
+const ADD_LINK_EVENT: &str = "INSERT INTO link_events (tenant_id, connection_id, version, document) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, connection_id, version) DO UPDATE SET document = excluded.document";
+
 #[derive(Debug)]
 pub(super) struct SqliteStorage {
     pool: SqlitePool,
@@ -215,7 +226,7 @@ impl Storage for SqliteStorage {
 
 async fn put_link(connection: &mut SqliteConnection, new: &NewLink, change: i64) -> Result<bool, StorageError> {
     let (tenant_id, connection_id) = (&new.tenant_id, &new.link.connection_id);
-    let put = sqlx::query(sql::PUT_LINK)
+    let put = sqlx::query(PUT_LINK)
         .bind(tenant_id)
         .bind(connection_id)
         .bind(new.replaces + 1)
@@ -228,7 +239,7 @@ async fn put_link(connection: &mut SqliteConnection, new: &NewLink, change: i64)
         return Ok(false);
     }
     if let Some(event) = &new.event {
-        let add = sqlx::query(sql::ADD_LINK_EVENT).bind(tenant_id).bind(connection_id).bind(event.version);
+        let add = sqlx::query(ADD_LINK_EVENT).bind(tenant_id).bind(connection_id).bind(event.version);
         add.bind(event.encode_to_vec()).execute(&mut *connection).await?;
     }
     if new.is_time_to_forget() {

@@ -60,19 +60,18 @@ impl Table {
             gone.remove(&key);
             match self.entries.get_mut(&key) {
                 Some(entry) if Arc::ptr_eq(&entry.way, way) => {}
-                Some(entry) => {
-                    let connection = |way: &Way| domain::pos_revision(&way.stored.connection);
-                    let is_same = connection(&entry.way) == connection(way)
-                        && entry.way.stored.connection.store_id == way.stored.connection.store_id;
+                Some(entry) if leads_as(&entry.way, way) => {
                     entry.way = Arc::clone(way);
-                    if is_same {
-                        rewritten.push(key);
-                    } else {
+                    rewritten.push(key);
+                }
+                Some(_) => {
+                    self.put_off(&key, None);
+                    if let Some(entry) = self.entries.get_mut(&key) {
+                        entry.way = Arc::clone(way);
                         // Of that POS nothing is known.
                         entry.tracker = tracker(way, entry.stored.as_ref());
-                        self.put_off(&key, None);
-                        new.push(key);
                     }
+                    new.push(key);
                 }
                 None => {
                     let stored = self.unclaimed.remove(&key);
@@ -152,9 +151,15 @@ impl Table {
         for key in keys {
             let soon = now + HASTE.mul_f64(ambient::jitter(0.0, 1.0));
             let looked_at = self.entries.get(&key).filter(|entry| entry.mine);
-            if looked_at.and_then(|entry| entry.due).is_some_and(|due| due > soon) {
+            if looked_at.and_then(|entry| entry.due).is_some_and(|place| place.at > soon) {
                 self.put_off(&key, Some(soon));
             }
         }
     }
+}
+
+/// Whether a connection leads to the same POS, of the same store, as it did.
+fn leads_as(before: &Way, now: &Way) -> bool {
+    let (before, now) = (&before.stored.connection, &now.stored.connection);
+    domain::pos_revision(before) == domain::pos_revision(now) && before.store_id == now.store_id
 }

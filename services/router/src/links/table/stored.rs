@@ -37,14 +37,16 @@ impl Table {
         // By what was written then: what was seen since is newer than that, not another's.
         let is_own = sent.as_ref().is_some_and(|sent| sent.revision == stored.revision && sent.link == stored.link);
         let is_lost = !is_own && sent.is_some_and(|sent| !sent.written);
+        // Of another POS, it was no news of this one.
+        let is_unwritten = is_lost && stored.pos_revision < current;
         if same_pos && !is_own {
             let unsaved = self.dirty.remove(&key) || is_lost;
             entry.tracker.adopt(stored.link.clone(), unsaved);
-        } else if is_lost && stored.pos_revision < current {
-            // Of that other POS it was no news.
-            self.dirty.insert(key.clone());
         }
         entry.stored = Some(stored);
+        if is_unwritten {
+            self.mark(&key);
+        }
         if same_pos && !is_own {
             self.plan(&key, now, None);
         }
@@ -61,14 +63,20 @@ impl Table {
 
     /// Nobody knows which of the links that were taken to be written are durable: they are written again.
     pub(in crate::links) fn unwritten(&mut self, keys: Vec<Key>) {
-        self.dirty.extend(keys.into_iter().filter(|key| self.entries.contains_key(key)));
+        keys.iter().for_each(|key| self.mark(key));
+    }
+
+    /// A link must be written.
+    pub(super) fn mark(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get(key) {
+            self.dirty.add(key, entry.tracker.link().version > entry.known_version());
+        }
     }
 
     /// What is to be written, a part of it at a time.
     pub(in crate::links) fn take_dirty(&mut self, limit: usize) -> Vec<(Key, NewLink)> {
-        let keys: Vec<Key> = self.dirty.iter().take(limit).cloned().collect();
+        let keys: Vec<Key> = std::iter::from_fn(|| self.dirty.pop()).take(limit).collect();
         let new = keys.into_iter().filter_map(|key| {
-            self.dirty.remove(&key);
             let entry = self.entries.get_mut(&key)?;
             let link = entry.tracker.link().clone();
             let new = NewLink {

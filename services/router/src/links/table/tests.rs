@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use posmesh_kit::cause;
-use posmesh_proto::router::v1::{Connection, LinkState};
+use posmesh_proto::{
+    adapter::v1::{AdapterDescriptor, Limits},
+    router::v1::{Connection, LinkState},
+};
 
 use super::*;
 use crate::{
@@ -123,6 +126,39 @@ fn an_own_write_that_is_read_back_undoes_nothing_that_was_seen_since() {
     assert_eq!(table.state(&key), LinkState::Online);
     assert!(!table.entries[&key].tracker.is_suspected());
     assert!(take(&mut table).0.is_empty());
+}
+
+#[test]
+fn where_a_vendor_allows_few_probes_those_that_decide_something_go_first_and_nobody_is_put_anew() {
+    let limits = Limits { max_calls_per_second_in_all: 20.0, ..Limits::default() };
+    let descriptor = AdapterDescriptor { limits: Some(limits), ..AdapterDescriptor::default() };
+    let descriptors = [("acme".to_owned(), descriptor)].into();
+    let mut table = Table::new("a", Pace { interval: INTERVAL, timeout: INTERVAL });
+    let begun = Instant::now();
+    table.sync(&Snapshot { descriptors, ..snapshot(&connections(1000)) }, None, begun);
+    let due = |table: &Table, key: &Key| table.entries[key].due.map(|place| place.at);
+    let probe = |table: &mut Table, now| {
+        let key = table.pop_due(now)?;
+        table.vendors.get_mut("acme").unwrap().spend(now).unwrap();
+        Some(key)
+    };
+    // All are due by then, and it takes 200 s to ask them.
+    let mut now = begun + Duration::from_secs(2);
+    let mut last = None;
+    for _ in 0..10 {
+        let earliest = table.entries.values().filter_map(|entry| entry.due).map(|place| place.at).min();
+        let first = table.entries.keys().find(|key| due(&table, key) == earliest).cloned();
+        last = probe(&mut table, now);
+        assert_eq!(last, first, "in their order");
+        assert_eq!(probe(&mut table, now), None, "one of them");
+        now += Duration::from_millis(200);
+        assert_eq!(table.next_due(), Some(now));
+    }
+    let failing = table.entries.keys().max_by_key(|key| due(&table, key)).cloned().unwrap();
+    assert!(last.is_some_and(|last| last != failing));
+    table.see(&failing, CALL, failed(Weight::Call));
+    assert_eq!(probe(&mut table, now), Some(failing));
+    assert_eq!(table.entries.values().filter(|entry| entry.due.is_some()).count(), 989);
 }
 
 #[test]
