@@ -156,6 +156,7 @@ impl Gates {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -167,6 +168,9 @@ mod tests {
         assert_eq!(of(GateState::Open, GateReason::Unspecified), Some((None, None, None)));
         let paused = Some((Some("PAUSED"), Some("m".to_owned()), Some("ORDERS_PAUSED")));
         assert_eq!(of(GateState::Closed, GateReason::Paused), paused);
+        // Without a word of theirs nothing is told as the staff's own.
+        let silent = Known { state: GateState::Closed.into(), reason: GateReason::Paused.into(), ..Known::default() };
+        assert_eq!(Gate::new(&silent).unwrap().note, None);
         // What is wrong with the POS is for the staff.
         let held = Some((Some("LINK_OFFLINE"), None, Some("ORDERS_HELD")));
         assert_eq!(of(GateState::Hold, GateReason::LinkOffline), held);

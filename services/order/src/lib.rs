@@ -77,18 +77,11 @@ pub fn mount_on(config: &Config, storage: Arc<dyn Storage>, peers: Peers) -> Mou
     let replica: Arc<str> = posmesh_kit::ambient::new_id().to_string().into();
     let stores = StoreCache::start(peers.store.clone(), &tasks, &stop);
     let reader = Reader::new(peers, stores, config.cache_age);
-    let board = Board::new();
+    let board = Board::new(config.attempt_timeout + config.lease_margin);
     let ledger = Ledger::start(Arc::clone(&storage), board.clone(), config.watcher_max_lag, &tasks, &stop);
     // Whatever attempt had begun when a clock jumped is over when it is trusted again.
     let clock = Clock::new(config.lease_margin, config.attempt_timeout + config.lease_margin);
-    let gates = Gates::start(
-        board,
-        Arc::clone(&storage),
-        reader.clone(),
-        clock.clone(),
-        config.attempt_timeout + config.lease_margin,
-        (&tasks, &stop),
-    );
+    let gates = Gates::start(board, Arc::clone(&storage), reader.clone(), clock.clone(), config, (&tasks, &stop));
     let checks = Checks::new(ledger.clone(), reader.clone(), config.check_interval, clock, tasks.clone());
     tasks.spawn(checks.clone().sweep(config.sweep_interval, stop.clone()));
     let margin = config.attempt_timeout + config.lease_margin;

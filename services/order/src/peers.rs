@@ -200,6 +200,14 @@ impl Reader {
         held.note(answer).map(|known| Option::clone(&known))
     }
 
+    /// [`Reader::fallback`] as it was told last; nothing is asked.
+    pub(crate) fn fallback_seen(&self, store_id: &str, product: Product, mode: ServiceMode) -> Option<Arc<Link>> {
+        let slots = self.fallbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get(&(store_id.to_owned(), product.into(), mode.into()))?;
+        let (_, link) = slot.try_lock().ok()?.value.clone()?;
+        Option::clone(&link)
+    }
+
     /// [`Reader::link`] as the router knows it at this moment.
     pub(crate) async fn link_now(
         &self,

@@ -101,6 +101,7 @@ impl Orders {
     }
 
     async fn take(&self, who: &Identity, request: PlaceOrderRequest) -> Result<(Order, Subscription), Error> {
+        self.gates.until_judging().await;
         let now_ms = self.dispatcher.clock.now_unix_ms();
         let product = accept::check_request(&request, now_ms)?;
         let store = self.reader.stores.get(&request.store_id).await?;

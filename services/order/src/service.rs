@@ -251,7 +251,7 @@ impl OrderService for Service {
             self.orders.reader.stores.get(&store_id).await?;
         }
         let tenant_id = call::identity().tenant_id;
-        let stream = self.orders.gates.watch(&tenant_id, store_id, self.place()?, self.stop.clone());
+        let stream = self.orders.gates.watch(&tenant_id, store_id, self.place()?);
         self.unless_stopping(Box::pin(stream) as Self::WatchGatesStream)
     }
 

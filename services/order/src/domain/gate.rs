@@ -88,6 +88,18 @@ pub(crate) fn gate(facts: &Facts<'_>, asked: Asked) -> Gate {
     found.unwrap_or_else(|| bare(facts, GateState::Open, GateReason::Unspecified, String::new()))
 }
 
+/// The gate of a product for whose orders the store has no connection.
+pub(crate) fn unconnected(store: &Store, product: Product) -> Gate {
+    Gate {
+        store_id: store.store_id.clone(),
+        product: product.into(),
+        state: GateState::Closed.into(),
+        reason: GateReason::NotSold.into(),
+        message: "the store has no connection to a POS for such orders".to_owned(),
+        ..Gate::default()
+    }
+}
+
 /// How long an order of a product may be held.
 pub(crate) fn hold_for(store: &Store, product: Product) -> Duration {
     let policy = policy_of(store, product).and_then(|policy| policy.gate.as_ref()?.hold_for.as_ref());
@@ -125,8 +137,8 @@ fn policy_of(store: &Store, product: Product) -> Option<&ProductPolicy> {
 
 fn paused(facts: &Facts<'_>) -> Option<Gate> {
     let pause = facts.pause.filter(|pause| is_paused(pause, facts.product, facts.now_ms))?;
-    let words = if pause.reason.is_empty() { "the staff take no orders for now" } else { pause.reason.as_str() };
-    let gate = closed(facts, GateReason::Paused, words);
+    // The staff's own words, or none.
+    let gate = closed(facts, GateReason::Paused, pause.reason.as_str());
     Some(Gate { since: pause.pause_time, open_time: pause.until, ..gate })
 }
 

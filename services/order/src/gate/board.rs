@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::hours::{Hours, Opening};
+use posmesh_kit::{
+    hours::{Hours, Opening},
+    time,
+};
 use posmesh_proto::{
-    common::v1::Product,
+    common::v1::{Product, ServiceMode},
     order::v1::{Gate, HoldReason, Order, OrderState, Pause},
-    router::v1::{Link, LinkState, WatchLinksResponse},
+    router::v1::{ConnectionRole, Link, LinkState, WatchLinksResponse},
     store::v1::Store,
 };
 use tokio::{
@@ -20,7 +23,7 @@ use tokio::{
 
 use crate::{
     domain::{
-        gate::{self, Asked, Facts, Load, Way},
+        gate::{self, Asked, Facts, Load},
         lifecycle,
     },
     storage::{GateFacts, Holder, Offline},
@@ -30,6 +33,8 @@ use crate::{
 const LINKS_LAST: Duration = Duration::from_secs(30);
 /// Without any order, so many good probes open a connection that was away.
 const PROBES_TO_OPEN: i32 = 3;
+/// So long a replica that starts waits for what it does not know yet before it answers.
+const START_GRACE: Duration = Duration::from_secs(3);
 /// A store that is always open is looked at again after this.
 const LONGEST_OPENING_MS: i64 = 24 * 3600 * 1000;
 
@@ -44,16 +49,42 @@ pub(crate) struct Board(Arc<Inner>);
 struct Inner {
     links: RwLock<Links>,
     stores: RwLock<Arc<Stores>>,
-    reopening: Mutex<BTreeMap<String, Reopening>>,
+    reopenings: Mutex<Reopenings>,
     /// Connections whose POS must be told of orders that the kitchen has.
     entering: Mutex<BTreeSet<String>>,
     openings: Mutex<HashMap<String, OpeningNow>>,
+    started: Instant,
+    learned: watch::Sender<Learned>,
+    /// So long an order that was let through alone counts as under way if it is not stored.
+    claim_lease: Duration,
     /// Counts what was learned.
     news: watch::Sender<u64>,
     /// The stores that were concerned, by the count at that time.
     concerned: Mutex<HashMap<String, u64>>,
     /// Something happened that the storage counts.
     look: Notify,
+}
+
+/// What was learned since this replica has started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Learned {
+    /// What the storage tells.
+    storage: bool,
+    /// The router was asked for its links, and has told them or failed.
+    router: bool,
+    /// All links were told.
+    links: bool,
+}
+
+/// Where the orders of a product go, by the links that are known.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Way {
+    /// Nobody knows.
+    Unknown,
+    /// The store has no connection for them.
+    Nowhere,
+    /// Over this connection.
+    Over(String),
 }
 
 #[derive(Debug, Default)]
@@ -63,15 +94,29 @@ struct Links {
     of_store: HashMap<String, BTreeSet<String>>,
     /// Since when nothing is heard of them.
     lost: Option<Instant>,
+    /// All of them were told once.
+    was_told: bool,
     /// Those that the snapshot under way has told. `None`: none is under way.
     told: Option<BTreeSet<String>>,
 }
 
 impl Links {
-    fn put(&mut self, link: Link) {
-        let _ = self.remove(&link.connection_id);
+    fn are_known(&self) -> bool {
+        self.lost.is_none_or(|since| since.elapsed() < LINKS_LAST)
+    }
+
+    /// The links of a store that serve a product.
+    fn serving(&self, store_id: &str, product: Product) -> impl Iterator<Item = &Arc<Link>> {
+        let of_store = self.of_store.get(store_id).into_iter().flatten().filter_map(|id| self.by_id.get(id));
+        of_store.filter(move |link| link.products.is_empty() || link.products.contains(&product.into()))
+    }
+
+    /// Returns the store that the connection is taken from, if it was another one's.
+    fn put(&mut self, link: Link) -> Option<String> {
+        let before = self.remove(&link.connection_id).filter(|before| *before != link.store_id);
         self.of_store.entry(link.store_id.clone()).or_default().insert(link.connection_id.clone());
         self.by_id.insert(link.connection_id.clone(), Arc::new(link));
+        before
     }
 
     /// Returns its store.
@@ -87,14 +132,24 @@ impl Links {
     }
 }
 
+fn serves(link: &Link, mode: ServiceMode) -> bool {
+    link.service_modes.is_empty() || link.service_modes.contains(&mode.into())
+}
+
 /// Whether a gate may be another one by what a link says now.
 fn differs(before: &Link, now: &Link) -> bool {
+    // How it came to this is no gate's business.
     let said = |link: &Link| {
-        let Link { failing_hop, cause, message, .. } = link;
-        let shown_well = link.probes_passed >= PROBES_TO_OPEN;
-        (link.state, link.version, link.since, shown_well, failing_hop.clone(), cause.clone(), message.clone())
+        let (evidence, pos_latency, healthy_since) = (None, None, None);
+        let probes_passed = i32::from(is_shown_well(link));
+        Link { evidence, pos_latency, healthy_since, probes_passed, ..link.clone() }
     };
     said(before) != said(now)
+}
+
+/// It is up, and its probes alone may open it.
+fn is_shown_well(link: &Link) -> bool {
+    matches!(link.state(), LinkState::Online | LinkState::Degraded) && link.probes_passed >= PROBES_TO_OPEN
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +187,38 @@ impl Reopening {
     }
 }
 
+#[derive(Debug, Default)]
+struct Reopenings {
+    by_connection: BTreeMap<String, Reopening>,
+    /// The connections of the orders that were let through alone.
+    holders: HashMap<String, String>,
+}
+
+impl Reopenings {
+    /// Returns whether the storage should be looked at for what a link says.
+    fn hear(&mut self, link: &Link) -> bool {
+        if link.state() == LinkState::Offline {
+            let known = self.by_connection.entry(link.connection_id.clone()).or_default();
+            let is_news = link.version > known.offline;
+            known.offline = known.offline.max(link.version);
+            return is_news;
+        }
+        is_shown_well(link) && self.by_connection.get(&link.connection_id).is_some_and(|known| !known.is_open())
+    }
+
+    /// That order is let through to a connection, and no other one.
+    fn hold(&mut self, connection_id: &str, holder: Option<Holder>) {
+        let Some(known) = self.by_connection.get_mut(connection_id) else { return };
+        if let Some(before) = known.holder.take() {
+            self.holders.remove(&before.order_id);
+        }
+        if let Some(holder) = &holder {
+            self.holders.insert(holder.order_id.clone(), connection_id.to_owned());
+        }
+        known.holder = holder;
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct OpeningNow {
     revision: i64,
@@ -141,14 +228,18 @@ struct OpeningNow {
 }
 
 impl Board {
-    pub(crate) fn new() -> Self {
+    /// Nothing is known yet. `claim_lease`: so long an order that was let through counts as under way if it is not stored.
+    pub(crate) fn new(claim_lease: Duration) -> Self {
         let links = Links { lost: Some(Instant::now()), ..Links::default() };
         Self(Arc::new(Inner {
             links: RwLock::new(links),
             stores: RwLock::default(),
-            reopening: Mutex::default(),
+            reopenings: Mutex::default(),
             entering: Mutex::default(),
             openings: Mutex::default(),
+            started: Instant::now(),
+            learned: watch::Sender::default(),
+            claim_lease,
             news: watch::Sender::new(0),
             concerned: Mutex::default(),
             look: Notify::new(),
@@ -166,14 +257,14 @@ impl Board {
         (asked, now_ms): (Asked, i64),
     ) -> Gate {
         let link = connection_id.and_then(|id| self.link(id));
-        let is_reopening = link.as_deref().is_some_and(|link| self.is_reopening(link));
+        let is_reopening = connection_id.is_some_and(|id| self.is_reopening(id));
         let stores = Arc::clone(&self.0.stores.read().unwrap_or_else(PoisonError::into_inner));
         let key = (Arc::clone(tenant_id), store.store_id.clone());
         let facts = Facts {
             store,
             product,
             opening: self.opening(store, now_ms),
-            way: Way { link: link.as_deref(), is_reopening, can_divert },
+            way: gate::Way { link: link.as_deref(), is_reopening, can_divert },
             load: stores.loads.get(&key).copied().unwrap_or_default(),
             pause: stores.pauses.get(&key),
             now_ms,
@@ -188,25 +279,64 @@ impl Board {
         (!gate::is_over(pause, now_ms)).then(|| pause.clone())
     }
 
-    /// Whether a connection's POS was away, and no order has arrived there since.
-    pub(crate) fn is_on_probation(&self, connection_id: &str) -> bool {
-        self.link(connection_id).is_some_and(|link| self.is_reopening(&link))
-    }
-
     /// Whether a connection's POS was away, as long as anybody remembers.
     pub(crate) fn was_away(&self, connection_id: &str) -> bool {
-        self.reopening().contains_key(connection_id) || self.entering().contains(connection_id)
+        self.reopenings().by_connection.contains_key(connection_id) || self.entering().contains(connection_id)
+    }
+
+    /// When a gate of a store may be another one by time alone.
+    pub(crate) fn next_change_ms(&self, tenant_id: &Arc<str>, store: &Store, now_ms: i64) -> Option<i64> {
+        let until_ms = self.pause(tenant_id, &store.store_id, now_ms).and_then(|pause| pause.until);
+        let of_hours_ms = self.opening(store, now_ms).until_ms();
+        until_ms.map(|until| time::to_unix_ms(&until)).into_iter().chain(of_hours_ms).min()
     }
 
     /// A connection's link as it was heard of last. `None`: that is too long ago, or never.
     pub(crate) fn link(&self, connection_id: &str) -> Option<Arc<Link>> {
         let links = self.links();
-        links.lost.is_none_or(|since| since.elapsed() < LINKS_LAST).then(|| links.by_id.get(connection_id).cloned())?
+        links.are_known().then(|| links.by_id.get(connection_id).cloned())?
     }
 
-    /// The connections of a store that are known.
-    pub(crate) fn connections_of(&self, store_id: &str) -> Vec<String> {
-        self.links().of_store.get(store_id).into_iter().flatten().cloned().collect()
+    /// Whether what was heard of links still holds.
+    pub(crate) fn are_links_known(&self) -> bool {
+        self.links().are_known()
+    }
+
+    /// Where a store's orders of a product go. Where several connections share a product's modes, the one that serves
+    /// `mode` stands for it.
+    pub(crate) fn way(&self, store_id: &str, product: Product, mode: ServiceMode) -> Way {
+        let links = self.links();
+        if !links.was_told || !links.are_known() {
+            return Way::Unknown;
+        }
+        let found = links.serving(store_id, product).filter(|link| link.role() != ConnectionRole::Fallback);
+        let found = found.max_by_key(|link| serves(link, mode));
+        found.map_or(Way::Nowhere, |link| Way::Over(link.connection_id.clone()))
+    }
+
+    /// The link of what stands in for the POS of such orders.
+    pub(crate) fn fallback_of(&self, store_id: &str, product: Product, mode: ServiceMode) -> Option<Arc<Link>> {
+        let links = self.links();
+        let mut fallbacks = links.serving(store_id, product).filter(|link| link.role() == ConnectionRole::Fallback);
+        fallbacks.find(|link| serves(link, mode)).filter(|_| links.are_known()).cloned()
+    }
+
+    /// Waits until an order can be judged, or long enough.
+    pub(crate) async fn until_judging(&self) {
+        self.until(|learned| learned.storage && learned.router).await;
+    }
+
+    /// Waits until gates can be shown, or long enough.
+    pub(crate) async fn until_complete(&self) {
+        self.until(|learned| learned.storage && learned.links).await;
+    }
+
+    async fn until(&self, is_enough: fn(&Learned) -> bool) {
+        if is_enough(&self.0.learned.borrow()) {
+            return;
+        }
+        let mut learned = self.0.learned.subscribe();
+        let _ = tokio::time::timeout_at(self.0.started + START_GRACE, learned.wait_for(is_enough)).await;
     }
 
     /// Counts up when anything was learned.
@@ -221,7 +351,7 @@ impl Board {
 
     /// The last OFFLINE of a connection.
     pub(crate) fn offline(&self, tenant_id: &Arc<str>, connection_id: &str) -> Offline {
-        let version = self.reopening().get(connection_id).map_or(0, |known| known.offline);
+        let version = self.reopenings().by_connection.get(connection_id).map_or(0, |known| known.offline);
         Offline { tenant_id: Arc::clone(tenant_id), connection_id: connection_id.to_owned(), version }
     }
 
@@ -233,8 +363,8 @@ impl Board {
         self.0.links.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reopening(&self) -> MutexGuard<'_, BTreeMap<String, Reopening>> {
-        self.0.reopening.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reopenings(&self) -> MutexGuard<'_, Reopenings> {
+        self.0.reopenings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entering(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -264,11 +394,9 @@ impl Board {
         self.links().by_id.get(connection_id).map(|link| link.store_id.clone())
     }
 
-    /// It was away, no order is there since, and probes alone have not shown that it is well.
-    fn is_reopening(&self, link: &Link) -> bool {
-        let reopening = self.reopening();
-        let Some(known) = reopening.get(&link.connection_id) else { return false };
-        !known.is_open() && !is_shown_well(known, link)
+    /// Whether a connection's POS was away, and neither an order that is there nor its probes have opened it since.
+    pub(crate) fn is_reopening(&self, connection_id: &str) -> bool {
+        self.reopenings().by_connection.get(connection_id).is_some_and(|known| !known.is_open())
     }
 
     /// The store's hours now; worked out again when they change.
@@ -292,13 +420,6 @@ impl Board {
     }
 }
 
-/// Its probes have opened it. One order that is not known to be there, or not to be there, keeps it on probation.
-fn is_shown_well(known: &Reopening, link: &Link) -> bool {
-    let is_blocked = known.holder.as_ref().is_some_and(|holder| holder.blocks(Duration::ZERO));
-    let is_up = matches!(link.state(), LinkState::Online | LinkState::Degraded);
-    is_up && link.probes_passed >= PROBES_TO_OPEN && !is_blocked
-}
-
 /// What is learned from the router.
 impl Board {
     /// A stream begins; `all`: with every link there is.
@@ -306,36 +427,33 @@ impl Board {
         self.links_mut().told = all.then(BTreeSet::new);
     }
 
-    /// The stream broke.
+    /// The stream broke, or there was none.
     pub(crate) fn lose(&self) {
         self.links_mut().lost.get_or_insert_with(Instant::now);
+        self.0.learned.send_if_modified(|learned| !std::mem::replace(&mut learned.router, true));
     }
 
     /// Takes what the router tells.
     pub(crate) fn hear(&self, told: WatchLinksResponse) {
-        let mut offline = false;
+        let mut is_urgent = false;
         let mut concerned = BTreeSet::new();
         let mut links = self.links_mut();
         for link in told.links {
             if let Some(told) = &mut links.told {
                 told.insert(link.connection_id.clone());
             }
-            if link.state() == LinkState::Offline {
-                let mut reopening = self.reopening();
-                let known = reopening.entry(link.connection_id.clone()).or_default();
-                offline |= link.version > known.offline;
-                known.offline = known.offline.max(link.version);
-            }
+            is_urgent |= self.reopenings().hear(&link);
             if links.by_id.get(&link.connection_id).is_none_or(|before| differs(before, &link)) {
                 concerned.insert(link.store_id.clone());
             }
-            links.put(link);
+            concerned.extend(links.put(link));
         }
         for connection_id in told.deleted_connection_ids {
             concerned.extend(links.remove(&connection_id));
         }
         if told.current {
             links.lost = None;
+            links.was_told = true;
             if let Some(told) = links.told.take() {
                 let gone = links.by_id.keys().filter(|connection_id| !told.contains(*connection_id));
                 let gone: Vec<String> = gone.cloned().collect();
@@ -344,7 +462,15 @@ impl Board {
         }
         drop(links);
         self.tell(concerned);
-        if offline {
+        if told.current {
+            let all = |learned: &mut Learned| {
+                let before = (learned.router, learned.links);
+                (learned.router, learned.links) = (true, true);
+                before != (true, true)
+            };
+            self.0.learned.send_if_modified(all);
+        }
+        if is_urgent {
             self.0.look.notify_one();
         }
     }
@@ -370,39 +496,60 @@ impl Board {
 
     /// An order is there: if it was let through alone, its connection is open.
     fn open_by(&self, order_id: &str) {
-        let mut reopening = self.reopening();
-        let holds = |known: &Reopening| {
-            let holder = known.holder.as_ref();
-            !known.is_open() && holder.is_some_and(|h| h.order_id == order_id && h.version >= known.offline)
-        };
-        let Some((connection_id, known)) = reopening.iter_mut().find(|(_, known)| holds(known)) else { return };
+        let mut reopenings = self.reopenings();
+        let Some(connection_id) = reopenings.holders.remove(order_id) else { return };
+        let Some(known) = reopenings.by_connection.get_mut(&connection_id) else { return };
+        if known.is_open() || known.holder.as_ref().is_none_or(|holder| holder.version < known.offline) {
+            return;
+        }
         known.opened = known.offline;
-        let connection_id = connection_id.clone();
-        drop(reopening);
+        drop(reopenings);
         self.tell(self.store_of(&connection_id).into_iter().collect());
         self.0.look.notify_one();
     }
 
     /// This replica has let an order through.
     pub(crate) fn let_through(&self, offline: &Offline, order_id: &str) {
-        if let Some(known) = self.reopening().get_mut(&offline.connection_id) {
-            let version = offline.version;
-            known.holder = Some(Holder { order_id: order_id.to_owned(), version, age: Duration::ZERO, state: None });
+        let version = offline.version;
+        let holder = Holder { order_id: order_id.to_owned(), version, age: Duration::ZERO, state: None };
+        self.reopenings().hold(&offline.connection_id, Some(holder));
+    }
+
+    /// An order that this replica has let through was not taken.
+    pub(crate) fn give_back(&self, connection_id: &str, order_id: &str) {
+        let mut reopenings = self.reopenings();
+        if reopenings.holders.get(order_id).is_some_and(|held| held == connection_id) {
+            reopenings.hold(connection_id, None);
         }
     }
 
     /// A connection is open again after this OFFLINE.
     pub(crate) fn open(&self, offline: &Offline) {
-        if let Some(known) = self.reopening().get_mut(&offline.connection_id) {
+        if let Some(known) = self.reopenings().by_connection.get_mut(&offline.connection_id) {
             known.opened = known.opened.max(offline.version);
         }
         self.tell(self.store_of(&offline.connection_id).into_iter().collect());
     }
 
+    /// The connections that were away and that good probes alone may open by now, with the versions of their last
+    /// OFFLINE. To be asked for before the storage is read, which then knows each order that was let through till now.
+    pub(crate) fn shown_well(&self) -> HashMap<String, i64> {
+        let links = self.links();
+        if links.lost.is_some() {
+            return HashMap::new();
+        }
+        let reopenings = self.reopenings();
+        let is_well = |(connection_id, known): &(&String, &Reopening)| {
+            !known.is_open() && links.by_id.get(*connection_id).is_some_and(|link| is_shown_well(link))
+        };
+        let well = reopenings.by_connection.iter().filter(is_well);
+        well.map(|(connection_id, known)| (connection_id.clone(), known.offline)).collect()
+    }
+
     /// Connections that are OFFLINE, and of which the storage does not know it yet.
     pub(crate) fn to_note(&self, tenant_id: &Arc<str>) -> Vec<Offline> {
-        let reopening = self.reopening();
-        let unknown = reopening.iter().filter(|(_, known)| known.noted < known.offline);
+        let reopenings = self.reopenings();
+        let unknown = reopenings.by_connection.iter().filter(|(_, known)| known.noted < known.offline);
         let to_note = |(connection_id, known): (&String, &Reopening)| Offline {
             tenant_id: Arc::clone(tenant_id),
             connection_id: connection_id.clone(),
@@ -413,16 +560,17 @@ impl Board {
 
     /// The storage knows of these.
     pub(crate) fn noted(&self, offline: &[Offline]) {
-        let mut reopening = self.reopening();
+        let mut reopenings = self.reopenings();
         for offline in offline {
-            if let Some(known) = reopening.get_mut(&offline.connection_id) {
+            if let Some(known) = reopenings.by_connection.get_mut(&offline.connection_id) {
                 known.noted = known.noted.max(offline.version);
             }
         }
     }
 
-    /// Takes what the storage tells. Returns the connections that are open by it, which the storage shall know.
-    pub(crate) fn learn(&self, facts: &GateFacts) -> Vec<Offline> {
+    /// Takes what the storage tells, and what [`Board::shown_well`] said before. Returns the connections that are open by
+    /// it, which the storage shall know.
+    pub(crate) fn learn(&self, facts: &GateFacts, shown_well: &HashMap<String, i64>) -> Vec<Offline> {
         let mut stores = Stores::default();
         for troubled in &facts.troubled {
             let load = stores.loads.entry((Arc::clone(&troubled.tenant_id), troubled.store_id.clone())).or_default();
@@ -443,35 +591,49 @@ impl Board {
         let mut concerned = known.differ(&stores);
         *known = Arc::new(stores);
         drop(known);
-        let opened = self.learn_probations(facts, &mut concerned);
+        let opened = self.learn_probations(facts, shown_well, &mut concerned);
         self.tell(concerned);
+        self.0.learned.send_if_modified(|learned| !std::mem::replace(&mut learned.storage, true));
         opened
     }
 
     /// The connections that the storage shall know to be open.
-    fn learn_probations(&self, facts: &GateFacts, concerned: &mut BTreeSet<String>) -> Vec<Offline> {
-        let links = self.links();
-        let mut reopening = self.reopening();
+    fn learn_probations(
+        &self,
+        facts: &GateFacts,
+        shown_well: &HashMap<String, i64>,
+        concerned: &mut BTreeSet<String>,
+    ) -> Vec<Offline> {
+        let mut reopenings = self.reopenings();
         let mut opened = Vec::new();
+        let mut changed = Vec::new();
         for probation in &facts.probations {
-            let known = reopening.entry(probation.offline.connection_id.clone()).or_default();
+            let connection_id = &probation.offline.connection_id;
+            let known = reopenings.by_connection.entry(connection_id.clone()).or_default();
             let was_open = known.is_open();
             known.offline = known.offline.max(probation.offline.version);
             known.noted = known.noted.max(probation.offline.version);
             known.opened = known.opened.max(probation.opened_version);
-            known.holder.clone_from(&probation.holder);
-            let is_proven = known.holder.as_ref().is_some_and(|holder| holder.proves(known.offline));
-            let link = links.by_id.get(&probation.offline.connection_id);
-            if is_proven || link.is_some_and(|link| is_shown_well(known, link)) {
+            let holder = probation.holder.as_ref();
+            // One order that is not known to be there, or not to be there, keeps it on probation.
+            let is_blocked = holder.is_some_and(|holder| holder.blocks(self.0.claim_lease));
+            let is_well = shown_well.get(connection_id).is_some_and(|version| *version >= known.offline);
+            if is_well && !is_blocked || holder.is_some_and(|holder| holder.proves(known.offline)) {
                 known.opened = known.offline;
             }
             if was_open != known.is_open() {
-                concerned.extend(link.map(|link| link.store_id.clone()));
+                changed.push(connection_id);
             }
             if probation.opened_version < known.opened {
                 opened.push(Offline { version: known.opened, ..probation.offline.clone() });
             }
+            reopenings.hold(connection_id, probation.holder.clone());
         }
+        drop(reopenings);
+        concerned.extend(changed.into_iter().filter_map(|connection_id| self.store_of(connection_id)));
         opened
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use posmesh_proto::{
     store::v1::Store,
 };
 
-use super::Gates;
+use super::{Gates, shown_mode};
 use crate::{
     domain::{
         entry::{can_prove, fallback_evidence},
@@ -33,12 +33,29 @@ impl Gates {
 
     /// Whether a connection's POS was away, and takes one order at a time until one is there.
     pub(crate) fn is_on_probation(&self, connection_id: &str) -> bool {
-        self.board.is_on_probation(connection_id)
+        self.board.is_reopening(connection_id)
     }
 
     /// Whether a connection's POS was away: then the rounds of its checks may have gone to the fallback.
     pub(crate) fn was_away(&self, connection_id: &str) -> bool {
         self.board.was_away(connection_id)
+    }
+
+    /// Whether a store's orders of a product would go to its fallback, by what is known in memory.
+    pub(super) fn may_divert(&self, store: &Store, product: Product, mode: ServiceMode) -> bool {
+        let Some(policy) = diverting(store, product) else { return false };
+        let Some(link) = self.board.fallback_of(&store.store_id, product, mode) else { return false };
+        let seen = self.reader.fallback_seen(&store.store_id, product, mode);
+        !is_cut_off(&link) && seen.is_none_or(|seen| can_prove(&seen.descriptor, &fallback_evidence(policy)))
+    }
+
+    /// Looks once at what a store's fallback can prove, so that its gates are shown by it from then on.
+    pub(super) async fn see_fallback(&self, store: &Store, product: Product) {
+        let mode = shown_mode(product);
+        let is_unseen = || self.reader.fallback_seen(&store.store_id, product, mode).is_none();
+        if self.board.fallback_of(&store.store_id, product, mode).is_some() && is_unseen() {
+            self.fallback(store, product, mode).await;
+        }
     }
 
     /// The fallback of a store, if orders of the product go there while the POS is away, and it can be reached and can

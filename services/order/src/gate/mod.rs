@@ -6,25 +6,33 @@ mod fallback;
 mod follow;
 mod keep;
 mod serve;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{Failure, ambient, time};
+use posmesh_pricing::default_service_mode;
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{Gate, GateReason, GateState},
     router::v1::router_service_client::RouterServiceClient,
     store::v1::Store,
 };
+use tokio::sync::{Mutex, watch as latest};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Code;
 
 pub(crate) use board::Board;
 pub(crate) use fallback::Fallback;
 
+use self::{board::Way, keep::ToDo, watch::Watchers};
 use crate::{
     clock::Clock,
-    domain::gate::Asked,
+    config::Config,
+    domain::{
+        gate::{Asked, unconnected},
+        pos::table_mode,
+    },
     error::Error,
     peers::Reader,
     storage::{LetThrough, ProbationClaim, Storage},
@@ -45,6 +53,11 @@ pub(crate) struct Gates {
     clock: Clock,
     /// So long an order that was let through alone is waited for if it is not stored.
     claim_lease: Duration,
+    /// Held by whoever reads the storage for the board: what was read before never replaces what was read after it.
+    reading: Arc<Mutex<()>>,
+    /// What follows from the last read.
+    to_do: latest::Sender<Arc<ToDo>>,
+    watchers: Watchers,
 }
 
 impl Gates {
@@ -54,12 +67,22 @@ impl Gates {
         storage: Arc<dyn Storage>,
         reader: Reader,
         clock: Clock,
-        claim_lease: Duration,
+        config: &Config,
         (tasks, stop): (&TaskTracker, &CancellationToken),
     ) -> Self {
         let router: RouterServiceClient<_> = reader.router.clone();
-        let gates = Self { board: board.clone(), storage, reader, clock, claim_lease };
-        let (keeper, stopped) = (gates.clone(), stop.clone());
+        let watchers = Watchers::start(board.clone(), config.watcher_max_lag, tasks, stop);
+        let gates = Self {
+            board: board.clone(),
+            storage,
+            reader,
+            clock,
+            claim_lease: config.attempt_timeout + config.lease_margin,
+            reading: Arc::default(),
+            to_do: latest::Sender::default(),
+            watchers,
+        };
+        let (keeper, doer, stopped) = (gates.clone(), gates.clone(), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
@@ -73,7 +96,19 @@ impl Gates {
                 () = keeper.keep() => {}
             }
         });
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = doer.act() => {}
+            }
+        });
         gates
+    }
+
+    /// Returns when a replica that has just started knows what an order is judged by, or has waited long enough for it.
+    pub(crate) async fn until_judging(&self) {
+        self.board.until_judging().await;
     }
 
     /// The gate that an order comes to, and what stands in for the POS where that matters. Without I/O, unless the POS
@@ -99,6 +134,21 @@ impl Gates {
         }
     }
 
+    /// The gate of a product as it is shown: of the connections that its orders go to by what is known in memory.
+    fn shown(&self, tenant_id: &Arc<str>, store: &Store, product: Product) -> Gate {
+        let mode = shown_mode(product);
+        let now_ms = self.clock.now_unix_ms();
+        let gate = |over: Option<&str>| {
+            let over = (over, self.may_divert(store, product, mode));
+            self.board.gate(tenant_id, store, product, over, (Asked::Now, now_ms))
+        };
+        match self.board.way(&store.store_id, product, mode) {
+            Way::Over(connection_id) => gate(Some(&connection_id)),
+            Way::Unknown => gate(None),
+            Way::Nowhere => unconnected(store, product),
+        }
+    }
+
     /// Lets an order through to a connection on probation, unless another one is under way.
     pub(crate) async fn let_through(
         &self,
@@ -118,6 +168,7 @@ impl Gates {
     /// An order that was let through was not taken.
     pub(crate) async fn give_back(&self, tenant_id: &Arc<str>, connection_id: &str, order_id: &str) {
         let claim = self.claim(tenant_id, connection_id, order_id);
+        self.board.give_back(connection_id, order_id);
         if let Err(error) = self.storage.give_back_probation(&claim).await {
             tracing::warn!(%error, connection.id = connection_id, "the next order waits until a claim ends by itself");
         }
@@ -130,6 +181,11 @@ impl Gates {
             lease: self.claim_lease,
         }
     }
+}
+
+/// The service mode whose gate stands for its product's.
+fn shown_mode(product: Product) -> ServiceMode {
+    if product == Product::Table { table_mode().1 } else { default_service_mode(product) }
 }
 
 /// The refusal at a gate. Nothing was taken.
@@ -145,7 +201,11 @@ pub(crate) fn closed(gate: &Gate, now_ms: i64) -> Failure {
         GateReason::TooManyWaiting => "too many orders wait for the store's POS",
         GateReason::NotSold | GateReason::Unspecified => "the store does not take such orders now",
     };
-    let words = if gate.message.is_empty() { why.to_owned() } else { format!("{why}: {}", gate.message) };
+    // Guests read it: what the staff say is for them, what an adapter says is not.
+    let words = match gate.reason() {
+        GateReason::Paused if !gate.message.is_empty() => format!("{why}: {}", gate.message),
+        _ => why.to_owned(),
+    };
     let name = gate.reason().as_str_name();
     let failure = Failure::new(Code::Unavailable, "GATE_CLOSED", format!("{words}; nothing was taken"))
         .meta("gate_reason", name.strip_prefix("GATE_REASON_").unwrap_or(name))

@@ -133,6 +133,8 @@ contract! {
         what_the_pos_must_be_told_of_is_counted_apart_and_falls_due_with_what_is_held,
         an_order_that_the_pos_must_be_told_of_proves_nothing_until_it_was,
         a_pause_is_known_until_it_is_ended,
+        a_pause_that_is_over_is_forgotten_unless_another_one_took_its_place,
+        a_replica_that_missed_another_outage_does_not_find_the_connection_open,
         a_connection_on_probation_lets_one_order_through_at_a_time,
         one_in_doubt_blocks_the_next_and_one_that_was_refused_does_not,
         an_order_that_is_there_opens_the_connection_until_it_is_offline_again,

@@ -161,6 +161,9 @@ pub trait GateStorage: Send + Sync {
 
     /// Ends the pause of a store, if there is one.
     async fn end_pause(&self, tenant_id: &str, store_id: &str) -> Result<(), StorageError>;
+
+    /// Removes a pause that is over, unless another one has taken its place.
+    async fn forget_pause(&self, tenant_id: &str, pause: &Pause) -> Result<(), StorageError>;
 }
 
 /// So long a replica may miss that a connection was opened, and learn it from the table all the same.
@@ -168,11 +171,11 @@ pub(super) const OPENED_SHOWN: Duration = Duration::from_secs(60);
 
 /// The row that a claim finds, and leaves if it is let through or finds it open.
 pub(super) fn decide(row: &mut Probation, claim: &ProbationClaim) -> LetThrough {
-    let offline_version = claim.offline.version;
-    if row.opened_version >= offline_version {
+    // Another replica may have seen it OFFLINE since.
+    row.offline.version = row.offline.version.max(claim.offline.version);
+    if row.opened_version >= row.offline.version {
         return LetThrough::Open;
     }
-    row.offline.version = row.offline.version.max(offline_version);
     if let Some(holder) = &row.holder {
         if holder.proves(row.offline.version) {
             row.opened_version = row.offline.version;

@@ -66,6 +66,8 @@ pub(super) const PUT_PAUSE: &str = "INSERT INTO gate_pauses (tenant_id, store_id
 
 pub(super) const END_PAUSE: &str = "DELETE FROM gate_pauses WHERE tenant_id = $1 AND store_id = $2";
 
+pub(super) const FORGET_PAUSE: &str = "DELETE FROM gate_pauses WHERE tenant_id = $1 AND store_id = $2 AND doc = $3";
+
 pub(super) const GIVE_BACK_PROBATION: &str =
     "UPDATE probations SET order_id = NULL WHERE tenant_id = $1 AND connection_id = $2 AND order_id = $3";
 

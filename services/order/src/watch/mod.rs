@@ -21,8 +21,7 @@ use crate::domain::lifecycle;
 
 pub(crate) use attention::Attention;
 pub(crate) use hub::{Hub, Subscription};
-
-use mailbox::Ended;
+pub(crate) use mailbox::{Ended, Mailbox};
 
 /// The order as it was read, unless that is what was `seen`, then each change until it has ended. A slow watcher misses
 /// states in between, never the last one.
@@ -114,7 +113,7 @@ pub(crate) fn too_many() -> Failure {
 }
 
 /// What a watcher whose stream ends early is told.
-fn why(ended: Ended) -> Status {
+pub(crate) fn why(ended: Ended) -> Status {
     match ended {
         Ended::TooSlow(max_lag) => {
             let message = format!(

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::{failure, time};
-use posmesh_order::storage::Storage;
+use posmesh_order::{
+    Config,
+    storage::{GateStorage as _, Storage},
+};
 use posmesh_proto::{
     adapter::v1::{Rejected, submit_outcome::Outcome},
     common::v1::Product,
@@ -19,7 +22,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    fakes::{Act, Pos, Replica, STORE, beer_to_go, config, replica},
+    fakes::{Act, OTHER_STORE, Pos, Replica, SAID_BY_ADAPTER, STORE, beer_to_go, config, replica},
     memory,
 };
 
@@ -50,6 +53,21 @@ impl Replica {
             Ok(gate) => gate,
             Err(_) => panic!("the gate never was {state:?}: {:?}", self.gate(product).await),
         }
+    }
+
+    /// Waits until this replica has heard the last of the way to the POS while it is not open, and has looked at the
+    /// storage after that.
+    async fn until_known(&self, pos: &Pos) {
+        let since =
+            pos.links.borrow().as_ref().and_then(|links| links.iter().find(|link| link.connection_id == "till")?.since);
+        let heard = async {
+            while self.gate(Product::Kiosk).await.since != since {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.unwrap();
+        let elsewhere = Some(Pause { store_id: OTHER_STORE.into(), ..Pause::default() });
+        self.client.clone().pause_store(PauseStoreRequest { pause: elsewhere }).await.unwrap();
     }
 
     async fn pause(&self, pause: Pause) -> Result<Vec<Gate>, Status> {
@@ -85,6 +103,9 @@ async fn while_the_pos_is_away_an_order_is_refused_with_reason_and_time_and_noth
     assert_eq!(failure::metadata(&refused, "failing_hop").as_deref(), Some("pos"));
     let retry = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert!((Duration::from_secs(1)..=Duration::from_secs(60)).contains(&retry), "{retry:?}");
+    let for_guests = "the store's POS cannot be reached; nothing was taken";
+    assert_eq!(refused.message(), for_guests, "what the adapter says is for the staff");
+    assert_eq!(replica.gate(Product::Kiosk).await.message, SAID_BY_ADAPTER);
     assert_eq!(pos.submits(), 0);
 }
 
@@ -205,6 +226,9 @@ async fn a_pos_that_was_away_gets_one_order_at_a_time_until_one_is_there_whichev
     }
     // Probes alone do not open what an order blocks.
     pos.link(LinkState::Online, 5);
+    for replica in [&one, &two] {
+        replica.until_known(&pos).await;
+    }
     assert_eq!(refusal(&two.place(kiosk_beer("r4")).await.unwrap_err()), closed_for("LINK_REOPENING"));
     pos.submitted.notified().await;
     go.notify_one();
@@ -231,6 +255,7 @@ async fn one_in_doubt_blocks_the_next_and_one_that_is_refused_does_not() {
     replica.until(&doubtful.order_id, OrderState::InDoubt).await;
     assert_eq!(refusal(&replica.place(kiosk_beer("r3")).await.unwrap_err()), closed_for("LINK_REOPENING"));
     pos.link(LinkState::Online, 9);
+    replica.until_known(&pos).await;
     assert_eq!(refusal(&replica.place(kiosk_beer("r4")).await.unwrap_err()), closed_for("LINK_REOPENING"));
     pos.state.lock().unwrap().find_broken = false;
     replica.until(&doubtful.order_id, OrderState::Pending).await;
@@ -296,6 +321,12 @@ async fn a_pause_of_the_staff_closes_the_gate_on_every_replica_until_it_ends() {
     two.client.clone().resume_store(resume).await.unwrap();
     assert_eq!(two.place(kiosk_beer("r4")).await.unwrap().state(), OrderState::Placed);
     one.until_gate(Product::Kiosk, GateState::Open).await;
+    // Without words of theirs none are put into their mouths.
+    let gates = one.pause(Pause { reason: String::new(), ..pause() }).await.unwrap();
+    let closed = gates.iter().find(|gate| gate.state() == GateState::Closed).unwrap();
+    assert_eq!((closed.reason(), closed.message.as_str()), (GateReason::Paused, ""));
+    let refused = one.place(kiosk_beer("r5")).await.unwrap_err();
+    assert_eq!(refused.message(), "the staff take no orders for now; nothing was taken");
     // One with an end is over by itself.
     let soon = Some(time::from_unix_ms(time::now_unix_ms() + 300));
     one.pause(Pause { until: soon, ..pause() }).await.unwrap();
@@ -356,4 +387,64 @@ async fn what_the_policy_says_of_a_link_that_is_unknown_is_done() {
     pos.link(LinkState::Unknown, 0);
     let replica = replica(memory(), &pos, &config());
     assert_eq!(refusal(&replica.place(beer_to_go("r1")).await.unwrap_err()), closed_for("LINK_UNKNOWN"));
+}
+
+#[tokio::test]
+async fn a_pause_that_is_over_is_not_kept_for_ever() {
+    let (pos, storage) = (Pos::default(), memory());
+    let over = Pause { store_id: STORE.into(), until: Some(time::from_unix_ms(1)), ..Pause::default() };
+    let goes_on = Pause { store_id: OTHER_STORE.into(), ..Pause::default() };
+    let replica = replica(storage.clone(), &pos, &config());
+    let tenant_id = posmesh_kit::call::identity().tenant_id;
+    storage.put_pause(&tenant_id, &over).await.unwrap();
+    storage.put_pause(&tenant_id, &goes_on).await.unwrap();
+    let forgotten = async {
+        while storage.gate_facts().await.unwrap().pauses != [(tenant_id.clone(), goes_on.clone())] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
+    drop(replica);
+}
+
+#[tokio::test]
+async fn what_a_store_has_no_connection_for_is_shown_as_not_sold() {
+    let pos = Pos::default();
+    pos.link(LinkState::Online, 3);
+    pos.links.send_modify(|links| links.as_mut().unwrap()[0].products = vec![Product::Table.into()]);
+    let replica = replica(memory(), &pos, &config());
+    assert_eq!(replica.gate(Product::Table).await.state(), GateState::Open);
+    let gate = replica.gate(Product::Kiosk).await;
+    assert_eq!((gate.state(), gate.reason()), (GateState::Closed, GateReason::NotSold));
+    // The connection serves it from now on.
+    pos.links.send_modify(|links| links.as_mut().unwrap()[0].products.clear());
+    replica.until_gate(Product::Kiosk, GateState::Open).await;
+}
+
+#[tokio::test]
+async fn who_watches_gates_and_does_not_read_loses_its_place() {
+    let pos = Pos::default();
+    pos.link(LinkState::Online, 3);
+    let config = Config { max_watchers: 1, watcher_max_lag: Duration::from_millis(50), ..config() };
+    let replica = replica(memory(), &pos, &config);
+    let request = || WatchGatesRequest { store_id: STORE.into() };
+    let mut slow = replica.client.clone().watch_gates(request()).await.unwrap().into_inner();
+    let refused = replica.client.clone().watch_gates(request()).await.unwrap_err();
+    assert_eq!(failure::reason(&refused), "TOO_MANY_WATCHERS");
+    let other = async {
+        loop {
+            match replica.client.clone().watch_gates(request()).await {
+                Ok(told) => return told.into_inner(),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let mut other = tokio::time::timeout(PATIENCE, other).await.unwrap();
+    assert!(other.message().await.unwrap().unwrap().current);
+    let ended = async {
+        while slow.message().await?.is_some() {}
+        Ok::<_, Status>(())
+    };
+    let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
+    assert_eq!((ended.code(), failure::reason(&ended).as_str()), (Code::Aborted, "WATCHER_TOO_SLOW"));
 }

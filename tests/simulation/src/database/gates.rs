@@ -38,4 +38,8 @@ impl GateStorage for Reached {
     async fn end_pause(&self, tenant_id: &str, store_id: &str) -> Result<(), StorageError> {
         self.attempt(self.database.inner.end_pause(tenant_id, store_id)).await
     }
+
+    async fn forget_pause(&self, tenant_id: &str, pause: &Pause) -> Result<(), StorageError> {
+        self.attempt(self.database.inner.forget_pause(tenant_id, pause)).await
+    }
 }

@@ -159,6 +159,25 @@ pub(super) async fn a_pause_is_known_until_it_is_ended(storage: Subject) {
     assert_eq!(facts(&storage).await.pauses, [("another".into(), pause("theirs"))]);
 }
 
+pub(super) async fn a_pause_that_is_over_is_forgotten_unless_another_one_took_its_place(storage: Subject) {
+    let pause = |reason: &str| Pause { store_id: "shibuya".into(), reason: reason.into(), ..Pause::default() };
+    storage.put_pause(TENANT, &pause("flood")).await.unwrap();
+    storage.forget_pause(TENANT, &pause("party")).await.unwrap();
+    storage.forget_pause("another", &pause("flood")).await.unwrap();
+    assert_eq!(facts(&storage).await.pauses, [(TENANT.into(), pause("flood"))]);
+    storage.forget_pause(TENANT, &pause("flood")).await.unwrap();
+    assert_eq!(facts(&storage).await.pauses, []);
+}
+
+pub(super) async fn a_replica_that_missed_another_outage_does_not_find_the_connection_open(storage: Subject) {
+    storage.note_offline(&[offline(7)]).await.unwrap();
+    storage.open_probation(&offline(7)).await.unwrap();
+    assert_eq!(let_through(&storage, "order-of-a", 7).await, LetThrough::Open);
+    storage.note_offline(&[offline(9)]).await.unwrap();
+    assert_eq!(let_through(&storage, "order-of-b", 7).await, LetThrough::Alone);
+    assert_eq!(let_through(&storage, "order-of-c", 7).await, LetThrough::NotYet);
+}
+
 pub(super) async fn a_connection_on_probation_lets_one_order_through_at_a_time(storage: Subject) {
     storage.note_offline(&[offline(7)]).await.unwrap();
     let shown = facts(&storage).await.probations;

@@ -137,6 +137,15 @@ impl GateStorage for MemoryStorage {
         self.state().pauses.remove(&key(tenant_id, store_id));
         Ok(())
     }
+
+    async fn forget_pause(&self, tenant_id: &str, pause: &Pause) -> Result<(), StorageError> {
+        let id = key(tenant_id, &pause.store_id);
+        let mut state = self.state();
+        if state.pauses.get(&id) == Some(pause) {
+            state.pauses.remove(&id);
+        }
+        Ok(())
+    }
 }
 
 impl State {

@@ -126,6 +126,12 @@ impl GateStorage for PostgresStorage {
         sqlx::query(sql::END_PAUSE).bind(tenant_id).bind(store_id).execute(&self.pool).await?;
         Ok(())
     }
+
+    async fn forget_pause(&self, tenant_id: &str, pause: &Pause) -> Result<(), StorageError> {
+        let forget = sqlx::query(sql::FORGET_PAUSE).bind(tenant_id).bind(&pause.store_id).bind(pause.encode_to_vec());
+        forget.execute(&self.pool).await?;
+        Ok(())
+    }
 }
 
 /// The row, held until the transaction ends, with the state that its holder has by then.

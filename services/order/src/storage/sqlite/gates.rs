@@ -123,6 +123,13 @@ impl GateStorage for SqliteStorage {
         sqlx::query(sql::END_PAUSE).bind(tenant_id).bind(store_id).execute(&mut *writing.tx).await?;
         Ok(writing.tx.commit().await?)
     }
+
+    async fn forget_pause(&self, tenant_id: &str, pause: &Pause) -> Result<(), StorageError> {
+        let mut writing = self.write().await?;
+        let forget = sqlx::query(sql::FORGET_PAUSE).bind(tenant_id).bind(&pause.store_id).bind(pause.encode_to_vec());
+        forget.execute(&mut *writing.tx).await?;
+        Ok(writing.tx.commit().await?)
+    }
 }
 
 async fn note_offline(db: &mut SqliteConnection, offline: &Offline) -> Result<(), StorageError> {

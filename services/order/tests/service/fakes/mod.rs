@@ -13,6 +13,7 @@ use std::{
 use posmesh_kit::{
     Channel,
     server::{Mounted, ServerConfig},
+    time,
 };
 use posmesh_order::{Config, Peers, mount_on, storage::Storage};
 use posmesh_proto::{
@@ -27,7 +28,7 @@ use posmesh_proto::{
         PlaceOrderRequest, RecordOrderEventsRequest, ResolutionKind, ResolveOrderRequest, WatchOrderRequest,
         cancel_order_request, get_order_request, order_service_client::OrderServiceClient,
     },
-    router::v1::{Link, LinkState},
+    router::v1::{ConnectionRole, Link, LinkState},
     store::v1::{OpeningHours, ProductPolicy},
 };
 use tokio::sync::{Notify, watch};
@@ -44,6 +45,9 @@ pub(crate) const OTHER_STORE: &str = "ramen-ya";
 pub(crate) const PRINTER: &str = "printer";
 pub(crate) const BEER: &str = "beer";
 pub(crate) const BEER_PRICE: i64 = 550;
+
+/// What a link that is OFFLINE says to the staff.
+pub(crate) const SAID_BY_ADAPTER: &str = "POST http://10.0.0.7/orders: 502 Bad Gateway";
 
 /// What the POS does with one submit.
 pub(crate) enum Act {
@@ -178,7 +182,19 @@ impl Pos {
     /// Likewise of the way to any of the store's connections.
     pub(crate) fn link_to(&self, connection_id: &str, state: LinkState, probes_passed: i32) {
         self.links.send_modify(|links| {
+            let is_first = links.is_none();
             let links = links.get_or_insert_default();
+            if is_first && self.printer.is_some() {
+                let unknown = LinkState::Unknown.into();
+                let role = ConnectionRole::Fallback.into();
+                links.push(Link {
+                    connection_id: PRINTER.into(),
+                    store_id: STORE.into(),
+                    state: unknown,
+                    role,
+                    ..Link::default()
+                });
+            }
             let before = links.iter().find(|link| link.connection_id == connection_id).cloned().unwrap_or_default();
             let is_changed = before.state != i32::from(state);
             let failing = if state == LinkState::Offline { ("pos", "POS_APP_NOT_RUNNING") } else { ("", "") };
@@ -188,9 +204,11 @@ impl Pos {
                 state: state.into(),
                 failing_hop: failing.0.into(),
                 cause: failing.1.into(),
+                message: if failing.1.is_empty() { String::new() } else { SAID_BY_ADAPTER.into() },
+                since: Some(time::from_unix_ms(before.since.map_or(0, |since| time::to_unix_ms(&since)) + 1)),
                 version: before.version + i64::from(is_changed),
                 probes_passed,
-                ..Link::default()
+                ..before
             };
             links.retain(|link| link.connection_id != connection_id);
             links.push(link);
