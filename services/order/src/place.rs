@@ -8,8 +8,8 @@ use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
     order::v1::{
-        CancelOrderRequest, Check, GateState, GetOrderRequest, HoldReason, Order, OrderLineInput, OrderPurpose,
-        OrderState, PlaceOrderRequest, PosEntry, Quote, get_order_request,
+        Attempt, CancelOrderRequest, Check, GateState, GetOrderRequest, HoldReason, Order, OrderLineInput,
+        OrderPurpose, OrderState, PlaceOrderRequest, PosEntry, Quote, get_order_request,
     },
     store::v1::{ProductPolicy, Store},
 };
@@ -163,45 +163,28 @@ impl Orders {
         let request_hash = accept::request_hash(&request);
         let kind = (product, mode(&request, product));
         let mut order = accept::new_order(request, facts);
-        let to_pos = matches!(gate, Passed::Open | Passed::Alone(_));
-        let is_behind = to_pos && self.dispatcher.must_let_entries_pass(&who.tenant_id, &order, connection_id).await;
-        let alone = (matches!(gate, Passed::Alone(_)) && !is_behind)
-            .then(|| (connection_id.to_owned(), order.order_id.clone()));
-        let let_through = match &alone {
-            Some((connection_id, order_id)) => self.gates.let_through(&who.tenant_id, connection_id, order_id).await?,
-            None => true,
-        };
-        let alone = alone.filter(|_| let_through);
-        let fallback = match gate {
-            Passed::Diverted(fallback) => Some(fallback),
-            Passed::Alone(Some(fallback)) if !let_through => Some(fallback),
-            Passed::Alone(None) if !let_through => {
-                let gate = self.gates.at(&who.tenant_id, &store, kind, Some(connection_id), Asked::AtPos).await.0;
-                return Err(gate::closed(&gate, now_ms).into());
-            }
-            Passed::Open | Passed::Held | Passed::Alone(_) => None,
+        let way = if waits {
+            Way::Later
+        } else {
+            self.way(&who.tenant_id, gate, &order, (&store, kind, connection_id)).await?
         };
         let since = Instant::now();
-        let lease = if waits {
-            until(fire_ms.unwrap_or(deliver_by_ms), now_ms)
-        } else if is_behind {
-            // The POS is told first of the rounds before it, which the kitchen has.
-            order.set_state(OrderState::Held);
-            order.set_hold_reason(HoldReason::RoundBefore);
-            BEHIND_ENTRIES
-        } else {
-            // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
-            let (attempt, lease) = match &fallback {
-                Some(fallback) => self.dispatcher.divert_attempt(1, fallback),
-                None => self.dispatcher.next_attempt(1, Some(&link)),
-            };
-            if fallback.is_some() {
-                order.set_pos_entry(PosEntry::NotDue);
+        let lease = match &way {
+            Way::Later => until(fire_ms.unwrap_or(deliver_by_ms), now_ms),
+            Way::AfterEntries => {
+                order.set_state(OrderState::Held);
+                order.set_hold_reason(HoldReason::RoundBefore);
+                BEHIND_ENTRIES
             }
-            order.attempts.push(attempt);
-            order.set_state(OrderState::Sending);
-            lease
+            // The accept itself begins the first attempt: no time is lost, and no crash leaves it unseen.
+            Way::ToPos { .. } => begin(&mut order, self.dispatcher.next_attempt(1, Some(&link))),
+            Way::ToFallback(fallback) => {
+                order.set_pos_entry(PosEntry::NotDue);
+                begin(&mut order, self.dispatcher.divert_attempt(1, fallback))
+            }
         };
+        let alone = matches!(way, Way::ToPos { alone: true });
+        let alone = alone.then(|| (connection_id.to_owned(), order.order_id.clone()));
 
         let subscription = self.ledger.hub.subscribe(&who.tenant_id, &order.order_id);
         let new = NewOrder {
@@ -267,6 +250,34 @@ impl Orders {
             (GateState::Probation, None) if holds(store, product) => Ok(Passed::Held),
             (GateState::Probation, fallback) => Ok(Passed::Alone(fallback)),
             (GateState::Closed, _) => Err(gate::closed(&gate, now_ms)),
+        }
+    }
+
+    /// Where an order goes that came through its gate and does not wait.
+    async fn way(
+        &self,
+        tenant_id: &Arc<str>,
+        gate: Passed,
+        order: &Order,
+        (store, kind, connection_id): (&Store, (Product, ServiceMode), &str),
+    ) -> Result<Way, Error> {
+        let fallback = match gate {
+            Passed::Diverted(fallback) => return Ok(Way::ToFallback(fallback)),
+            _ if self.dispatcher.must_let_entries_pass(tenant_id, order, connection_id).await => {
+                return Ok(Way::AfterEntries);
+            }
+            Passed::Open | Passed::Held => return Ok(Way::ToPos { alone: false }),
+            Passed::Alone(fallback) => fallback,
+        };
+        if self.gates.let_through(tenant_id, connection_id, &order.order_id).await? {
+            return Ok(Way::ToPos { alone: true });
+        }
+        match fallback {
+            Some(fallback) => Ok(Way::ToFallback(fallback)),
+            None => {
+                let gate = self.gates.at(tenant_id, store, kind, Some(connection_id), Asked::AtPos).await.0;
+                Err(gate::closed(&gate, self.dispatcher.clock.now_unix_ms()).into())
+            }
         }
     }
 
@@ -397,6 +408,27 @@ enum Passed {
     Alone(Option<Fallback>),
     /// To what stands in for the POS.
     Diverted(Fallback),
+}
+
+/// Where an order goes.
+#[derive(Debug)]
+enum Way {
+    /// It waits for its fire time or its connection.
+    Later,
+    /// The POS is told first of the rounds before it, which the kitchen has.
+    AfterEntries,
+    ToPos {
+        /// To a connection on probation, which it has claimed.
+        alone: bool,
+    },
+    ToFallback(Fallback),
+}
+
+/// Begins the first attempt of an order. Returns its lease.
+fn begin(order: &mut Order, (attempt, lease): (Attempt, Duration)) -> Duration {
+    order.attempts.push(attempt);
+    order.set_state(OrderState::Sending);
+    lease
 }
 
 /// How the order's first line is served, by which its connection is found. A check stays on the connection that it was

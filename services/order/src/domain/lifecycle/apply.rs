@@ -271,6 +271,9 @@ fn resolve(order: &mut Order, said: Said, now: Timestamp) -> Kind {
     let said_kind = said.kind;
     // While a wish is open, it is that which the staff speak of.
     let is_about_entry = entry::is_due(order) && open_change(order).is_none();
+    if is_about_entry && said.kind != ResolutionKind::Seen && entry::is_under_way(order) {
+        return Kind::Busy;
+    }
     let kind = match said.kind {
         ResolutionKind::NotAtPos if is_about_entry => Kind::Noted,
         ResolutionKind::AtPos | ResolutionKind::EnteredByStaff => Kind::AtPos,

@@ -42,6 +42,11 @@ pub(crate) fn open_entry(order: &Order) -> Option<&Attempt> {
     order.attempts.iter().rev().find(|attempt| is_enter(attempt) && is_open(attempt))
 }
 
+/// Whether an attempt to enter the order has begun, and its answer is still to come.
+pub(super) fn is_under_way(order: &Order) -> bool {
+    open_entry(order).is_some_and(|attempt| attempt.outcome() == AttemptOutcome::Unspecified)
+}
+
 /// Whether the platform has yet to see to the entry.
 pub(crate) fn is_pending(order: &Order) -> bool {
     is_due(order) && (!is_staffs(order) || open_entry(order).is_some())

@@ -10,7 +10,7 @@ use super::{
     attention::{self, raise},
     entry,
     event::Why,
-    history::{is_divert, is_enter, is_fallback, submits},
+    history::{is_divert, is_enter, is_fallback, last_submit, submits},
     is_there,
     table::Kind,
     told_not_there,
@@ -47,6 +47,12 @@ pub(super) fn note_of_fallback(order: &mut Order, placed: Placed, seen_now: bool
         // The ticket is out: whether it is cooked, only the kitchen knows.
         raise(order, attention::GONE_FROM_POS);
         return Kind::Noted;
+    }
+    let is_told = order.evidence.iter().any(|e| is_fallback(order, &e.connection_id));
+    let went_on = last_submit(order).is_some_and(|last| !is_divert(last)) && !told_not_there(order.state());
+    if went_on && !is_told {
+        // It had proved not to have it.
+        raise(order, attention::DUPLICATE_AT_POS);
     }
     note_placed(order, of_fallback(placed), seen_now)
 }

@@ -190,6 +190,25 @@ fn a_person_says_what_became_of_an_entry_in_doubt() {
 }
 
 #[test]
+fn nobody_says_what_became_of_an_entry_whose_answer_is_still_to_come() {
+    for kind in [ResolutionKind::AtPos, ResolutionKind::EnteredByStaff, ResolutionKind::NotAtPos] {
+        let mut order = entering();
+        let before = order.clone();
+        apply(&mut order, said(kind), now()).unwrap_err();
+        assert_eq!(order, before, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_ticket_that_turns_up_after_the_order_went_on_to_the_pos_calls_a_person() {
+    let mut order = diverted();
+    apply_all(&mut order, [attempted(1, Outcome::Absent), to_till(AttemptKind::Submit, 1000), attempted(1, printed())]);
+    assert_eq!(order.attention, [attention::DUPLICATE_AT_POS]);
+    apply_all(&mut order, [attempted(2, at_till())]);
+    assert_eq!((order.state(), order.attention.len()), (OrderState::Placed, 1));
+}
+
+#[test]
 fn what_was_found_at_the_pos_or_taken_back_needs_no_entry() {
     let mut seen = due();
     apply_all(&mut seen, [to_till(AttemptKind::Enter, 1000), attempted(2, Outcome::InDoubt(why("TIMED_OUT")))]);
