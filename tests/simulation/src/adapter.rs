@@ -7,7 +7,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use posmesh_adapter_kit::http::{Answer, HttpConfig, HttpError, Transport};
-use posmesh_adapter_simulator::{FindProfile, IdempotencyProfile, ListProfile, Profile as Described, Simulator};
+use posmesh_adapter_simulator::{
+    Device, FindProfile, IdempotencyProfile, ListProfile, Profile as Described, Simulator,
+};
 use posmesh_kit::{ambient, cause, config::ConfigError};
 
 use crate::{
@@ -15,8 +17,9 @@ use crate::{
     world::net::Net,
 };
 
-/// The vendor's id: another one than the rich simulator's.
+/// The vendors' ids: others than the rich simulator's.
 pub(crate) const VENDOR: &str = "simulated";
+pub(crate) const PRINTERS: &str = "simulated-printer";
 
 /// How long a call to the POS may take.
 const HTTP: HttpConfig = HttpConfig {
@@ -26,14 +29,15 @@ const HTTP: HttpConfig = HttpConfig {
     max_answer_bytes: 1 << 20,
 };
 
-/// The vendor's adapter, for a POS like this.
+/// The vendor's adapter, for a POS or a printer like this.
 pub(crate) fn adapter(profile: Profile, net: &Net) -> Result<Simulator, ConfigError> {
     let window = match profile.idempotency {
         Idempotency::WindowMs(ms) => ms,
         Idempotency::None | Idempotency::Forever => 0,
     };
     let described = Described {
-        vendor: VENDOR.to_owned(),
+        vendor: if profile.is_printer { PRINTERS } else { VENDOR }.to_owned(),
+        device: if profile.is_printer { Device::Printer } else { Device::Pos },
         find: match profile.find {
             Find::None => FindProfile::None,
             Find::Authoritative => FindProfile::Authoritative,
@@ -50,6 +54,7 @@ pub(crate) fn adapter(profile: Profile, net: &Net) -> Result<Simulator, ConfigEr
         list_orders: ListProfile::None,
         poll_events: false,
         split_check: false,
+        submit_without_ticket: profile.leaves_ticket_out,
         max_apply_delay: Duration::from_millis(profile.max_apply_delay_ms),
         ..Described::default()
     };
@@ -83,7 +88,8 @@ impl Transport for Http {
 impl Http {
     async fn ask(&self, request: reqwest::Request) -> Result<Answer, HttpError> {
         let not_sent = |error: io::Error| HttpError::NotSent { cause: cause::NETWORK_DOWN, message: error.to_string() };
-        let wire = tokio::time::timeout(HTTP.connect_timeout, self.connect())
+        let host = request.url().host_str().unwrap_or_default().to_owned();
+        let wire = tokio::time::timeout(HTTP.connect_timeout, self.connect(&host))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(not_sent)?;
@@ -96,8 +102,8 @@ impl Http {
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn ambient::Wire>> {
-        let address = self.net.resolve("pos", pos::PORT)?.first().copied();
+    async fn connect(&self, host: &str) -> io::Result<Box<dyn ambient::Wire>> {
+        let address = self.net.resolve(host, pos::PORT)?.first().copied();
         ambient::connect(address.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?).await
     }
 }

@@ -5,12 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use posmesh_proto::{
     common::v1::EvidenceKind,
-    order::v1::{Order, OrderState},
+    order::v1::{Order, OrderState, PosEntry, ResolutionKind},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cluster::Cluster, heard::Yes, pos::Entry, told::Telling, trace::short};
+use crate::{
+    cluster::Cluster,
+    heard::Yes,
+    pos::{Entry, Pos},
+    told::Telling,
+    trace::short,
+};
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +42,8 @@ struct Witnesses {
     history: BTreeMap<String, Vec<(u64, Order)>>,
     /// The POS's book by order.
     book: BTreeMap<String, Vec<Entry>>,
+    /// The printer's.
+    printed: BTreeMap<String, Vec<Entry>>,
     told: Vec<Telling>,
     /// Yeses that a replica heard and had the time to make durable.
     heard: Vec<Yes>,
@@ -46,10 +54,8 @@ struct Witnesses {
 }
 
 pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
-    let mut book: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for entry in &cluster.pos.book().entries {
-        book.entry(entry.reference().to_owned()).or_default().push(entry.clone());
-    }
+    let book = by_order(&cluster.pos);
+    let printed = cluster.printer.as_ref().map(by_order).unwrap_or_default();
     let history = cluster.database.history();
     let told = cluster.guests.told.list().clone();
     let unpromised = book
@@ -63,15 +69,24 @@ pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
             && cluster.database.was_fine(yes.replica, yes.at_ms, yes.at_ms + RECORDED_WITHIN_MS)
     };
     let heard = cluster.heard.list().into_iter().filter(was_kept).collect();
-    let mut witnesses = Witnesses { history, book, told, heard, unpromised, violations: Vec::new() };
+    let mut witnesses = Witnesses { history, book, printed, told, heard, unpromised, violations: Vec::new() };
     witnesses.once();
     witnesses.none_lost();
+    witnesses.entered();
     witnesses.truth();
     witnesses.told_to_a_person();
     witnesses.money();
     witnesses.same_id();
     witnesses.rounds();
     witnesses.violations
+}
+
+fn by_order(device: &Pos) -> BTreeMap<String, Vec<Entry>> {
+    let mut book: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for entry in &device.book().entries {
+        book.entry(entry.reference().to_owned()).or_default().push(entry.clone());
+    }
+    book
 }
 
 fn at_pos(state: OrderState) -> bool {
@@ -89,22 +104,57 @@ impl Witnesses {
         self.violations.push(Violation::new(invariant, what));
     }
 
-    /// I1: at most one order at the POS for each order.
+    /// What both devices have of an order.
+    fn records(&self, id: &str) -> impl Iterator<Item = &Entry> {
+        self.book.get(id).into_iter().chain(self.printed.get(id)).flatten()
+    }
+
+    /// I1: at most one order at the POS for each order, and one ticket in the kitchen, whoever printed it.
     fn once(&mut self) {
-        let twice: Vec<String> = self
-            .book
-            .iter()
-            .filter(|(id, entries)| entries.len() > 1 && !self.unpromised.contains(*id))
-            .map(|(id, entries)| format!("{} is {} times in the POS's book", short(id), entries.len()))
-            .collect();
-        twice.into_iter().for_each(|what| self.broken("I1", what));
-        let unknown: Vec<String> = self
-            .book
-            .keys()
-            .filter(|id| !self.history.contains_key(*id))
-            .map(|id| format!("the POS has {}, which was never durable", short(id)))
-            .collect();
-        unknown.into_iter().for_each(|what| self.broken("I1", what));
+        let mut found = Vec::new();
+        for (device, book) in [("POS", &self.book), ("printer", &self.printed)] {
+            for (id, entries) in book {
+                if entries.len() > 1 && !self.unpromised.contains(id) {
+                    found.push(format!("{} is {} times in the {device}'s book", short(id), entries.len()));
+                }
+                if !self.history.contains_key(id) {
+                    found.push(format!("the {device} has {}, which was never durable", short(id)));
+                }
+            }
+        }
+        for id in self.printed.keys() {
+            let tickets = self.records(id).filter(|entry| entry.recorded.ticket_number.is_some()).count();
+            if tickets > 1 {
+                found.push(format!("the kitchen has {tickets} tickets of {}", short(id)));
+            }
+        }
+        found.into_iter().for_each(|what| self.broken("I1", what));
+    }
+
+    /// I1 and I2 of what the printer printed: the POS is told of it once, by the platform or by the staff, or it lies before
+    /// the staff.
+    fn entered(&mut self) {
+        let mut found = Vec::new();
+        for (id, versions) in &self.history {
+            let Some((_, order)) = versions.last() else { continue };
+            let (id, entry) = (short(id), order.pos_entry().as_str_name());
+            if order.pos_entry() == PosEntry::Unspecified || !at_pos(order.state()) {
+                continue;
+            }
+            let is_entered = self.book.contains_key(&order.order_id);
+            let is_on_list = order.attention.iter().any(|mark| mark.starts_with("POS_ENTRY_"));
+            let by_hand = order.resolutions.iter().any(|said| said.kind() == ResolutionKind::EnteredByStaff);
+            match order.pos_entry() {
+                PosEntry::Entered if !is_entered => {
+                    found.push(("I3", format!("{id} is {entry}, and the POS lacks it")))
+                }
+                PosEntry::Due if !is_on_list => found.push(("I2", format!("{id} is {entry} for ever"))),
+                PosEntry::NotDue => found.push(("I2", format!("the kitchen has {id}, which is {entry} for ever"))),
+                _ if by_hand && is_entered => found.push(("I1", format!("{id} is on the bill twice: {entry}"))),
+                _ => {}
+            }
+        }
+        found.into_iter().for_each(|(invariant, what)| self.broken(invariant, what));
     }
 
     /// I2: each order that anybody was told of is there, and each has come to its end, or a person has been told.
@@ -142,17 +192,25 @@ impl Witnesses {
             if self.unpromised.contains(&order.order_id) {
                 continue;
             }
-            let entries = self.book.get(&order.order_id).map(Vec::as_slice).unwrap_or_default();
             // A person's word stands in for the ticket.
             let by_staff = order.evidence.iter().any(|evidence| evidence.kind() == EvidenceKind::Staff);
             let needs_ticket = order.success_evidence.contains(&EvidenceKind::Printed.into()) && !by_staff;
             let proves = |entry: &Entry| entry.at_ms <= *at_ms && (!needs_ticket || entry.is_printed(*at_ms));
-            if at_pos(state) && !entries.iter().any(proves) {
+            if at_pos(state) && !self.records(&order.order_id).any(proves) {
                 found.push(format!("{to} was told at {at_ms} ms that {id} is {}: it is not", state.as_str_name()));
             }
-            let there = entries.iter().any(|entry| entry.gone.is_none_or(|(gone_ms, _)| gone_ms > *at_ms));
+            let was_there = |entry: &Entry| entry.at_ms <= *at_ms;
+            let is_entered = order.pos_entry() == PosEntry::Entered;
+            if is_entered && !self.book.get(&order.order_id).is_some_and(|book| book.iter().any(was_there)) {
+                found.push(format!("{to} was told at {at_ms} ms that {id} is entered: it is not"));
+            }
+            let gone_later = |entry: &Entry| entry.gone.is_none_or(|(gone_ms, _)| gone_ms > *at_ms);
+            let there = self.records(&order.order_id).any(gone_later);
             if not_at_pos(state) && there {
-                found.push(format!("{to} was told at {at_ms} ms that {id} is {}: the POS has it", state.as_str_name()));
+                found.push(format!(
+                    "{to} was told at {at_ms} ms that {id} is {}: the kitchen has it",
+                    state.as_str_name()
+                ));
             }
         }
         for yes in &self.heard {
@@ -174,8 +232,7 @@ impl Witnesses {
         let mut found = Vec::new();
         for (id, versions) in &self.history {
             let Some((_, order)) = versions.last() else { continue };
-            let entries = self.book.get(id).map(Vec::as_slice).unwrap_or_default();
-            let is_there = entries.iter().any(|entry| entry.gone.is_none());
+            let is_there = self.records(id).any(|entry| entry.gone.is_none());
             let contradicted = not_at_pos(order.state()) && is_there && !order.evidence.is_empty();
             let is_twice = order.pos_order_references.len() > 1;
             if (contradicted || is_twice) && order.attention.is_empty() && order.resolutions.is_empty() {
@@ -231,10 +288,25 @@ impl Witnesses {
         found.into_iter().for_each(|what| self.broken("I5", what));
     }
 
-    /// I6: the rounds of a check reach the POS in order.
+    /// I6: the rounds of a check reach the POS in order, and the printer.
     fn rounds(&mut self) {
+        let mut found = Vec::new();
+        for (device, book) in [("POS", &self.book), ("printer", &self.printed)] {
+            for (check_id, mut rounds) in self.rounds_in(book) {
+                rounds.sort_unstable();
+                if !rounds.is_sorted_by_key(|(.., round)| *round) {
+                    let order: Vec<i32> = rounds.iter().map(|(.., round)| *round).collect();
+                    found.push(format!("rounds of {} reached the {device} as {order:?}", short(check_id)));
+                }
+            }
+        }
+        found.into_iter().for_each(|what| self.broken("I6", what));
+    }
+
+    /// The rounds of each check, by when they were recorded.
+    fn rounds_in<'a>(&'a self, book: &'a BTreeMap<String, Vec<Entry>>) -> BTreeMap<&'a str, Vec<(u64, u32, i32)>> {
         let mut checks: BTreeMap<&str, Vec<(u64, u32, i32)>> = BTreeMap::new();
-        for (id, entries) in &self.book {
+        for (id, entries) in book {
             let Some((_, order)) = self.history.get(id).and_then(|versions| versions.last()) else { continue };
             // The store's policy lets rounds pass a doubtful one, marked so; a doubtful one that is passed comes late.
             let may_pass = order.passed_doubtful_round || self.is_passed(order) || self.unpromised.contains(id);
@@ -243,15 +315,7 @@ impl Witnesses {
                 checks.entry(&order.check_id).or_default().extend(rounds);
             }
         }
-        let mut found = Vec::new();
-        for (check_id, mut rounds) in checks {
-            rounds.sort_unstable();
-            if !rounds.is_sorted_by_key(|(.., round)| *round) {
-                let order: Vec<i32> = rounds.iter().map(|(.., round)| *round).collect();
-                found.push(format!("rounds of {} reached the POS as {order:?}", short(check_id)));
-            }
-        }
-        found.into_iter().for_each(|what| self.broken("I6", what));
+        checks
     }
 
     /// Whether a later round of its check was let past it.

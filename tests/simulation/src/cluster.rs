@@ -1,5 +1,5 @@
 //! The processes of the mesh, each on a host of its own: several order replicas, routers and adapters; one host for
-//! stores and catalogs; the POS; and the guests.
+//! stores and catalogs; the POS; the guests; and in some stores a printer that stands in for the POS, with its adapter.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     guests::Guests,
     heard::Heard,
     planted::Planted,
-    pos::Pos,
+    pos::{Mishap, Pos},
     trace::Trace,
     world::{
         Software, World,
@@ -44,6 +44,8 @@ pub(crate) struct Cluster {
     pub(crate) world: World,
     pub(crate) database: Database,
     pub(crate) pos: Pos,
+    /// The printer that stands in for the POS.
+    pub(crate) printer: Option<Pos>,
     pub(crate) guests: Guests,
     pub(crate) heard: Heard,
     pub(crate) trace: Trace,
@@ -59,6 +61,8 @@ pub(crate) struct Hosts {
     pub(crate) masters: HostId,
     pub(crate) pos: HostId,
     pub(crate) guests: HostId,
+    /// Where the store has one: the printer's adapter, and the printer.
+    pub(crate) printer: Option<(HostId, HostId)>,
 }
 
 impl Cluster {
@@ -68,7 +72,8 @@ impl Cluster {
         let trace = Trace::new(now.clone());
         let database = Database::new(ORDERS, now.clone(), trace.clone());
         let pos = Pos::new(seed, now.clone(), trace.clone());
-        let guests = Guests::new(seed, ORDERS, pos.clone(), now.clone(), trace.clone());
+        let printer = Pos::printer(seed, now.clone(), trace.clone());
+        let guests = Guests::new(seed, ORDERS, pos.clone(), printer.clone(), now.clone(), trace.clone());
         let heard = Heard::new(now.clone());
         let mut hosts = Hosts { pos: world.add(&["pos"], pos.software(&net)), ..Hosts::default() };
         hosts.masters = world.add(&["masters"], masters(&net));
@@ -87,7 +92,19 @@ impl Cluster {
             hosts.orders.push(world.add(&[&format!("order-{n}"), "order"], software));
         }
         hosts.guests = world.add(&["guests"], guests.software());
-        Self { world, database, pos, guests, heard, trace, hosts }
+        hosts.printer = printer.as_ref().map(|printer| {
+            let device = world.add(&[printer.name], printer.software(&net));
+            let adapter = "adapter-printer";
+            (world.add(&[adapter], adapter_host(&net, adapter, printer)), device)
+        });
+        Self { world, database, pos, printer, guests, heard, trace, hosts }
+    }
+}
+
+impl Cluster {
+    /// What happened to single submits, at the POS and at the printer.
+    pub(crate) fn mishaps(&self) -> Vec<Mishap> {
+        [Some(&self.pos), self.printer.as_ref()].into_iter().flatten().flat_map(Pos::mishaps).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use posmesh_proto::order::v1::OrderState;
+use posmesh_proto::order::v1::{OrderState, PosEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,6 +16,15 @@ use crate::{
 /// doubt, and that is not sent again.
 const NOWHERE: [(OrderState, OrderState); 1] = [(OrderState::Sending, OrderState::Expired)];
 
+/// The ways of a diverted order into the POS.
+const ENTRIES: [(PosEntry, PosEntry); 5] = [
+    (PosEntry::Unspecified, PosEntry::NotDue),
+    (PosEntry::NotDue, PosEntry::Unspecified),
+    (PosEntry::NotDue, PosEntry::Due),
+    (PosEntry::Due, PosEntry::Entered),
+    (PosEntry::Due, PosEntry::ByStaff),
+];
+
 /// How often each kind of fault occurred, and which ways orders went.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Coverage {
@@ -28,7 +37,7 @@ pub struct Coverage {
 impl Coverage {
     pub(crate) fn of(cluster: &Cluster, plan: &Plan) -> Self {
         let mut coverage = Self::default();
-        let mishaps = cluster.pos.mishaps();
+        let mishaps = cluster.mishaps();
         for kind in plan.begun.iter().copied().chain(mishaps.iter().map(|mishap| mishap.kind())) {
             *coverage.faults.entry(kind.to_owned()).or_default() += 1;
         }
@@ -37,6 +46,10 @@ impl Coverage {
                 let (from, to) = (pair[0].1.state(), pair[1].1.state());
                 if from != to {
                     *coverage.edges.entry(edge(from, to)).or_default() += 1;
+                }
+                let (from, to) = (pair[0].1.pos_entry(), pair[1].1.pos_entry());
+                if from != to {
+                    *coverage.edges.entry(entry_edge(from, to)).or_default() += 1;
                 }
             }
         }
@@ -56,8 +69,15 @@ impl Coverage {
         let faults = kinds.into_iter().filter(|kind| !self.faults.contains_key(*kind)).map(str::to_owned);
         let edges = posmesh_order::state_edges().into_iter().filter(|way| !NOWHERE.contains(way));
         let edges = edges.map(|(from, to)| edge(from, to));
+        let entries = ENTRIES.map(|(from, to)| entry_edge(from, to));
+        let edges = edges.chain(entries);
         faults.chain(edges.filter(|edge| !self.edges.contains_key(edge))).collect()
     }
+}
+
+fn entry_edge(from: PosEntry, to: PosEntry) -> String {
+    let name = |entry: PosEntry| entry.as_str_name().trim_start_matches("POS_");
+    format!("{} → {}", name(from), name(to))
 }
 
 fn edge(from: OrderState, to: OrderState) -> String {

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     /// The next data from the first to the second arrives so much later; other connections overtake it.
     Delay(HostId, HostId, u64),
     Crash(HostId),
+    /// The POS, or the printer that stands in for it, is off for long.
+    Away(HostId),
     PowerCut(HostId),
     /// All order replicas at once.
     CrashAll,
@@ -47,7 +49,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every kind of it, by name.
-    pub(crate) const KINDS: [&str; 18] = [
+    pub(crate) const KINDS: [&str; 19] = [
         "partition",
         "one-way partition",
         "replica alone",
@@ -66,6 +68,7 @@ impl Fault {
         "item sold out",
         "message overtaken",
         "clock jump",
+        "pos or printer away for long",
     ];
 
     /// Its name.
@@ -90,6 +93,7 @@ impl Fault {
             Self::SoldOut(_) => 15,
             Self::Delay(..) => 16,
             Self::ClockJump(..) => 17,
+            Self::Away(_) => 18,
         };
         Self::KINDS[index]
     }
@@ -151,6 +155,30 @@ fn process(dice: &mut Dice, hosts: &Hosts) -> HostId {
     }
 }
 
+/// The POS is away for long enough that orders are diverted; the way to the printer breaks, too.
+fn around_the_printer(seed: u64, pos: HostId, adapter: HostId, printer: HostId) -> Vec<(u64, u64, Fault)> {
+    let mut dice = Dice::new(&[seed, chance::text("away")]);
+    let at = dice.between(500, 12_000);
+    let until = at + dice.between(5_000, 20_000);
+    let mut faults = vec![(at, until, Fault::Away(pos))];
+    if dice.one_in(3) {
+        let at = dice.between(at, until);
+        faults.push((at, at + dice.between(2_000, 12_000), Fault::Away(printer)));
+    }
+    for _ in 0..dice.between(0, 3) {
+        let fault = *dice.pick(&[
+            Fault::Lose(adapter, printer),
+            Fault::Lose(printer, adapter),
+            Fault::Lose(printer, adapter),
+            Fault::Partition(adapter, printer),
+            Fault::Crash(adapter),
+        ]);
+        let at = dice.between(at, until);
+        faults.push((at, at + dice.between(300, 5_000), fault));
+    }
+    faults
+}
+
 /// What goes wrong in one simulation.
 pub(crate) struct Plan {
     /// When they begin, in order; by the time since the guests came in.
@@ -172,6 +200,9 @@ impl Plan {
                 (at, at + length, Fault::draw(&mut dice, hosts))
             })
             .collect();
+        if let Some((adapter, printer)) = hosts.printer {
+            faults.extend(around_the_printer(seed, hosts.pos, adapter, printer));
+        }
         faults.sort_by_key(|(at, ..)| *at);
         let mishaps_one_in = if breaks_promises { 3 } else { *dice.pick(&[0, 3, 5, 5, 10]) };
         Self { faults, ends: Vec::new(), mishaps_one_in, begun: Vec::new() }
@@ -203,7 +234,8 @@ impl Plan {
 }
 
 fn others(hosts: &Hosts, of: HostId) -> impl Iterator<Item = HostId> + use<> {
-    let all = hosts.guests.max(hosts.masters);
+    let printer = hosts.printer.map_or(0, |(adapter, printer)| adapter.max(printer));
+    let all = hosts.guests.max(hosts.masters).max(printer);
     (0..=all).filter(move |id| *id != of)
 }
 
@@ -227,7 +259,7 @@ fn begin(fault: Fault, length_ms: u64, cluster: &mut Cluster) {
         Fault::Cut(a, b) => world.net.cut(a, b),
         Fault::Lose(a, b) => world.net.trap(a, b, Trap::Break),
         Fault::Delay(a, b, ms) => world.net.trap(a, b, Trap::Delay(ms)),
-        Fault::Crash(a) => world.crash(a, false),
+        Fault::Crash(a) | Fault::Away(a) => world.crash(a, false),
         Fault::PowerCut(a) => world.crash(a, true),
         Fault::CrashAll => hosts.orders.iter().for_each(|a| world.crash(*a, false)),
         Fault::Stop(a) => world.stop_until(a, until_ms, false),
@@ -268,7 +300,7 @@ fn end(fault: Fault, cluster: &mut Cluster) {
             world.net.slow_down(b, a, 0);
         }
         Fault::Lose(..) | Fault::Delay(..) => world.net.disarm(),
-        Fault::Crash(a) | Fault::PowerCut(a) => start(world, a),
+        Fault::Crash(a) | Fault::PowerCut(a) | Fault::Away(a) => start(world, a),
         Fault::CrashAll => hosts.orders.iter().for_each(|a| start(world, *a)),
         Fault::Clock(a, _) | Fault::ClockJump(a, _) => world.set_clock(a, 0),
         Fault::Database(replica, _) => database.set_way(replica, Way::Fine),

@@ -7,15 +7,18 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request, response};
 use http_body_util::{BodyExt as _, Full};
-use posmesh_kit::Channel;
-use posmesh_proto::adapter::v1::{SubmitOrderRequest, SubmitOrderResponse, submit_outcome::Outcome};
+use posmesh_kit::{Channel, cause};
+use posmesh_proto::adapter::v1::{
+    NotHandedOver, SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome, submit_outcome::Outcome,
+};
 use prost::Message;
 use tonic::{Status, body::Body};
 use tower::{Service as _, service_fn};
 
 use crate::{
+    guests::operator::FALLBACK,
     planted::{Planted, Submits},
     world::Now,
 };
@@ -97,6 +100,19 @@ impl Call {
         self.head.uri.path().ends_with("/SubmitOrder")
     }
 
+    /// Whether it tells the POS of an order whose ticket the kitchen has.
+    pub(crate) fn enters(&self) -> bool {
+        let without_ticket =
+            || message::<SubmitOrderRequest>(&self.body).order.is_some_and(|order| order.without_ticket);
+        self.submits() && without_ticket()
+    }
+
+    /// Whether it has the fallback print an order.
+    pub(crate) fn is_diverted(&self) -> bool {
+        let target = || message::<SubmitOrderRequest>(&self.body).target.unwrap_or_default();
+        self.submits() && target().connection_id == FALLBACK
+    }
+
     pub(crate) fn finds(&self) -> bool {
         self.head.uri.path().ends_with("/FindOrder")
     }
@@ -130,6 +146,17 @@ impl Answer {
     pub(crate) fn is_certain(&self) -> bool {
         let outcome = message::<SubmitOrderResponse>(&self.body).outcome.and_then(|o| o.outcome);
         !matches!(outcome, None | Some(Outcome::InDoubt(_)))
+    }
+
+    /// The proof that nothing was handed over.
+    pub(crate) fn never_sent() -> Self {
+        let not_handed_over = NotHandedOver { cause: cause::NETWORK_DOWN.to_owned(), ..NotHandedOver::default() };
+        let outcome = SubmitOutcome { outcome: Some(Outcome::NotHandedOver(not_handed_over)) };
+        let body = framed(&SubmitOrderResponse { outcome: Some(outcome), ..SubmitOrderResponse::default() });
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+        Self { head, body, trailers: Some(trailers) }
     }
 
     fn into_response(self) -> Response<Body> {

@@ -21,7 +21,7 @@ mod trace;
 pub mod worker;
 mod world;
 
-use posmesh_proto::order::v1::OrderState;
+use posmesh_proto::order::v1::{Order, OrderState, PosEntry};
 use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
@@ -85,7 +85,9 @@ impl Simulation {
     }
 
     fn run(mut self) -> Report {
-        self.cluster.trace.tell("world", || format!("seed {}, {:?}", self.seed, self.cluster.pos.profile));
+        let Cluster { trace, pos, printer, .. } = &self.cluster;
+        trace.tell("world", || format!("seed {}, {:?}", self.seed, pos.profile));
+        printer.iter().for_each(|printer| trace.tell("world", || format!("{:?}", printer.profile)));
         if self.until(SET_UP_MS, |this| this.cluster.guests.are_in()) {
             self.faulty_time();
             self.rest();
@@ -109,13 +111,18 @@ impl Simulation {
 
     fn faulty_time(&mut self) {
         let begun_ms = self.cluster.world.now.ms();
-        self.cluster.pos.set_mishaps(self.plan.mishaps_one_in);
+        self.set_mishaps(self.plan.mishaps_one_in);
         while !self.plan.is_over() {
             self.plan.advance(self.cluster.world.now.ms() - begun_ms, &mut self.cluster);
             self.step();
         }
-        self.cluster.pos.set_mishaps(0);
+        self.set_mishaps(0);
         self.cluster.trace.tell("world", || "no more faults".to_owned());
+    }
+
+    fn set_mishaps(&self, one_in: u64) {
+        let Cluster { pos, printer, .. } = &self.cluster;
+        [Some(pos), printer.as_ref()].into_iter().flatten().for_each(|device| device.set_mishaps(one_in));
     }
 
     fn rest(&mut self) {
@@ -139,14 +146,21 @@ impl Simulation {
     fn is_at_rest(&self) -> bool {
         use OrderState as S;
         let is_in_flight = |state| matches!(state, S::Pending | S::Held | S::Sending | S::InDoubt);
-        self.cluster.database.orders().iter().all(|o| !is_in_flight(o.state()) || !o.attention.is_empty())
+        let is_to_be_entered = |order: &Order| order.pos_entry() == PosEntry::Due;
+        let orders = self.cluster.database.orders();
+        orders.iter().all(|o| !(is_in_flight(o.state()) || is_to_be_entered(o)) || !o.attention.is_empty())
     }
 
     fn step(&mut self) {
         self.cluster.world.step();
         let now_ms = self.cluster.world.now.ms();
-        for shock in self.cluster.pos.take_shocks() {
-            self.shake(shock, now_ms);
+        let Cluster { pos, printer, hosts, .. } = &self.cluster;
+        let mut shocks: Vec<_> = pos.take_shocks().into_iter().map(|shock| (shock, hosts.pos)).collect();
+        if let (Some(printer), Some((_, device))) = (printer, hosts.printer) {
+            shocks.extend(printer.take_shocks().into_iter().map(|shock| (shock, device)));
+        }
+        for (shock, device) in shocks {
+            self.shake(shock, device, now_ms);
         }
         self.break_promises();
         for (_, host) in self.restarts.extract_if(.., |(at, _)| *at <= now_ms) {
@@ -179,13 +193,13 @@ impl Simulation {
         }
     }
 
-    /// Does to a host what a mishap at the POS asks for.
-    fn shake(&mut self, shock: Shock, now_ms: u64) {
+    /// Does to a host what a mishap at the POS, or at the printer, asks for.
+    fn shake(&mut self, shock: Shock, device: HostId, now_ms: u64) {
         let (hosts, database) = (self.cluster.hosts.clone(), self.cluster.database.clone());
         let sender = |order_id: &str| database.sender(order_id).map(|replica| hosts.orders[replica]);
         let length_ms = 500 + chance::mix(&[self.seed, now_ms]) % 4_000;
         match shock {
-            Shock::PosCrashes => self.kill(hosts.pos, now_ms + length_ms),
+            Shock::PosCrashes => self.kill(device, now_ms + length_ms),
             Shock::SenderCrashes(order_id) => {
                 let host = sender(&order_id);
                 host.into_iter().for_each(|host| self.kill(host, now_ms + length_ms));
@@ -214,7 +228,7 @@ impl Simulation {
         Report {
             seed: self.seed,
             orders: self.cluster.guests.orders(),
-            faults: self.plan.count() + self.cluster.pos.mishaps().len(),
+            faults: self.plan.count() + self.cluster.mishaps().len(),
             simulated_ms: self.cluster.world.now.ms(),
             trace_hash: self.cluster.trace.hash(),
             trace: self.cluster.trace.text(),

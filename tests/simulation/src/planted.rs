@@ -31,11 +31,19 @@ pub enum Planted {
     LateAnswerDropped,
     /// A round does not wait for the one before it.
     RoundOvertakes,
+    /// What is in doubt at the POS counts as never sent: it is diverted, too.
+    DivertsInDoubt,
+    /// What is in doubt at the printer counts as never sent: it goes to the POS, too.
+    SendsBesideDivert,
+    /// What the printer printed is entered with a second ticket.
+    EntersWithTicket,
+    /// What the printer printed is entered twice.
+    EntersTwice,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::BlindRetry,
         Self::TakeoverSends,
         Self::NotAfterIgnored,
@@ -44,6 +52,10 @@ impl Planted {
         Self::ReplayOutsideWindow,
         Self::LateAnswerDropped,
         Self::RoundOvertakes,
+        Self::DivertsInDoubt,
+        Self::SendsBesideDivert,
+        Self::EntersWithTicket,
+        Self::EntersTwice,
     ];
 
     /// Carries a call of the order service to the router and back, with this bug in it if it belongs there.
@@ -53,14 +65,25 @@ impl Planted {
             Self::NotAfterIgnored if call.submits() => call.body = without_end(&call.body),
             Self::ReplayOutsideWindow if call.submits() => submits.remember(&call),
             Self::ReplayOutsideWindow if call.finds() => submits.replay(router, &call).await,
+            Self::EntersWithTicket if call.enters() => call.body = with_ticket(&call.body),
             _ => {}
         }
         let answer = call.clone().go(router).await;
-        if self == Self::BlindRetry && call.submits() && !answer.is_certain() {
-            return call.go(router).await;
+        let is_in_doubt = call.submits() && !answer.is_certain();
+        match self {
+            Self::BlindRetry if is_in_doubt => call.go(router).await,
+            Self::EntersTwice if call.enters() => call.go(router).await,
+            Self::DivertsInDoubt if is_in_doubt && !call.is_diverted() => Answer::never_sent(),
+            Self::SendsBesideDivert if is_in_doubt && call.is_diverted() => Answer::never_sent(),
+            _ => answer,
         }
-        answer
     }
+}
+
+fn with_ticket(body: &Bytes) -> Bytes {
+    let mut submit: SubmitOrderRequest = message(body);
+    submit.order.iter_mut().for_each(|order| order.without_ticket = false);
+    framed(&submit)
 }
 
 fn without_end(body: &Bytes) -> Bytes {

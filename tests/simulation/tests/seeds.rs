@@ -7,7 +7,7 @@ use clap::ValueEnum as _;
 use simulation::{Planted, Report, worker};
 
 /// Each bug, and the seeds within which it must be found.
-const FOUND_WITHIN: [(Planted, u64); 8] = [
+const FOUND_WITHIN: [(Planted, u64); 12] = [
     (Planted::BlindRetry, 60),
     (Planted::TakeoverSends, 60),
     (Planted::NotAfterIgnored, 300),
@@ -16,6 +16,10 @@ const FOUND_WITHIN: [(Planted, u64); 8] = [
     (Planted::ReplayOutsideWindow, 60),
     (Planted::LateAnswerDropped, 300),
     (Planted::RoundOvertakes, 20),
+    (Planted::DivertsInDoubt, 60),
+    (Planted::SendsBesideDivert, 60),
+    (Planted::EntersWithTicket, 60),
+    (Planted::EntersTwice, 100),
 ];
 
 fn run(seed: u64, bug: Option<Planted>) -> Report {

@@ -13,7 +13,7 @@ use std::{
 use posmesh_order::storage::{
     Changed, Heard, MemoryStorage, NewOrder, OrderChange, OrderFilter, Placement, Storage, StorageError,
 };
-use posmesh_proto::order::v1::{Order, OrderState};
+use posmesh_proto::order::v1::{Attempt, AttemptKind, AttemptOutcome, Order, OrderState};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -135,7 +135,9 @@ impl Database {
     fn committed(&self, replica: usize, order: &Order) {
         let last = {
             let mut shared = self.shared();
-            if order.state() == OrderState::Sending {
+            let is_entered =
+                |last: &Attempt| last.kind() == AttemptKind::Enter && last.outcome() == AttemptOutcome::Unspecified;
+            if order.state() == OrderState::Sending || order.attempts.last().is_some_and(is_entered) {
                 shared.senders.insert(order.order_id.clone(), replica);
             }
             let versions = shared.history.entry(order.order_id.clone()).or_default();

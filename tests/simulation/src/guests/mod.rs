@@ -3,7 +3,7 @@
 
 mod caller;
 mod kitchen;
-mod operator;
+pub(crate) mod operator;
 mod script;
 mod staff;
 
@@ -34,6 +34,8 @@ const SINGLES: (u64, u64) = (4, 10);
 pub(crate) struct Guests {
     pub(crate) told: Told,
     pos: Pos,
+    /// What stands in for it.
+    printer: Option<Pos>,
     seed: u64,
     /// The order service, whichever replica answers; and each replica.
     any_replica: Channel,
@@ -53,11 +55,11 @@ struct Progress {
 }
 
 impl Guests {
-    pub(crate) fn new(seed: u64, replicas: usize, pos: Pos, now: Now, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, replicas: usize, pos: Pos, printer: Option<Pos>, now: Now, trace: Trace) -> Self {
         let told = Told::new(now.clone(), trace.clone());
         let any_replica = cluster::channel("order");
         let replicas = (0..replicas).map(|n| cluster::channel(&format!("order-{n}"))).collect();
-        Self { told, pos, seed, any_replica, replicas, now, trace, progress: Arc::default() }
+        Self { told, pos, printer, seed, any_replica, replicas, now, trace, progress: Arc::default() }
     }
 
     /// The store is set up, and guests come in.

@@ -6,7 +6,7 @@ use posmesh_proto::{
     catalog::v1::{GetCatalogRequest, StartSyncRequest, catalog_service_client::CatalogServiceClient},
     common::v1::{EvidenceKind, LocalizedText, Product},
     order::v1::{GetOrderRequest, get_order_request::Key, order_service_client::OrderServiceClient},
-    router::v1::{Connection, PutConnectionRequest, router_service_client::RouterServiceClient},
+    router::v1::{Connection, ConnectionRole, PutConnectionRequest, router_service_client::RouterServiceClient},
     store::v1::{
         Brand, GatePolicy, ProductPolicy, PutBrandRequest, PutStoreRequest, Store, StoreLifecycle,
         store_service_client::StoreServiceClient,
@@ -19,6 +19,8 @@ use crate::{adapter, cluster, pos};
 
 /// The store's tie to its POS.
 pub(super) const CONNECTION: &str = "till";
+/// The connection to what stands in for the POS.
+pub(crate) const FALLBACK: &str = "printer";
 const RETRY: Duration = Duration::from_millis(200);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store's staff have the menu read from the POS.
@@ -69,22 +71,10 @@ pub(super) async fn set_up(guests: &Guests) {
         async move { store.put_store(request).await }
     })
     .await;
-    let router = RouterServiceClient::new(cluster::channel("router"));
-    let connection = Connection {
-        connection_id: CONNECTION.to_owned(),
-        store_id: STORE.to_owned(),
-        vendor: adapter::VENDOR.to_owned(),
-        settings_json: format!(r#"{{"base_url":"http://pos:{}"}}"#, pos::PORT),
-        revision: -1,
-        ..Connection::default()
-    };
-    insist(|| {
-        let credentials = [("api_key".to_owned(), pos::API_KEY.to_owned())].into();
-        let request = timed(PutConnectionRequest { connection: Some(connection.clone()), credentials });
-        let mut router = router.clone();
-        async move { router.put_connection(request).await }
-    })
-    .await;
+    put_connection(CONNECTION, adapter::VENDOR, "pos", ConnectionRole::Primary).await;
+    if guests.printer.is_some() {
+        put_connection(FALLBACK, adapter::PRINTERS, "printer", ConnectionRole::Fallback).await;
+    }
     let catalog = CatalogServiceClient::new(cluster::channel("masters"));
     insist(|| {
         let mut catalog = catalog.clone();
@@ -94,6 +84,27 @@ pub(super) async fn set_up(guests: &Guests) {
             let current = GetCatalogRequest { store_id: STORE.to_owned(), ..GetCatalogRequest::default() };
             catalog.get_catalog(timed(current)).await
         }
+    })
+    .await;
+}
+
+/// Ties the store to the device on a host.
+async fn put_connection(connection_id: &str, vendor: &str, host: &str, role: ConnectionRole) {
+    let router = RouterServiceClient::new(cluster::channel("router"));
+    let connection = Connection {
+        connection_id: connection_id.to_owned(),
+        store_id: STORE.to_owned(),
+        vendor: vendor.to_owned(),
+        settings_json: format!(r#"{{"base_url":"http://{host}:{}"}}"#, pos::PORT),
+        revision: -1,
+        role: role.into(),
+        ..Connection::default()
+    };
+    insist(|| {
+        let credentials = [("api_key".to_owned(), pos::API_KEY.to_owned())].into();
+        let request = timed(PutConnectionRequest { connection: Some(connection.clone()), credentials });
+        let mut router = router.clone();
+        async move { router.put_connection(request).await }
     })
     .await;
 }

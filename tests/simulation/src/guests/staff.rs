@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use posmesh_kit::time::{from_proto_duration, to_unix_ms};
 use posmesh_proto::order::v1::{
-    ListOrdersRequest, Order, OrderState, ResolutionKind, ResolveOrderRequest, order_service_client::OrderServiceClient,
+    ListOrdersRequest, Order, OrderState, PosEntry, ResolutionKind, ResolveOrderRequest,
+    order_service_client::OrderServiceClient,
 };
 use tonic::Request;
 
 use super::{Guests, STORE};
-use crate::{chance::Dice, trace::short};
+use crate::{chance::Dice, pos::Pos, trace::short};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// The staff wait so long longer than an attempt may take before they trust what they see.
@@ -35,23 +36,7 @@ pub(super) async fn look_after_orders(guests: Guests) {
 }
 
 async fn look_at(guests: &Guests, dice: &mut Dice, order: Order) {
-    let (is_there, was_there) = {
-        let book = guests.pos.book();
-        let mut entries = book.entries.iter().filter(|entry| entry.reference() == order.order_id).peekable();
-        let was_there = entries.peek().is_some();
-        (entries.any(|entry| entry.gone.is_none()), was_there)
-    };
-    use OrderState as S;
-    use ResolutionKind as R;
-    let kind = match order.state() {
-        S::InDoubt | S::Placed | S::InPreparation | S::Ready | S::Completed if is_there => R::AtPos,
-        // It may still come.
-        _ if ends_ms(&order) > guests.now.unix_ms() => return,
-        // What somebody took out shall not be made once more.
-        S::InDoubt if !was_there && dice.one_in(2) => R::SendAgain,
-        S::InDoubt | S::Placed | S::InPreparation | S::Ready | S::Completed => R::NotAtPos,
-        _ => R::Seen,
-    };
+    let Some(kind) = what_they_say(guests, dice, &order) else { return };
     guests
         .trace
         .tell("staff", || format!("say of {} v{}: {}", short(&order.order_id), order.version, kind.as_str_name()));
@@ -66,6 +51,50 @@ async fn look_at(guests: &Guests, dice: &mut Dice, order: Order) {
         Ok(answer) => answer.into_inner().order.into_iter().for_each(|order| guests.told.order("staff", None, order)),
         Err(status) => guests.told.refused("staff", "resolve", &status),
     }
+}
+
+/// What they say of an order when they have looked at the till and at the printer; nothing as long as it may still come.
+fn what_they_say(guests: &Guests, dice: &mut Dice, order: &Order) -> Option<ResolutionKind> {
+    use OrderState as S;
+    use ResolutionKind as R;
+    let at_pos = seen(&guests.pos, order);
+    let at_printer = guests.printer.as_ref().map_or(Seen::default(), |printer| seen(printer, order));
+    let may_come = ends_ms(order) > guests.now.unix_ms();
+    let has = |mark: &str| order.attention.iter().any(|known| known == mark);
+    if order.pos_entry() == PosEntry::Due {
+        return match () {
+            () if at_pos.is_there => Some(R::AtPos),
+            () if may_come => None,
+            () if has("POS_ENTRY_IN_DOUBT") => Some(R::NotAtPos),
+            () if has("POS_ENTRY_DUE") || has("POS_ENTRY_REFUSED") => Some(R::EnteredByStaff),
+            // Something else of it; the platform enters it.
+            () => Some(R::Seen),
+        };
+    }
+    let is_there = at_pos.is_there || at_printer.is_there;
+    let was_there = at_pos.was_there || at_printer.was_there;
+    match order.state() {
+        S::InDoubt | S::Placed | S::InPreparation | S::Ready | S::Completed if is_there => Some(R::AtPos),
+        _ if may_come => None,
+        // What somebody took out shall not be made once more.
+        S::InDoubt if !was_there && dice.one_in(2) => Some(R::SendAgain),
+        S::InDoubt | S::Placed | S::InPreparation | S::Ready | S::Completed => Some(R::NotAtPos),
+        _ => Some(R::Seen),
+    }
+}
+
+/// What a device's book shows of an order.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    is_there: bool,
+    was_there: bool,
+}
+
+fn seen(device: &Pos, order: &Order) -> Seen {
+    let book = device.book();
+    let mut entries = book.entries.iter().filter(|entry| entry.reference() == order.order_id).peekable();
+    let was_there = entries.peek().is_some();
+    Seen { is_there: entries.any(|entry| entry.gone.is_none()), was_there }
 }
 
 /// From when on nothing comes of what was sent.

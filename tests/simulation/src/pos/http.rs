@@ -91,7 +91,7 @@ fn told<T: Serialize>(answer: Result<T, Refusal>) -> Answer {
 /// Takes an order as it goes today. `None`: the caller gets no answer.
 async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Refusal>> {
     let mishap = pos.mishap();
-    pos.trace.tell("pos", || format!("submit of {} arrives, mishap {mishap:?}", short(&order.reference)));
+    pos.trace.tell(pos.name, || format!("submit of {} arrives, mishap {mishap:?}", short(&order.reference)));
     let thinking = pos.thinking();
     let work = {
         let pos = pos.clone();
@@ -149,10 +149,10 @@ async fn submit(pos: &Pos, order: SubmitOrder) -> Option<Result<OrderAnswer, Ref
 /// Takes an order back as it goes today. `None`: the caller gets no answer.
 async fn change(pos: &Pos, reference: &str, cancel: CancelOrder) -> Option<Result<OrderAnswer, Refusal>> {
     let mishap = pos.mishap();
-    pos.trace.tell("pos", || format!("cancel of {} arrives, mishap {mishap:?}", short(reference)));
+    pos.trace.tell(pos.name, || format!("cancel of {} arrives, mishap {mishap:?}", short(reference)));
     let cancelled = || {
         let answer = pos.book().cancel(reference, &cancel);
-        pos.trace.tell("pos", || match &answer {
+        pos.trace.tell(pos.name, || match &answer {
             Ok(_) => format!("{} is cancelled", short(reference)),
             Err(refusal) => format!("{} is not cancelled: {}", short(reference), refusal.cause),
         });
@@ -209,7 +209,7 @@ async fn record_late(pos: &Pos, order: SubmitOrder) {
 fn record(pos: &Pos, order: SubmitOrder) -> Result<OrderAnswer, Refusal> {
     let reference = order.reference.clone();
     let answer = pos.book().submit(order);
-    pos.trace.tell("pos", || match &answer {
+    pos.trace.tell(pos.name, || match &answer {
         Ok(OrderAnswer { duplicate: true, order, .. }) => {
             format!("{} is known as {}", short(&reference), order.order_number)
         }

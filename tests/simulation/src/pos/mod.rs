@@ -62,6 +62,10 @@ pub(crate) struct Profile {
     pub(crate) tells_progress: bool,
     /// It does not keep what its descriptor says.
     pub(crate) breaks_promises: bool,
+    /// It can record an order without a ticket.
+    pub(crate) leaves_ticket_out: bool,
+    /// It is a printer beside the POS.
+    pub(crate) is_printer: bool,
 }
 
 impl Profile {
@@ -91,13 +95,37 @@ impl Profile {
             prints_late: dice.one_in(if breaks_promises { 2 } else { 4 }),
             tells_progress: breaks_promises || dice.one_in(2),
             breaks_promises,
+            leaves_ticket_out: !dice.one_in(3),
+            is_printer: false,
         }
+    }
+
+    /// A printer that stands in for the POS, in a part of the stores. What is at a POS that breaks its promises, nobody
+    /// knows: such a store has none.
+    fn printer_of_seed(seed: u64) -> Option<Self> {
+        let mut dice = Dice::new(&[seed, chance::text("printer")]);
+        if Self::of_seed(seed).breaks_promises || dice.one_in(2) {
+            return None;
+        }
+        Some(Self {
+            idempotency: *dice.pick(&[Idempotency::Forever, Idempotency::WindowMs(4_000), Idempotency::None]),
+            find: *dice.pick(&[Find::Authoritative, Find::Authoritative, Find::NotAuthoritative, Find::None]),
+            max_apply_delay_ms: *dice.pick(&[0, 0, 1_000]),
+            cancels: dice.one_in(2),
+            prints_late: false,
+            tells_progress: false,
+            breaks_promises: false,
+            leaves_ticket_out: false,
+            is_printer: true,
+        })
     }
 }
 
-/// The POS as the simulation sees it from outside. Cheap to clone.
+/// The POS as the simulation sees it from outside, or the printer beside it. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Pos {
+    /// Its host's.
+    pub(crate) name: &'static str,
     pub(crate) profile: Profile,
     book: Arc<Mutex<Book>>,
     control: Arc<Mutex<Control>>,
@@ -131,9 +159,18 @@ pub(crate) enum Shock {
 
 impl Pos {
     pub(crate) fn new(seed: u64, now: Now, trace: Trace) -> Self {
-        let profile = Profile::of_seed(seed);
+        Self::like("pos", Profile::of_seed(seed), seed, now, trace)
+    }
+
+    /// The printer that stands in for it, where the store has one.
+    pub(crate) fn printer(seed: u64, now: Now, trace: Trace) -> Option<Self> {
+        let profile = Profile::printer_of_seed(seed)?;
+        Some(Self::like("printer", profile, chance::mix(&[seed, chance::text("printer")]), now, trace))
+    }
+
+    fn like(name: &'static str, profile: Profile, seed: u64, now: Now, trace: Trace) -> Self {
         let book = Arc::new(Mutex::new(Book::new(profile, now)));
-        Self { profile, book, control: Arc::default(), seed, trace }
+        Self { name, profile, book, control: Arc::default(), seed, trace }
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
