@@ -99,9 +99,7 @@ async fn play(settings: &Settings, stage: &Arc<Stage>) -> Result<Outcome> {
     let timeline = Timeline::begin();
     let gates = watch::all(&stage.mesh, &world, &timeline)?;
     callers::begin(&world, settings.persons, &stage.tables[..settings.parties.min(stage.tables.len())], &stage.pos);
-    if settings.staff {
-        staff::begin(&world, &stage.pos);
-    }
+    let _staff = settings.staff.then(|| staff::begin(&world, &stage.pos));
     sleep(LOAD).await;
     away(settings, stage, &gates, &timeline).await?;
     back(settings, stage, &world, &gates, &timeline).await?;
@@ -165,7 +163,7 @@ async fn back(
     let disturbed = async { if settings.faults { disturb::when_back(stage, timeline).await } else { Ok(()) } };
     let (opened, entered, disturbed) = tokio::join!(
         until_all(gates, GateState::Open, timeline),
-        until_entered(settings.staff, world, timeline),
+        until_entered(settings.staff, world, gates, timeline),
         disturbed
     );
     opened.and(entered).and(disturbed)
@@ -182,8 +180,9 @@ async fn until_all(gates: &Gates, state: GateState, timeline: &Timeline) -> Resu
     Ok(())
 }
 
-/// Waits until the platform has nothing left to enter; with `staff`, until they have not either.
-async fn until_entered(staff: bool, world: &World, timeline: &Timeline) -> Result<()> {
+/// Waits until the platform has nothing left to enter, and nothing more is diverted; with `staff`, until they have nothing
+/// left to enter either.
+async fn until_entered(staff: bool, world: &World, gates: &Gates, timeline: &Timeline) -> Result<()> {
     /// Progress is told so often.
     const TELLS: Duration = Duration::from_secs(10);
     let begun = Instant::now();
@@ -195,7 +194,7 @@ async fn until_entered(staff: bool, world: &World, timeline: &Timeline) -> Resul
                 is_begun = true;
                 timeline.note("the POS is told of the first one");
             }
-            if count.due == 0 && (!staff || count.on_list == 0) {
+            if count.due == 0 && (!staff || count.on_list == 0) && gates.are_all(GateState::Open) {
                 timeline.note(format!("the POS is told of all: {count}"));
                 return Ok(());
             }

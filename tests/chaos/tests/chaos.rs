@@ -1,8 +1,8 @@
-//! A minute of chaos.
+//! A minute of chaos, and a POS that is away for longer.
 
 use std::time::Duration;
 
-use chaos::Settings;
+use chaos::{Settings, fallback};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_minute_of_chaos_no_order_is_lost_or_duplicated_and_nobody_is_told_what_is_not_so() {
@@ -19,4 +19,22 @@ async fn in_a_minute_of_chaos_no_order_is_lost_or_duplicated_and_nobody_is_told_
     println!("{report}");
     assert!(report.findings.acknowledged >= 50, "hardly any load:\n{report}");
     assert!(report.is_clean(), "{report}");
+}
+
+async fn away(staff: bool) -> fallback::Outcome {
+    let away = Duration::from_secs(20);
+    let settings = fallback::Settings { seed: 1, persons: 4, parties: 2, away, staff, faults: false, logs: None };
+    let outcome = fallback::run(&settings).await.unwrap_or_else(|error| panic!("{error:#}"));
+    println!("{}\n{:#?}", outcome.timeline, outcome.findings.by_attention);
+    assert!(outcome.count.in_all() >= 20, "hardly anything was diverted: {}", outcome.count);
+    assert!(outcome.is_clean(), "{:#?} {:?}", outcome.findings.violations, outcome.panicked);
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_pos_prints_everything_the_staff_enter_what_was_printed_elsewhere() {
+    let outcome = away(true).await;
+    let count = outcome.count;
+    assert_eq!((count.due, count.on_list, count.entered), (0, 0, 0), "{count}");
+    assert_eq!(outcome.refused, 0, "{}", outcome.timeline);
 }

@@ -56,7 +56,8 @@ fn printed(cases: &[Case<'_>]) -> Vec<Violation> {
 fn between(first: &Round<'_>, next: &Round<'_>, facts: &Facts) -> Option<Violation> {
     let wrong = |what| Some(next.case.violation(Kind::OutOfOrder, what));
     if first.number >= next.number {
-        return wrong(format!("round {} reached the POS after round {}", next.number, first.number));
+        let (late, early) = (next.number, first.number);
+        return wrong(format!("round {late} reached the POS after round {early} ({})", first.case.history()));
     }
     let (before, after) = (&first.at_pos.check, &next.at_pos.check);
     // A check whose only round is taken back is no more, either.

@@ -7,6 +7,7 @@ use posmesh_e2e::Pos;
 use posmesh_proto::order::v1::{ListOrdersRequest, Order, PosEntry, ResolutionKind, ResolveOrderRequest};
 use reqwest::Method;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Request;
 
 use super::World;
@@ -17,19 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Orders that are worked off at a look.
 const AT_ONCE: i32 = 100;
 
-/// Works until everything is over.
-pub fn begin(world: &Arc<World>, till: &Arc<Pos>) {
+/// Works until it is dropped: longer than the guests stay.
+pub fn begin(world: &Arc<World>, till: &Arc<Pos>) -> AbortOnDropHandle<()> {
     let (world, till) = (Arc::clone(world), Arc::clone(till));
-    world.clone().tasks.spawn(async move {
-        let work = async {
-            loop {
-                sleep(LOOK).await;
-                // What cannot be done now is tried at the next look.
-                let _ = work_off(&world, &till).await;
-            }
-        };
-        world.over.run_until_cancelled(work).await;
-    });
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            sleep(LOOK).await;
+            // What cannot be done now is tried at the next look.
+            let _ = work_off(&world, &till).await;
+        }
+    }))
 }
 
 async fn work_off(world: &World, till: &Pos) -> anyhow::Result<()> {
