@@ -62,6 +62,8 @@ impl Gates {
     /// prove what it must.
     pub(super) async fn fallback(&self, store: &Store, product: Product, mode: ServiceMode) -> Option<Fallback> {
         let evidence = fallback_evidence(diverting(store, product)?);
+        // Whoever has none is told so without a call.
+        self.board.fallback_of(&store.store_id, product, mode)?;
         let found = self.reader.fallback(&store.store_id, product, mode).await;
         let found = found.inspect_err(|failure| tracing::debug!(%failure, store.id = %store.store_id, "no fallback"));
         let link = found.ok()??;
