@@ -65,6 +65,23 @@ impl Links {
         }
     }
 
+    /// Reads, and knows then how far the numbers of changes have come: the newest may be of links that are no more.
+    pub(super) async fn catch_up(&self) {
+        self.follow();
+        let read = async {
+            let last = self.storage.last_link_change().await?;
+            self.read().await?;
+            let mut table = self.table();
+            table.last_change = table.last_change.max(last);
+            Ok::<_, StorageError>(())
+        };
+        match tokio::time::timeout(PATIENCE, read).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "links cannot be read; the router goes on with what it knows"),
+            Err(_) => tracing::warn!("links cannot be read: no answer"),
+        }
+    }
+
     /// Wakes the links of stores that are about to open, and lets those of closed ones rest.
     fn look_at_hours(&self) {
         let (own, now_ms) = (self.table().own(), time::now_unix_ms());

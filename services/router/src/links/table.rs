@@ -163,8 +163,10 @@ impl Table {
             self.due.remove(entry.way.vendor(), key, old);
         }
         if let Some(at) = due {
+            // Without limits all that is due begins: then nobody may overtake, lest the others never come.
+            let is_limited = self.vendors.get(entry.way.vendor()).is_some_and(Vendor::is_limited);
             let decides = entry.tracker.is_suspected() || entry.tracker.is_returning();
-            let place = Place { at, urgent: decides && entry.not_before.is_none() };
+            let place = Place { at, urgent: is_limited && decides && entry.not_before.is_none() };
             entry.due = Some(place);
             self.due.put(entry.way.vendor(), key, place);
         }

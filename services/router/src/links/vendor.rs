@@ -47,6 +47,11 @@ impl Vendor {
         Self { next: earlier.and_then(|earlier| earlier.next), ..self }
     }
 
+    /// Whether it allows only so many probes.
+    pub(super) fn is_limited(&self) -> bool {
+        !self.step.is_zero()
+    }
+
     /// From when on it allows a probe; `None`: it does at any time.
     pub(super) fn free_at(&self) -> Option<Instant> {
         self.next

@@ -150,7 +150,7 @@ impl Links {
         if from.is_some_and(|from| !from.is_reached(&self.table())) {
             // Another replica has read what this one has not. What none has, an older database has never had.
             self.caller.directory.refresh().await;
-            self.refresh().await;
+            self.catch_up().await;
             if from.is_some_and(|from| !from.is_reached(&self.table())) {
                 return Err(bad_token());
             }

@@ -74,10 +74,12 @@ async fn a_link_is_read_back_and_only_the_one_that_it_replaces_is_replaced(stora
 }
 
 async fn a_link_goes_with_its_connection_and_none_comes_after_it(storage: Subject) {
+    assert_eq!(storage.last_link_change().await.unwrap(), 0);
     connect(&storage, TENANT, "a").await;
-    put(&storage, link("a", 0, "X")).await.unwrap();
+    let change = put(&storage, link("a", 0, "X")).await.unwrap();
     assert!(storage.delete_connection(TENANT, "a").await.unwrap());
     assert_eq!(storage.changed_links(0, 10).await.unwrap(), []);
+    assert!(storage.last_link_change().await.unwrap() >= change, "numbers do not go with the links");
     assert_eq!(versions(&storage, "a", i64::MAX, 10).await, [0; 0]);
     assert_eq!(put(&storage, link("a", 1, "late")).await, None);
     connect(&storage, TENANT, "a").await;

@@ -251,6 +251,10 @@ impl Storage for MemoryStorage {
         Ok(changed)
     }
 
+    async fn last_link_change(&self) -> Result<i64, StorageError> {
+        Ok(self.state().last_link_change)
+    }
+
     async fn link_events(
         &self,
         tenant_id: &str,

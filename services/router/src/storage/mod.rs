@@ -162,6 +162,10 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// than `limit`: these are all. A link that went with its connection is not told.
     async fn changed_links(&self, after: i64, limit: usize) -> Result<Vec<StoredLink>, StorageError>;
 
+    /// The last change number of links that was given, whether or not that link is still there; 0: none was. All up to it
+    /// can be read.
+    async fn last_link_change(&self) -> Result<i64, StorageError>;
+
     /// The changes of a link below a version, the newest first.
     async fn link_events(
         &self,

@@ -52,6 +52,8 @@ pub(super) const CONNECTIONS_OF_STORE_PAGE: &str = "SELECT document FROM connect
 pub(super) const CHANGED_CONNECTIONS: &str = "SELECT change, tenant_id, connection_id, document, sealing_key_id, \
      sealed_credentials FROM connections WHERE change > $1 ORDER BY change LIMIT $2";
 
+pub(super) const LAST_LINK_CHANGE: &str = "SELECT last_change FROM changes WHERE id = 2";
+
 /// Takes a number for each of so many links, and returns the last one. Locks the row until the end of the transaction.
 pub(super) const NEXT_LINK_CHANGES: &str = "INSERT INTO changes (id, last_change) VALUES (2, $1) \
      ON CONFLICT (id) DO UPDATE SET last_change = changes.last_change + excluded.last_change RETURNING last_change";

@@ -200,6 +200,11 @@ impl Storage for SqliteStorage {
         query.fetch_all(&self.pool).await?.into_iter().map(link).collect()
     }
 
+    async fn last_link_change(&self) -> Result<i64, StorageError> {
+        let last: Option<(i64,)> = sqlx::query_as(sql::LAST_LINK_CHANGE).fetch_optional(&self.pool).await?;
+        Ok(last.map_or(0, |(change,)| change))
+    }
+
     async fn link_events(
         &self,
         tenant_id: &str,

@@ -215,6 +215,21 @@ async fn an_instance_that_is_too_slow_for_probes_still_gets_the_orders_of_its_st
 }
 
 #[tokio::test]
+async fn a_vendor_that_turns_confirming_probes_away_is_not_asked_without_a_pause() {
+    let router = Router::on(&quick(), Arc::new(MemoryStorage::default())).await;
+    let adapter = Adapter::start("one");
+    router.register(&adapter).await;
+    router.put(connection("c", "s")).await.unwrap();
+    is(&router, "c", LinkState::Online).await;
+    adapter.answer_probes(offline(cause::RATE_LIMITED));
+    adapter.answer_orders(Some(Outcome::InDoubt(InDoubt { cause: cause::TIMED_OUT.into(), ..InDoubt::default() })));
+    let (failed, probes) = (Instant::now(), adapter.probes());
+    router.submit("c").await.unwrap();
+    until("it is asked three times", async || adapter.probes() >= probes + 3).await;
+    assert!(failed.elapsed() >= Duration::from_secs(2), "{:?}", failed.elapsed());
+}
+
+#[tokio::test]
 async fn a_hop_that_may_not_be_probed_is_unknown_and_not_online() {
     let router = Router::on(&by_hand(), Arc::new(MemoryStorage::default())).await;
     let adapter = Adapter::start("one");
@@ -324,6 +339,24 @@ async fn a_stream_brings_everything_then_each_change_and_goes_on_at_another_repl
 
     let status = watch(&a, "nonsense").await.unwrap_err();
     assert_eq!(failure::reason(&status), "RESUME_TOKEN_INVALID");
+}
+
+#[tokio::test]
+async fn a_token_goes_on_at_a_replica_that_starts_after_the_newest_link_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, storage) in storages(&folder).await {
+        let a = Router::on(&by_hand(), Arc::clone(&storage)).await;
+        let adapter = Adapter::start("one");
+        a.register(&adapter).await;
+        a.put(connection("c", "s")).await.unwrap();
+        probe(&a, "c").await.unwrap();
+        is(&a, "c", LinkState::Online).await;
+        let token = next(&mut watch(&a, "").await.unwrap()).await.resume_token;
+        a.router.clone().delete_connection(DeleteConnectionRequest { connection_id: "c".into() }).await.unwrap();
+        let b = Router::on(&by_hand(), storage).await;
+        let told = next(&mut watch(&b, &token).await.unwrap()).await;
+        assert_eq!((told.deleted_connection_ids, told.links.len()), (vec!["c".to_owned()], 0), "{name}");
+    }
 }
 
 #[tokio::test]

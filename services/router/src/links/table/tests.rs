@@ -162,6 +162,17 @@ fn where_a_vendor_allows_few_probes_those_that_decide_something_go_first_and_nob
 }
 
 #[test]
+fn where_a_vendor_allows_all_probes_a_link_that_fails_again_and_again_overtakes_nobody() {
+    let mut table = table(INTERVAL, 2, &[]);
+    let (failing, other) = (Key::new("t", "c-0"), Key::new("t", "c-1"));
+    let now = Instant::now();
+    table.put_off(&other, Some(now));
+    table.see(&failing, CALL, failed(Weight::Call));
+    let later = now + Duration::from_secs(1);
+    assert_eq!((table.pop_due(later), table.pop_due(later)), (Some(other), Some(failing)));
+}
+
+#[test]
 fn what_could_not_be_written_is_written_again_unless_its_connection_has_gone() {
     let mut table = table(INTERVAL, 2, &[]);
     for id in ["c-0", "c-1"] {
