@@ -18,6 +18,13 @@ pub struct Config {
     /// How long a run counts as alive after its last sign of life. It is renewed at a third of it.
     #[serde(with = "humantime_serde")]
     pub run_lease: Duration,
+    /// How often a replica looks for stores whose sync is due; zero: it leaves that to the others.
+    #[serde(with = "humantime_serde")]
+    pub schedule_interval: Duration,
+    /// Versions of a store that are kept; older ones are deleted.
+    pub kept_versions: u32,
+    /// Runs of a store that are kept.
+    pub kept_runs: u32,
     /// How old the knowledge may be which version is current: a version that another replica published is served after
     /// this at the latest.
     #[serde(with = "humantime_serde")]

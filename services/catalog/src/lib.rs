@@ -2,7 +2,7 @@
 //! what is wrong with a readable report, keeps what is right as immutable versions, and resolves the current one into
 //! the menu of a product.
 //!
-//! `service` is the gRPC surface, `sync` a run of a sync, `menus` the prepared answers, `domain` the rules, [`storage`]
+//! `service` is the gRPC surface, `sync` a run of a sync, `schedule` those that nobody asks for, `menus` the prepared answers, `domain` the rules, [`storage`]
 //! what is kept, `watch` the streams of what changes. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
 //! whole pull is refused; what changes too much waits for a person; the version before stays current meanwhile.
 
@@ -14,6 +14,7 @@ mod lru;
 mod menus;
 mod pull;
 mod request;
+mod schedule;
 mod service;
 pub mod storage;
 mod sync;
@@ -53,7 +54,8 @@ pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peer
     let mut mounted = Mounted::new("catalog", Routes::default(), vec![catalog_service_server::SERVICE_NAME]);
     let stores = StoreCache::start(peers.store, &mounted.background, &mounted.stop);
     let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage)));
-    let syncs = sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), peers.router, &mounted);
+    let syncs =
+        sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), peers.router, stores.clone(), &mounted);
     let diffs = Arc::new(diffs::Diffs::new(Arc::clone(&storage), Arc::clone(&menus)));
     let (looked_at, step) = (Arc::clone(&storage), Arc::clone(&diffs));
     let watches = watch::Watches::start(config, looked_at, step, menus.published(), &mounted);

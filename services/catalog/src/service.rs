@@ -10,7 +10,8 @@ use posmesh_proto::{
         GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse,
         ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse,
         RejectSnapshotRequest, RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse,
-        StartSyncRequest, StartSyncResponse, SyncRun, SyncState, WatchCatalogRequest, WatchCatalogResponse,
+        StartSyncRequest, StartSyncResponse, SyncRun, SyncState, SyncTrigger, WatchCatalogRequest,
+        WatchCatalogResponse,
         catalog_service_server::{CatalogService, CatalogServiceServer},
     },
     store::v1::Store,
@@ -130,7 +131,7 @@ impl CatalogService for Service {
     async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<StartSyncResponse>, Status> {
         let request = request.into_inner();
         let (key, store) = self.store(&request.store_id).await?;
-        let mut run = self.syncs.begin(key.clone(), store).await?;
+        let mut run = self.syncs.begin(key.clone(), store, SyncTrigger::Call).await?;
         if request.wait {
             run = self.syncs.wait_for_end(&key, &run.sync_run_id).await?;
         }

@@ -9,10 +9,11 @@ use posmesh_kit::{
     call::{self, Identity, Scope},
     cause,
     server::Mounted,
+    store_cache::StoreCache,
     time,
 };
 use posmesh_proto::{
-    catalog::v1::{Catalog, SyncRun, SyncState},
+    catalog::v1::{Catalog, SyncRun, SyncState, SyncTrigger},
     store::v1::Store,
 };
 use tokio::{
@@ -29,6 +30,7 @@ use crate::{
     error::Error,
     menus::Menus,
     pull::{PullError, Pulled, Puller},
+    schedule::{self, Schedule},
     storage::{Begun, Content, Judged, Published, Storage, StoreKey},
 };
 
@@ -42,8 +44,8 @@ const RECORD_ATTEMPTS: u32 = 5;
 /// Starts runs, and ends those whose replica died.
 #[derive(Debug)]
 pub(crate) struct Syncs {
-    config: Config,
-    storage: Arc<dyn Storage>,
+    pub(crate) config: Config,
+    pub(crate) storage: Arc<dyn Storage>,
     menus: Arc<Menus>,
     puller: Puller,
     permits: Arc<Semaphore>,
@@ -67,6 +69,7 @@ impl Syncs {
         storage: Arc<dyn Storage>,
         menus: Arc<Menus>,
         router: Channel,
+        stores: StoreCache,
         mounted: &Mounted,
     ) -> Arc<Self> {
         let syncs = Arc::new(Self {
@@ -86,11 +89,26 @@ impl Syncs {
                 () = sweeper.sweep() => {}
             }
         });
+        if !config.schedule_interval.is_zero() {
+            let schedule = Schedule::new(Arc::clone(&syncs), stores);
+            let stop = mounted.stop.clone();
+            syncs.background.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = schedule.keep() => {}
+                }
+            });
+        }
         syncs
     }
 
     /// Starts a run, or joins the one that is under way.
-    pub(crate) async fn begin(self: &Arc<Self>, key: StoreKey, store: Arc<Store>) -> Result<SyncRun, Error> {
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        key: StoreKey,
+        store: Arc<Store>,
+        trigger: SyncTrigger,
+    ) -> Result<SyncRun, Error> {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.running(&key).await?.ok_or(Error::TooManySyncs);
         };
@@ -99,6 +117,7 @@ impl Syncs {
             store_id: store.store_id.clone(),
             state: SyncState::Running.into(),
             start_time: Some(time::now()),
+            trigger: trigger.into(),
             ..Default::default()
         };
         match self.storage.begin_run(&key, &run, self.config.run_lease).await? {
@@ -110,6 +129,11 @@ impl Syncs {
                 Ok(run)
             }
         }
+    }
+
+    /// How many runs may begin here now.
+    pub(crate) fn room(&self) -> usize {
+        self.permits.available_permits()
     }
 
     async fn running(&self, key: &StoreKey) -> Result<Option<SyncRun>, Error> {
@@ -155,9 +179,23 @@ impl Syncs {
             }
             outcome = call::in_scope(scope, self.pull(&store, &run, deadline)) => outcome,
         };
-        self.record(&key, &store, outcome).await;
+        let went_well = self.record(&key, &store, outcome).await;
         self.menus.forget_version(&key).await;
         self.ended.notify_waiters();
+        self.tidy(&key, &store, went_well).await;
+    }
+
+    /// Plans the next run, and deletes what is too old. Where that fails, the next run does it.
+    async fn tidy(&self, key: &StoreKey, store: &Store, went_well: bool) {
+        if let Some(after) = schedule::next(store, went_well)
+            && let Err(error) = self.storage.plan_next_sync(key, after).await
+        {
+            tracing::warn!(%error, "the next sync was not planned");
+        }
+        let (versions, runs) = (self.config.kept_versions.max(1), self.config.kept_runs.max(1));
+        if let Err(error) = self.storage.prune(key, versions, runs).await {
+            tracing::warn!(%error, "old versions and runs were not deleted");
+        }
     }
 
     async fn pull(&self, store: &Arc<Store>, run: &SyncRun, deadline: Instant) -> Outcome {
@@ -195,12 +233,19 @@ impl Syncs {
         }
     }
 
-    /// Records the end. If the storage never takes it, the lease runs out and a sweep ends the run.
-    async fn record(&self, key: &StoreKey, store: &Arc<Store>, outcome: Outcome) {
+    /// Records the end. If the storage never takes it, the lease runs out and a sweep ends the run. `false`: the POS was
+    /// not read to the end.
+    async fn record(&self, key: &StoreKey, store: &Arc<Store>, outcome: Outcome) -> bool {
         for attempt in 0..RECORD_ATTEMPTS {
             match self.try_record(key, store, &outcome).await {
-                Ok(Published::Ended(ended)) => return log_end(&ended),
-                Ok(Published::LeaseLost) => return tracing::warn!("the run had been ended before it could say how"),
+                Ok(Published::Ended(ended)) => {
+                    log_end(&ended);
+                    return ended.state() != SyncState::Failed;
+                }
+                Ok(Published::LeaseLost) => {
+                    tracing::warn!("the run had been ended before it could say how");
+                    return false;
+                }
                 Ok(Published::BaseMoved) => tracing::info!("another version became current; the run looks again"),
                 Err(error) => {
                     tracing::warn!(%error, "the end of the run was not recorded");
@@ -208,6 +253,7 @@ impl Syncs {
                 }
             }
         }
+        false
     }
 
     async fn try_record(&self, key: &StoreKey, store: &Arc<Store>, outcome: &Outcome) -> Result<Published, Error> {

@@ -63,6 +63,9 @@ contract! {
     data_compared_with_an_older_version_is_not_published,
     a_rollback_is_a_new_version_and_what_it_undid_stays_out,
     a_store_whose_version_changed_is_told_with_it,
+    a_due_sync_is_claimed_by_one_and_falls_due_again_when_that_one_dies,
+    of_many_that_claim_at_once_each_store_goes_to_one,
+    only_the_newest_versions_and_runs_and_what_waits_are_kept,
     of_an_approval_and_a_rollback_at_once_each_makes_its_own_version,
     stores_and_tenants_do_not_see_each_other,
 }
@@ -367,4 +370,61 @@ async fn a_store_whose_version_changed_is_told_with_it(storage: Subject) {
     assert_eq!(told, [(shibuya(), 2), (key("other", "ueno"), 1)]);
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(storage.changed_heads(Duration::ZERO).await.unwrap(), [], "that was long ago");
+}
+
+async fn a_due_sync_is_claimed_by_one_and_falls_due_again_when_that_one_dies(storage: Subject) {
+    let claim = async |lease| storage.claim_syncs(10, lease).await.unwrap();
+    assert_eq!(claim(LEASE).await, []);
+    storage.plan_sync(&shibuya(), LEASE).await.unwrap();
+    assert_eq!(claim(LEASE).await, [], "not due yet");
+    storage.plan_sync(&shibuya(), Duration::ZERO).await.unwrap();
+    storage.plan_sync(&shibuya(), LEASE).await.unwrap();
+    // Claimed for no time at all: whoever claimed it is dead at once.
+    assert_eq!(claim(DEAD).await, [shibuya()]);
+    assert_eq!(claim(LEASE).await, [shibuya()]);
+    assert_eq!(claim(LEASE).await, []);
+    storage.plan_next_sync(&shibuya(), Duration::ZERO).await.unwrap();
+    assert_eq!(claim(LEASE).await, [shibuya()]);
+}
+
+async fn of_many_that_claim_at_once_each_store_goes_to_one(storage: Subject) {
+    for number in 0..40 {
+        storage.plan_sync(&key("brand", &format!("store-{number}")), Duration::ZERO).await.unwrap();
+    }
+    let claims = (0..8).map(|_| {
+        let storage = Arc::clone(&storage);
+        tokio::spawn(async move { storage.claim_syncs(5, LEASE).await.unwrap() })
+    });
+    let claimed = futures_util::future::join_all(claims).await;
+    let mut claimed: Vec<_> = claimed.into_iter().flat_map(Result::unwrap).map(|key| key.store_id).collect();
+    let rest = storage.claim_syncs(100, LEASE).await.unwrap();
+    claimed.extend(rest.into_iter().map(|key| key.store_id));
+    claimed.sort();
+    let count = claimed.len();
+    claimed.dedup();
+    assert_eq!((count, claimed.len()), (40, 40));
+}
+
+async fn only_the_newest_versions_and_runs_and_what_waits_are_kept(storage: Subject) {
+    let mut published = Vec::new();
+    for item in ["tea", "cake", "pie"] {
+        published.push(publish(&storage, &shibuya(), item).await.sync_run_id);
+    }
+    let waiting = suspicious(&storage, "scone").await.sync_run_id;
+    for _ in 0..2 {
+        published.push(suspicious(&storage, "scone").await.sync_run_id);
+    }
+    publish(&storage, &key("brand", "ueno"), "tea").await;
+    storage.prune(&shibuya(), 100, 100).await.unwrap();
+    assert_eq!(storage.runs(&shibuya(), AFTER_ALL_RUNS, 10).await.unwrap().len(), 6);
+    storage.prune(&shibuya(), 2, 1).await.unwrap();
+    let versions = storage.versions(&shibuya(), i64::MAX, 10).await.unwrap();
+    assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(storage.catalog(&shibuya(), 1).await.unwrap(), None);
+    let kept: Vec<_> = storage.runs(&shibuya(), AFTER_ALL_RUNS, 10).await.unwrap();
+    assert_eq!(kept.iter().map(|run| &run.sync_run_id).collect::<Vec<_>>(), [&published[4], &waiting]);
+    let ueno = key("brand", "ueno");
+    assert_eq!(storage.runs(&ueno, AFTER_ALL_RUNS, 10).await.unwrap().len(), 1);
+    assert_eq!(storage.versions(&ueno, i64::MAX, 10).await.unwrap().len(), 1);
+    assert_eq!(storage.decide(&shibuya(), &waiting, true, &by("Aiko")).await.unwrap().unwrap().catalog_version, 4);
 }

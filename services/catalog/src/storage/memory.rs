@@ -29,6 +29,8 @@ struct State {
     held: BTreeMap<(String, String), HeldRow>,
     /// When each store's current version changed.
     moved: BTreeMap<(String, String), Instant>,
+    /// When each store's sync is due.
+    due: BTreeMap<(String, String), Instant>,
 }
 
 #[derive(Debug)]
@@ -199,6 +201,54 @@ impl Storage for MemoryStorage {
         let mut state = self.state();
         let dead = state.runs.values_mut().filter(|row| row.is_dead());
         Ok(dead.map(Row::interrupt).count() as u64)
+    }
+
+    async fn plan_sync(&self, key: &StoreKey, within: Duration) -> Result<(), StorageError> {
+        let due = Instant::now() + within;
+        let mut state = self.state();
+        let planned = state.due.entry((key.tenant_id.to_string(), key.store_id.to_string())).or_insert(due);
+        *planned = due.min(*planned);
+        Ok(())
+    }
+
+    async fn plan_next_sync(&self, key: &StoreKey, after: Duration) -> Result<(), StorageError> {
+        let due = Instant::now() + after;
+        self.state().due.insert((key.tenant_id.to_string(), key.store_id.to_string()), due);
+        Ok(())
+    }
+
+    async fn claim_syncs(&self, limit: usize, lease: Duration) -> Result<Vec<StoreKey>, StorageError> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let mut due: Vec<_> = state.due.iter_mut().filter(|(_, due)| **due <= now).collect();
+        due.sort_by_key(|(_, due)| **due);
+        let claim = |(key, due): (&(String, String), &mut Instant)| {
+            *due = now + lease;
+            StoreKey { tenant_id: key.0.as_str().into(), store_id: key.1.as_str().into() }
+        };
+        Ok(due.into_iter().take(limit).map(claim).collect())
+    }
+
+    async fn prune(&self, key: &StoreKey, versions: u32, runs: u32) -> Result<(), StorageError> {
+        let mut state = self.state();
+        let of_store = (key.tenant_id.to_string(), key.store_id.to_string());
+        let current = state.head(key).current.map_or(0, |(version, _)| version);
+        let oldest = current.saturating_sub(i64::from(versions));
+        state.versions.retain(|id, _| (&id.0, &id.1) != (&of_store.0, &of_store.1) || id.2 > oldest);
+        let held = state.held.get(&of_store).map(|(held, _)| held.run_id.clone());
+        let of_this = |id: &(String, String), row: &Row| id.0 == of_store.0 && row.run.store_id == of_store.1;
+        let kept: Vec<(String, String)> = state
+            .runs
+            .iter()
+            .filter(|(id, row)| of_this(id, row))
+            .map(|(id, _)| id.clone())
+            .rev()
+            .take(runs as usize)
+            .collect();
+        state.runs.retain(|id, row| {
+            !of_this(id, row) || row.lease_expiry.is_some() || kept.contains(id) || Some(&id.1) == held.as_ref()
+        });
+        Ok(())
     }
 
     async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {

@@ -37,6 +37,12 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0002_postgres.sql"),
         sqlite: include_str!("migrations/0002_sqlite.sql"),
     },
+    Script {
+        version: 3,
+        name: "schedule of syncs",
+        postgres: include_str!("migrations/0003_postgres.sql"),
+        sqlite: include_str!("migrations/0003_sqlite.sql"),
+    },
 ];
 
 /// Most changed stores that one look reads.
@@ -128,6 +134,19 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 
     /// Ends the runs of all tenants whose lease has run out as FAILED, a bounded number at once. Returns how many.
     async fn end_dead_runs(&self) -> Result<u64, StorageError>;
+
+    /// Makes a store's sync due within this time at the latest.
+    async fn plan_sync(&self, key: &StoreKey, within: Duration) -> Result<(), StorageError>;
+
+    /// Makes a store's next sync due in this time.
+    async fn plan_next_sync(&self, key: &StoreKey, after: Duration) -> Result<(), StorageError>;
+
+    /// Stores whose sync is due, at most `limit`, the longest due first. Nobody else gets them for the time of `lease`;
+    /// after that they are due again, unless the next one was planned.
+    async fn claim_syncs(&self, limit: usize, lease: Duration) -> Result<Vec<StoreKey>, StorageError>;
+
+    /// Deletes versions and ended runs of a store beyond the newest ones. A run that waits for approval stays.
+    async fn prune(&self, key: &StoreKey, versions: u32, runs: u32) -> Result<(), StorageError>;
 
     /// A run.
     async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError>;

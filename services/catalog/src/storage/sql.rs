@@ -33,3 +33,13 @@ pub(super) const HELD_CATALOG: &str = "SELECT held_catalog FROM catalog_heads WH
 
 pub(super) const HOLD: &str = "UPDATE catalog_heads \
      SET held_run_id = $3, held_hash = $4, held_catalog = $5, held_refusal = $6 WHERE tenant_id = $1 AND store_id = $2";
+
+pub(super) const PRUNE_VERSIONS: &str = "DELETE FROM catalog_versions WHERE tenant_id = $1 AND store_id = $2 AND version <= \
+     (SELECT version FROM catalog_heads WHERE tenant_id = $1 AND store_id = $2) - $3";
+
+pub(super) const PRUNE_RUNS: &str = "DELETE FROM sync_runs \
+     WHERE tenant_id = $1 AND store_id = $2 AND lease_expire_ms IS NULL AND sync_run_id < ( \
+         SELECT sync_run_id FROM sync_runs WHERE tenant_id = $1 AND store_id = $2 \
+         ORDER BY sync_run_id DESC LIMIT 1 OFFSET $3) \
+     AND NOT EXISTS (SELECT 1 FROM catalog_heads AS head \
+         WHERE head.tenant_id = $1 AND head.store_id = $2 AND head.held_run_id = sync_runs.sync_run_id)";

@@ -36,6 +36,21 @@ const DEAD_RUNS: &str = "SELECT tenant_id, sync_run_id, run FROM sync_runs \
 const HEAD: &str = "SELECT held_run_id, held_hash, held_refusal FROM catalog_heads \
      WHERE tenant_id = $1 AND store_id = $2";
 
+const PLAN_SYNC: &str = "INSERT INTO sync_schedule (tenant_id, store_id, due_ms) \
+     VALUES ($1, $2, CAST(unixepoch('subsec') * 1000 AS INTEGER) + $3) \
+     ON CONFLICT (tenant_id, store_id) DO UPDATE SET due_ms = excluded.due_ms \
+     WHERE sync_schedule.due_ms > excluded.due_ms";
+
+const PLAN_NEXT_SYNC: &str = "INSERT INTO sync_schedule (tenant_id, store_id, due_ms) \
+     VALUES ($1, $2, CAST(unixepoch('subsec') * 1000 AS INTEGER) + $3) \
+     ON CONFLICT (tenant_id, store_id) DO UPDATE SET due_ms = excluded.due_ms";
+
+const CLAIM_SYNCS: &str = "UPDATE sync_schedule SET due_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $2 \
+     WHERE (tenant_id, store_id) IN ( \
+         SELECT tenant_id, store_id FROM sync_schedule WHERE due_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+         ORDER BY due_ms LIMIT $1) \
+     RETURNING tenant_id, store_id";
+
 const CHANGED_HEADS: &str = "SELECT tenant_id, store_id, version FROM catalog_heads \
      WHERE changed_ms >= CAST(unixepoch('subsec') * 1000 AS INTEGER) - $1 ORDER BY changed_ms DESC LIMIT $2";
 
@@ -233,6 +248,36 @@ impl Storage for SqliteStorage {
         }
         tx.commit().await?;
         Ok(dead.len() as u64)
+    }
+
+    async fn plan_sync(&self, key: &StoreKey, within: Duration) -> Result<(), StorageError> {
+        let query = sqlx::query(PLAN_SYNC).bind(&*key.tenant_id).bind(&*key.store_id).bind(millis(within));
+        query.execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn plan_next_sync(&self, key: &StoreKey, after: Duration) -> Result<(), StorageError> {
+        let query = sqlx::query(PLAN_NEXT_SYNC).bind(&*key.tenant_id).bind(&*key.store_id).bind(millis(after));
+        query.execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn claim_syncs(&self, limit: usize, lease: Duration) -> Result<Vec<StoreKey>, StorageError> {
+        let query = sqlx::query_as(CLAIM_SYNCS).bind(row_limit(limit)).bind(millis(lease));
+        let rows: Vec<(String, String)> = query.fetch_all(&self.pool).await?;
+        let key = |(tenant_id, store_id): (String, String)| StoreKey {
+            tenant_id: tenant_id.into(),
+            store_id: store_id.into(),
+        };
+        Ok(rows.into_iter().map(key).collect())
+    }
+
+    async fn prune(&self, key: &StoreKey, versions: u32, runs: u32) -> Result<(), StorageError> {
+        for (statement, kept) in [(sql::PRUNE_VERSIONS, versions), (sql::PRUNE_RUNS, runs.saturating_sub(1))] {
+            let query = sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id).bind(i64::from(kept));
+            query.execute(&self.pool).await?;
+        }
+        Ok(())
     }
 
     async fn run(&self, tenant_id: &str, run_id: &str) -> Result<Option<SyncRun>, StorageError> {

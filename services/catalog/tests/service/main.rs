@@ -8,5 +8,6 @@ mod approvals;
 mod menus;
 mod mesh;
 mod refusals;
+mod scheduled;
 mod syncs;
 mod watching;

@@ -38,6 +38,9 @@ pub(crate) fn config() -> Config {
         max_pull_bytes: 24 << 20,
         max_concurrent_syncs: 8,
         run_lease: Duration::from_secs(15),
+        schedule_interval: Duration::from_millis(20),
+        kept_versions: 100,
+        kept_runs: 100,
         version_max_age: Duration::from_secs(1),
         catalog_cache_bytes: 64 << 20,
         menu_cache_bytes: 64 << 20,
@@ -67,11 +70,17 @@ pub(crate) enum Pull {
 pub(crate) struct World {
     pulls: Arc<Mutex<VecDeque<Pull>>>,
     pulled: Arc<Mutex<Vec<PullCatalogRequest>>>,
+    sync_interval: Arc<Mutex<Option<Duration>>>,
 }
 
 impl World {
     pub(crate) fn next(&self, pull: Pull) {
         self.pulls.lock().unwrap().push_back(pull);
+    }
+
+    /// Stores that are read from now on sync so often; before, only when asked.
+    pub(crate) fn sync_every(&self, interval: Duration) {
+        *self.sync_interval.lock().unwrap() = Some(interval);
     }
 
     /// The pulls that were asked for.
@@ -161,7 +170,11 @@ impl store::store_service_server::StoreService for World {
         if !known {
             return Err(posmesh_kit::Failure::new(tonic::Code::NotFound, "STORE_NOT_FOUND", "no such store").into());
         }
-        let store = Store { store_id, ..fixture::store() };
+        let interval = self.sync_interval.lock().unwrap().unwrap_or_default();
+        let sync_interval = Some(posmesh_kit::time::to_proto_duration(interval));
+        let catalog_policy = Some(store::CatalogPolicy { sync_interval, ..Default::default() });
+        let lifecycle = store::StoreLifecycle::Live.into();
+        let store = Store { store_id, catalog_policy, lifecycle, ..fixture::store() };
         Ok(Response::new(GetStoreResponse { store: Some(store) }))
     }
 

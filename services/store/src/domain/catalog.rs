@@ -1,10 +1,14 @@
 //! How a store's master data is kept up to date.
 
+use std::{ops::RangeInclusive, time::Duration};
+
+use posmesh_kit::time;
 use posmesh_proto::store::v1::CatalogPolicy;
 
 use super::Violations;
 
 const FIELD: &str = "store.catalog_policy";
+const SYNC_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(24 * 3600);
 
 pub(super) fn check(found: &mut Violations, policy: &CatalogPolicy) {
     for (name, number, most) in [
@@ -15,6 +19,13 @@ pub(super) fn check(found: &mut Violations, policy: &CatalogPolicy) {
         let words = format!("1 to {most}, or 0 for the default");
         found.refuse_unless((0..=most).contains(&number), "OUT_OF_RANGE", format!("{FIELD}.{name}"), &words);
     }
+    let may_be = |interval: Duration| interval.is_zero() || SYNC_INTERVAL.contains(&interval);
+    found.refuse_unless(
+        policy.sync_interval.as_ref().is_none_or(|interval| time::from_proto_duration(interval).is_some_and(may_be)),
+        "OUT_OF_RANGE",
+        format!("{FIELD}.sync_interval"),
+        "1 min to 24 h, 0 for never, or absent for the default",
+    );
 }
 
 #[cfg(test)]
@@ -34,14 +45,30 @@ mod tests {
             max_items_gone_percent: 100,
             max_price_change_percent: 10_000,
             max_items_sold_out_percent: 1,
+            sync_interval: None,
         };
         assert_eq!(wrong(&most), [""; 0]);
         let bad = CatalogPolicy {
             max_items_gone_percent: 101,
             max_price_change_percent: -1,
             max_items_sold_out_percent: i32::MAX,
+            sync_interval: None,
         };
         let fields = ["max_items_gone_percent", "max_price_change_percent", "max_items_sold_out_percent"];
         assert_eq!(wrong(&bad), fields);
+    }
+
+    #[test]
+    fn a_menu_is_pulled_every_minute_to_every_day_or_never() {
+        let every = |seconds| CatalogPolicy {
+            sync_interval: Some(prost_types::Duration { seconds, nanos: 0 }),
+            ..Default::default()
+        };
+        for good in [0, 60, 86_400] {
+            assert_eq!(wrong(&every(good)), [""; 0], "{good}");
+        }
+        for bad in [-1, 1, 59, 86_401] {
+            assert_eq!(wrong(&every(bad)), ["sync_interval"], "{bad}");
+        }
     }
 }
