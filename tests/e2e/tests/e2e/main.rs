@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_master;
 mod cancelling;
+mod causes;
 mod faults;
 mod gates;
 mod odoo;
