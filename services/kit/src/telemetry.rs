@@ -6,6 +6,7 @@ use std::{io::IsTerminal as _, time::Duration};
 use http::HeaderMap;
 use opentelemetry::{
     KeyValue, global,
+    metrics::Histogram,
     propagation::{Extractor, Injector, TextMapPropagator as _},
     trace::{TraceContextExt as _, TracerProvider as _},
 };
@@ -183,6 +184,27 @@ pub fn traceparent() -> String {
 pub fn count(name: &'static str, value: u64, labels: &[(&'static str, &'static str)]) {
     let labels: Vec<KeyValue> = labels.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect();
     global::meter("posmesh").u64_counter(name).build().add(value, &labels);
+}
+
+/// A distribution of durations, for what happens often: looked up once, when the process's exporters are installed.
+#[derive(Debug, Clone)]
+pub struct Durations(Histogram<f64>);
+
+impl Durations {
+    /// From a millisecond to ten seconds.
+    const BOUNDS_S: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+    /// Under this name; `description` says of what.
+    pub fn new(name: &'static str, description: &'static str) -> Self {
+        let meter = global::meter("posmesh");
+        let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
+        Self(histogram.with_boundaries(Self::BOUNDS_S.to_vec()).build())
+    }
+
+    /// Notes one of them, with a label.
+    pub fn record(&self, duration: Duration, label: (&'static str, &'static str)) {
+        self.0.record(duration.as_secs_f64(), &[KeyValue::new(label.0, label.1)]);
+    }
 }
 
 /// Makes a stored `traceparent` the parent of `span`.

@@ -32,7 +32,7 @@ pub use http::{Answer, Http};
 pub use launch::OPS_TOKEN;
 pub use mesh::{Mesh, Options, Shape};
 pub use operator::Said;
-pub use otlp::{Collector, SeenSpan};
+pub use otlp::{Collector, Distribution, SeenSpan};
 pub use pos::{API_KEY, Pos};
 pub use process::Process;
 pub use proxy::Proxy;

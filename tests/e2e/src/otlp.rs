@@ -1,17 +1,25 @@
-//! Collects the traces that the processes send by OTLP.
+//! Collects the traces and distributions that the processes send by OTLP.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Result;
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
-    common::v1::any_value::Value,
+    common::v1::{KeyValue, any_value::Value},
+    metrics::v1::{HistogramDataPoint, metric::Data},
 };
 use tokio::task::AbortHandle;
 use tonic::{Request, Response, Status, transport::Server, transport::server::TcpIncoming};
@@ -31,11 +39,24 @@ pub struct SeenSpan {
     pub parent_span_id: String,
 }
 
+/// A distribution since its process was started: how many were at most each bound.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Distribution {
+    /// Upper bounds, ascending.
+    pub bounds: Vec<f64>,
+    /// How many lie in each bucket; one more than bounds.
+    pub counts: Vec<u64>,
+}
+
+/// Of one metric, by the values of its labels.
+type Distributions = BTreeMap<(String, Vec<String>), Distribution>;
+
 /// An OTLP receiver. Ends when dropped.
 #[derive(Debug)]
 pub struct Collector {
     address: SocketAddr,
     spans: Arc<Mutex<Vec<SeenSpan>>>,
+    distributions: Arc<Mutex<Distributions>>,
     task: AbortHandle,
 }
 
@@ -48,10 +69,14 @@ impl Collector {
         let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = incoming.local_addr()?;
         let spans: Arc<Mutex<Vec<SeenSpan>>> = Arc::default();
-        let service = TraceServiceServer::new(Receiver { spans: Arc::clone(&spans) });
-        let serving = Server::builder().add_service(service).serve_with_incoming(incoming);
+        let distributions: Arc<Mutex<Distributions>> = Arc::default();
+        let receiver = Receiver { spans: Arc::clone(&spans), distributions: Arc::clone(&distributions) };
+        let serving = Server::builder()
+            .add_service(TraceServiceServer::new(receiver.clone()))
+            .add_service(MetricsServiceServer::new(receiver))
+            .serve_with_incoming(incoming);
         let task = tokio::spawn(serving).abort_handle();
-        Ok(Self { address, spans, task })
+        Ok(Self { address, spans, distributions, task })
     }
 
     /// For `telemetry.otlp_endpoint`.
@@ -64,6 +89,12 @@ impl Collector {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         spans.iter().filter(|span| span.trace_id == trace_id).cloned().collect()
     }
+
+    /// A distribution as it was sent last, by its name and the values of its labels; empty before that.
+    pub fn distribution(&self, name: &str, labels: &[&str]) -> Distribution {
+        let key = (name.to_owned(), labels.iter().map(|label| (*label).to_owned()).collect());
+        self.distributions.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default()
+    }
 }
 
 impl Drop for Collector {
@@ -72,8 +103,39 @@ impl Drop for Collector {
     }
 }
 
+#[derive(Clone)]
 struct Receiver {
     spans: Arc<Mutex<Vec<SeenSpan>>>,
+    distributions: Arc<Mutex<Distributions>>,
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let of_resources = request.into_inner().resource_metrics.into_iter();
+        let metrics = of_resources.flat_map(|of| of.scope_metrics).flat_map(|scope| scope.metrics);
+        let mut distributions = self.distributions.lock().unwrap_or_else(PoisonError::into_inner);
+        for metric in metrics {
+            let Some(Data::Histogram(histogram)) = metric.data else { continue };
+            for HistogramDataPoint { attributes, explicit_bounds, bucket_counts, .. } in histogram.data_points {
+                let labels = attributes.into_iter().filter_map(text_of).collect();
+                let told = Distribution { bounds: explicit_bounds, counts: bucket_counts };
+                distributions.insert((metric.name.clone(), labels), told);
+            }
+        }
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+/// The value of a label that is a text.
+fn text_of(label: KeyValue) -> Option<String> {
+    match label.value?.value? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
 }
 
 #[tonic::async_trait]
@@ -86,10 +148,7 @@ impl TraceService for Receiver {
         for resource_spans in request.into_inner().resource_spans {
             let attributes = resource_spans.resource.unwrap_or_default().attributes;
             let service = attributes.into_iter().find(|attribute| attribute.key == "service.name");
-            let service = match service.and_then(|attribute| attribute.value).and_then(|value| value.value) {
-                Some(Value::StringValue(name)) => name,
-                _ => String::new(),
-            };
+            let service = service.and_then(text_of).unwrap_or_default();
             seen.extend(resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans).map(|span| SeenSpan {
                 service: service.clone(),
                 name: span.name,

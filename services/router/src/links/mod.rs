@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::{ambient, store_cache::StoreCache, time};
+use posmesh_kit::{ambient, store_cache::StoreCache, telemetry::Durations, time};
 use posmesh_proto::router::v1::LinkEvidenceKind;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -55,6 +55,8 @@ pub(crate) struct Links {
     dirty: Notify,
     /// One reading of the database at a time, so that changes are taken in their order.
     reading: tokio::sync::Mutex<()>,
+    /// How long after they were due probes begin.
+    lateness: Durations,
     /// Places for watchers.
     places: Arc<Semaphore>,
     watchers: watch::Watchers,
@@ -82,6 +84,7 @@ impl Links {
             replanned: Notify::new(),
             dirty: Notify::new(),
             reading: tokio::sync::Mutex::default(),
+            lateness: Durations::new("router.probe.lateness", "Time from when a probe is due to when it begins"),
             places: Arc::new(Semaphore::new(config.max_watchers)),
             watchers: watch::Watchers::default(),
             stop,

@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 
 use super::{
     Links, judge,
-    table::{Key, Noted, Table},
+    table::{Begun, Key, Noted, Table},
 };
 use crate::{
     caller::{Client, Repeat, Route},
@@ -130,7 +130,9 @@ impl Links {
             table.put_off(&key, Some(next));
             return None;
         }
-        let (way, timeout) = table.begin(&key, now)?;
+        let Begun { way, timeout, late } = table.begin(&key, now)?;
+        let label = ("link", if is_dead { "offline" } else { "living" });
+        late.into_iter().for_each(|late| self.lateness.record(late, label));
         Some(Probe { key, way, instances, timeout, _place: place })
     }
 
@@ -143,7 +145,7 @@ impl Links {
             return Err(at - now);
         }
         spend(&mut table, &way, now).map_err(|next| next - now)?;
-        let (way, timeout) = table.begin(key, now).ok_or(BUSY)?;
+        let Begun { way, timeout, .. } = table.begin(key, now).ok_or(BUSY)?;
         table.put_off(key, None);
         drop(table);
         let instances = self.caller.directory.known_instances(&way);

@@ -55,6 +55,8 @@ pub(super) struct Entry {
     /// Whether this replica probes it.
     mine: bool,
     due: Option<Place>,
+    /// Since when its probe has been due and found no place.
+    waits_since: Option<Instant>,
     last_probe: Option<Instant>,
     /// A probe is under way.
     probing: bool,
@@ -81,6 +83,16 @@ impl Entry {
     pub(super) fn seen(&self) -> Link {
         of_connection(self.tracker.link().clone(), &self.way.stored.connection)
     }
+}
+
+/// A probe that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) way: Arc<Way>,
+    /// How long its answer is waited for.
+    pub(super) timeout: Duration,
+    /// How long after it was due; `None`: somebody asked for it.
+    pub(super) late: Option<Duration>,
 }
 
 /// What became of something that was seen.
@@ -150,8 +162,10 @@ impl Table {
     /// Takes out one link that is due, and whose vendor allows a probe.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Key> {
         let key = self.due.pop(now, |vendor| self.vendors.get(vendor)?.free_at())?;
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.due = None;
+        if let Some(entry) = self.entries.get_mut(&key)
+            && let Some(place) = entry.due.take()
+        {
+            entry.waits_since.get_or_insert(place.at);
         }
         Some(key)
     }
@@ -173,12 +187,13 @@ impl Table {
     }
 
     /// A probe begins, if none is under way. Returns what it needs.
-    pub(super) fn begin(&mut self, key: &Key, now: Instant) -> Option<(Arc<Way>, Duration)> {
+    pub(super) fn begin(&mut self, key: &Key, now: Instant) -> Option<Begun> {
         let entry = self.entries.get_mut(key).filter(|entry| !entry.probing)?;
         entry.probing = true;
         entry.last_probe = Some(now);
         let pace = self.vendors.get(entry.way.vendor()).map_or(self.pace, |vendor| vendor.pace);
-        Some((Arc::clone(&entry.way), pace.timeout(&entry.tracker)))
+        let late = entry.waits_since.take().map(|since| now.saturating_duration_since(since));
+        Some(Begun { way: Arc::clone(&entry.way), timeout: pace.timeout(&entry.tracker), late })
     }
 
     /// A probe has ended without telling anything.
@@ -252,6 +267,9 @@ impl Table {
 
     /// Sets when a link is looked at next, after what was just seen. Returns whether a probe is due earlier than before.
     fn plan(&mut self, key: &Key, now: Instant, latest: Option<Instant>) -> bool {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.waits_since = None;
+        }
         let Some(entry) = self.entries.get(key) else { return false };
         let vendor = self.vendors.get(entry.way.vendor());
         let pace = vendor.map_or(self.pace, |vendor| vendor.pace);

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Ten times as fast as in production.
-fn quick() -> Config {
+pub(crate) fn quick() -> Config {
     Config {
         probe_interval: Duration::from_secs(1),
         probe_timeout: Duration::from_millis(300),
@@ -49,16 +49,16 @@ async fn links(router: &Router) -> Vec<Link> {
     router.router.clone().list_links(request).await.unwrap().into_inner().links
 }
 
-async fn link(router: &Router, id: &str) -> Link {
+pub(crate) async fn link(router: &Router, id: &str) -> Link {
     links(router).await.into_iter().find(|link| link.connection_id == id).unwrap()
 }
 
-async fn is(router: &Router, id: &str, state: LinkState) {
+pub(crate) async fn is(router: &Router, id: &str, state: LinkState) {
     let is_so = |link: &Link| link.connection_id == id && link.state() == state;
     until(&format!("{id} is {state:?}"), async || links(router).await.iter().any(is_so)).await;
 }
 
-async fn events(router: &Router, id: &str) -> Result<Vec<LinkEvent>, Status> {
+pub(crate) async fn events(router: &Router, id: &str) -> Result<Vec<LinkEvent>, Status> {
     let request = ListLinkEventsRequest { connection_id: id.into(), ..ListLinkEventsRequest::default() };
     Ok(router.router.clone().list_link_events(request).await?.into_inner().events)
 }
@@ -77,7 +77,7 @@ async fn next(stream: &mut Streaming<WatchLinksResponse>) -> WatchLinksResponse 
     tokio::time::timeout(Duration::from_secs(10), stream.message()).await.unwrap().unwrap().unwrap()
 }
 
-async fn storages(folder: &tempfile::TempDir) -> Vec<(&'static str, Arc<dyn Storage>)> {
+pub(crate) async fn storages(folder: &tempfile::TempDir) -> Vec<(&'static str, Arc<dyn Storage>)> {
     let postgres =
         tokio::task::spawn_blocking(|| posmesh_counterparts::Postgres::shared().unwrap().create_database().unwrap());
     let config = |url| DatabaseConfig { url, max_connections: 4, acquire_timeout: Duration::from_secs(30) };

@@ -5,6 +5,7 @@ mod adapter;
 mod connections;
 mod failures;
 mod forwarding;
+mod link_faults;
 mod links;
 mod replicas;
 mod revisions;

@@ -81,6 +81,7 @@ impl Table {
                         stored,
                         mine: false,
                         due: None,
+                        waits_since: None,
                         last_probe: None,
                         probing: false,
                         not_before: None,
