@@ -22,7 +22,7 @@ use crate::{
     domain::{
         accept::{self, Facts},
         business_day::{business_date, end_of_day_ms, over_ms},
-        gate::{Asked, hold_for, holds},
+        gate::{Asked, deliver_within, hold_for, holds},
         lifecycle,
         pos::table_mode,
     },
@@ -35,9 +35,10 @@ use crate::{
     watch::Subscription,
 };
 
-const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_secs(120);
 const DEFAULT_COMPLETE_AFTER: Duration = Duration::from_secs(3600);
 const MAX_WAIT: Duration = Duration::from_secs(30);
+/// So long it is looked whether what is refused was taken before.
+const REPLAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -88,8 +89,10 @@ impl Orders {
         // What was taken before stays taken, whatever speaks against it now: the pickup time may be over by now, and the
         // item gone from the menu.
         if matches!(refused, Error::Refused(_)) && accept::check_request_id(&request_id).is_ok() {
-            let known = self.ledger.storage.order_by_request(&who.tenant_id, &who.caller, &request_id).await?;
-            if let Some(known) = known {
+            let known = self.ledger.storage.order_by_request(&who.tenant_id, &who.caller, &request_id);
+            let known = tokio::time::timeout(REPLAY_WITHIN, known).await;
+            let no_answer = |_| Error::Read(StorageError::Refused("no answer in time".to_owned()));
+            if let Some(known) = known.map_err(no_answer)?? {
                 if !known.is_same(&request_hash) {
                     return Err(request_id_reused(&known.order).into());
                 }
@@ -106,8 +109,11 @@ impl Orders {
         let product = accept::check_request(&request, now_ms)?;
         let store = self.reader.stores.get(&request.store_id).await?;
         let policy = accept::policy(&store, product, purpose(&request))?;
-        let link = self.reader.link(&request.store_id, product, mode(&request, product)).await;
-        let gate = self.gate(who, &store, policy, &request, (link.as_deref().ok(), now_ms)).await?;
+        let kind = (product, mode(&request, product));
+        let asked = asked(&store, policy, &request, now_ms)?;
+        self.gates.refuse_at_once(&who.tenant_id, &store, kind, asked)?;
+        let link = self.reader.link(&request.store_id, product, kind.1).await;
+        let gate = self.gate(who, &store, kind, (asked, now_ms), link.as_deref().ok()).await?;
         let quote = self.quote(&store, product, &request.lines).await?;
         accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id).await?)?;
         accept::check_price(&request, &quote)?;
@@ -131,7 +137,7 @@ impl Orders {
         let waits = fire_ms.is_some() || awaits.is_some();
         let place = if waits { None } else { Some(self.dispatcher.admit(&who.tenant_id, &store.store_id)?) };
 
-        let deliver_within = positive(policy.deliver_within.as_ref()).unwrap_or(DEFAULT_DELIVER_WITHIN);
+        let deliver_within = deliver_within(policy);
         // An advance order belongs to the day on which it is cooked.
         let day_ms = fire_ms.and(pickup.as_ref()).map_or(now_ms, |pickup| pickup.at_ms);
         let business_date = business_date(&store, day_ms).ok_or_else(|| time_zone_unknown(&store))?;
@@ -161,7 +167,6 @@ impl Orders {
         let (contact, request_id) = (request.guest_contact.clone(), request.request_id.clone());
         let guest_name = contact.as_ref().map(|c| c.name.clone()).unwrap_or_default();
         let request_hash = accept::request_hash(&request);
-        let kind = (product, mode(&request, product));
         let mut order = accept::new_order(request, facts);
         let way = if waits {
             Way::Later
@@ -225,29 +230,18 @@ impl Orders {
         &self,
         who: &Identity,
         store: &Store,
-        policy: &ProductPolicy,
-        request: &PlaceOrderRequest,
-        (link, now_ms): (Option<&Link>, i64),
+        kind: (Product, ServiceMode),
+        (asked, now_ms): (Asked, i64),
+        link: Option<&Link>,
     ) -> Result<Passed, Failure> {
-        let asked = match &request.pickup_time {
-            _ if purpose(request) == OrderPurpose::Test => Asked::AtPos,
-            Some(at) => {
-                let kitchen = kitchen(store, policy, request.lines.iter().map(|line| line.item_id.as_str()))?;
-                let fires_later = kitchen.fire_ms(time::to_unix_ms(at)).is_some_and(|fire_ms| fire_ms > now_ms);
-                if fires_later { Asked::Later } else { Asked::Now }
-            }
-            None => Asked::Now,
-        };
-        let product = policy.product();
         let connection_id = link.map(|link| link.connection.connection_id.as_str());
-        let kind = (product, mode(request, product));
         let (gate, fallback) = self.gates.at(&who.tenant_id, store, kind, connection_id, asked).await;
         match (gate.state(), fallback) {
             (GateState::Diverted, Some(fallback)) => Ok(Passed::Diverted(fallback)),
             (GateState::Open | GateState::Diverted | GateState::Unspecified, _) => Ok(Passed::Open),
             (GateState::Hold, _) => Ok(Passed::Held),
             // Those that are held already go before it.
-            (GateState::Probation, None) if holds(store, product) => Ok(Passed::Held),
+            (GateState::Probation, None) if holds(store, kind.0) => Ok(Passed::Held),
             (GateState::Probation, fallback) => Ok(Passed::Alone(fallback)),
             (GateState::Closed, _) => Err(gate::closed(&gate, now_ms)),
         }
@@ -396,6 +390,19 @@ fn is_not_taken(placement: &Result<Placement, Error>) -> bool {
         Err(Error::Storage(StorageError::Refused(_)) | Error::Queue(Rejected::Overloaded)) => true,
         Err(_) => false,
     }
+}
+
+/// What its gate is asked for an order.
+fn asked(store: &Store, policy: &ProductPolicy, request: &PlaceOrderRequest, now_ms: i64) -> Result<Asked, Failure> {
+    Ok(match &request.pickup_time {
+        _ if purpose(request) == OrderPurpose::Test => Asked::AtPos,
+        Some(at) => {
+            let kitchen = kitchen(store, policy, request.lines.iter().map(|line| line.item_id.as_str()))?;
+            let fires_later = kitchen.fire_ms(time::to_unix_ms(at)).is_some_and(|fire_ms| fire_ms > now_ms);
+            if fires_later { Asked::Later } else { Asked::Now }
+        }
+        None => Asked::Now,
+    })
 }
 
 /// How an order comes through its gate.

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         business_day::end_of_day_ms,
         entry::may_divert,
-        gate::{Asked, hold_for, holds},
+        gate::{Asked, hold_for, waits_for_pos},
         lifecycle::{Event, Why, is_divert, submits},
         pos::service_mode,
     },
@@ -103,8 +103,12 @@ impl Dispatcher {
     async fn way(&self, tenant_id: &Arc<str>, order: &Order, link: &Link) -> Way {
         let Ok(store) = self.reader.stores.get(&order.store_id).await else { return Way::ToPos };
         let (product, connection_id) = (order.product(), link.connection.connection_id.as_str());
-        let otherwise =
-            if order.hold_reason() == HoldReason::Link || holds(&store, product) { Way::Wait } else { Way::ToPos };
+        let is_held = order.hold_reason() == HoldReason::Link;
+        let otherwise = if is_held || waits_for_pos(&store, product) { Way::Wait } else { Way::ToPos };
+        // What was heard of its POS may not be so any more.
+        if matches!(otherwise, Way::Wait) && self.gates.has_lost_links(!is_held) {
+            return otherwise;
+        }
         let kind = (product, service_mode(order));
         let (gate, fallback) = self.gates.at(tenant_id, &store, kind, Some(connection_id), Asked::AtPos).await;
         let fallback = fallback.filter(|_| may_divert(order));
@@ -112,16 +116,39 @@ impl Dispatcher {
             (GateState::Open | GateState::Unspecified, _) => Way::ToPos,
             (GateState::Diverted, Some(fallback)) => Way::ToFallback(fallback),
             (GateState::Hold | GateState::Closed | GateState::Diverted, _) => otherwise,
-            (GateState::Probation, None) if matches!(otherwise, Way::ToPos) => otherwise,
             (GateState::Probation, fallback) => {
-                let let_through = self.gates.let_through(tenant_id, connection_id, &order.order_id).await;
-                let let_through = let_through.unwrap_or_else(|error| {
-                    tracing::warn!(%error, order.id = %order.order_id, "nobody tells whether the order may go");
-                    false
-                });
+                let let_through = self.is_let_through(tenant_id, connection_id, &order.order_id).await;
                 if let_through { Way::ToPos } else { fallback.map_or(otherwise, Way::ToFallback) }
             }
         }
+    }
+
+    async fn is_let_through(&self, tenant_id: &Arc<str>, connection_id: &str, order_id: &str) -> bool {
+        self.gates.let_through(tenant_id, connection_id, order_id).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, order.id = order_id, "nobody tells whether the order may go");
+            false
+        })
+    }
+
+    /// Whether an order that is about to be sent again, or a round, may go to its POS: not while that is away, and one at a
+    /// time until one is there.
+    pub(super) async fn may_reach_pos(&self, tenant_id: &Arc<str>, order: &Order, connection_id: &str) -> bool {
+        let store = self.reader.stores.get(&order.store_id).await;
+        if store.is_ok_and(|store| !waits_for_pos(&store, order.product())) {
+            return true;
+        }
+        if self.gates.is_away(connection_id) {
+            return false;
+        }
+        !self.gates.is_on_probation(connection_id)
+            || self.is_let_through(tenant_id, connection_id, &order.order_id).await
+    }
+
+    /// Keeps an order back whose POS is away; it is looked at again soon, and at its deadline at the latest.
+    pub(super) async fn keep_back(&self, tenant_id: &str, order: &Order) {
+        let left = order.deliver_by.as_ref().map_or(Duration::MAX, time::until);
+        let pause = self.config.retry_cap.mul_f64(ambient::jitter(0.3, 0.7));
+        self.look_again(tenant_id, order, pause.min(left)).await;
     }
 
     /// Holds an order until its connection is back; from its fire time on it has as long as one that comes then.
@@ -198,6 +225,12 @@ impl Dispatcher {
         if diversion.is_none() && self.must_let_entries_pass(tenant_id, &order, &attempt.connection_id).await {
             return self.look_again(tenant_id, &order, BEHIND_ENTRIES.mul_f64(ambient::jitter(0.5, 1.5))).await;
         }
+        let probation = attempt.connection_id.clone();
+        let is_alone = diversion.is_none() && self.gates.is_on_probation(&probation);
+        if diversion.is_none() && !self.may_reach_pos(tenant_id, &order, &probation).await {
+            return self.keep_back(tenant_id, &order).await;
+        }
+        let order_id = order.order_id.clone();
         let (attempt, lease) = diversion.unwrap_or((attempt, lease));
         let round_wait = self.round_wait(&order).await;
         let left = order.deliver_by.as_ref().map(time::until).unwrap_or_default();
@@ -212,7 +245,11 @@ impl Dispatcher {
             passes_doubt_before_ms: round_wait.map(|wait| now_ms - i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
             now: time::from_unix_ms(now_ms),
         };
-        match self.ledger.storage.take_turn(turn).await {
+        let taken = self.ledger.storage.take_turn(turn).await;
+        if is_alone && !matches!(taken, Ok(TurnTaken::Begun(_)) | Err(_)) {
+            self.gates.give_back(tenant_id, &probation, &order_id).await;
+        }
+        match taken {
             Ok(TurnTaken::Begun(begun)) => {
                 let (order, check) = *begun;
                 self.ledger.tell(&Arc::new(order.clone()));

@@ -287,8 +287,10 @@ impl Dispatcher {
         }
         // What the fallback says is no word about the check at the POS.
         let Some(last) = last_submit(order).filter(|last| !is_divert(last)) else { return CheckChange::default() };
-        // The next round goes where this one went, if somebody is there.
-        let goes_on = !self.gates.is_away(&last.connection_id);
+        // The next round goes where this one went, if somebody is there, and need not ask whether it may go alone.
+        let is_there = matches!(event, Event::Attempted { outcome: Outcome::Placed(_), .. });
+        let is_alone = !is_there && self.gates.is_on_probation(&last.connection_id);
+        let goes_on = !is_alone && !self.gates.is_away(&last.connection_id);
         let mut change = CheckChange {
             connection_id: last.connection_id.clone(),
             next_attempt: goes_on.then(|| self.attempt_like(last)),

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
+        gate::{deliver_within, policy_of},
         lifecycle::{Event, Outcome, Why, attention, has_enough_evidence, last_submit, of_side},
         pos::to_find_request,
         settling::{Pos, Step, Terms, find_proves, max_apply_delay, next_step, open_change_attempt, proof_ms},
@@ -76,6 +77,13 @@ impl Dispatcher {
         }
     }
 
+    /// After this a person is called for an order in doubt, whatever time it had before it was sent.
+    async fn call_within(&self, order: &Order) -> Duration {
+        let store = self.reader.stores.get(&order.store_id).await;
+        let policy = store.as_deref().ok().and_then(|store| policy_of(store, order.product()));
+        deliver_within(&policy.cloned().unwrap_or_default())
+    }
+
     async fn record_settled(&self, tenant_id: &Arc<str>, order: Order, attempt: &Attempt, outcome: Outcome) {
         tracing::info!(order.id = %order.order_id, attempt.number = attempt.number, ?outcome, "settled");
         let is_late = order.deliver_by.as_ref().is_some_and(|by| time::until(by).is_zero()) && self.clock.is_steady();
@@ -110,6 +118,7 @@ impl Dispatcher {
             attempt_timeout: self.config.attempt_timeout,
             margin: self.config.lease_margin,
             change_within: self.change_within(),
+            call_within: self.call_within(&order).await,
         };
         match (next_step(&order, &pos, terms, time::now_unix_ms()), link) {
             (Step::Replay, Some(link)) => {

@@ -197,6 +197,9 @@ impl Dispatcher {
         if let Some((attempt, lease)) = self.diversion(tenant_id, &order, &connection_id).await {
             return self.send(tenant_id, order, None, attempt, lease, since).await;
         }
+        if !connection_id.is_empty() && !self.may_reach_pos(tenant_id, &order, &connection_id).await {
+            return self.keep_back(tenant_id, &order).await;
+        }
         let (attempt, lease) = match (link, sent) {
             (Ok(link), _) => self.next_attempt(0, Some(&link)),
             // While the router cannot tell where to send it, it goes where it went.

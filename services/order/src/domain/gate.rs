@@ -14,6 +14,7 @@ use posmesh_proto::{
     store::v1::{GateAction, GatePolicy, ProductPolicy, Store, StoreLifecycle},
 };
 
+const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_secs(120);
 const DEFAULT_HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_MAX_HELD: i32 = 100;
 const DEFAULT_MAX_IN_DOUBT: i32 = 5;
@@ -39,6 +40,8 @@ pub(crate) struct Way<'a> {
     pub(crate) link: Option<&'a Link>,
     /// It was away, and no order has arrived there since.
     pub(crate) is_reopening: bool,
+    /// The order that was let through then, of which nobody knows whether the POS has it.
+    pub(crate) in_doubt: Option<&'a str>,
     /// The store has a fallback for such orders, which can be reached.
     pub(crate) can_divert: bool,
 }
@@ -100,6 +103,12 @@ pub(crate) fn unconnected(store: &Store, product: Product) -> Gate {
     }
 }
 
+/// How long a product's order may take to its POS, but for the time that it is held.
+pub(crate) fn deliver_within(policy: &ProductPolicy) -> Duration {
+    let said = policy.deliver_within.as_ref().and_then(from_proto_duration);
+    said.filter(|within| !within.is_zero()).unwrap_or(DEFAULT_DELIVER_WITHIN)
+}
+
 /// How long an order of a product may be held.
 pub(crate) fn hold_for(store: &Store, product: Product) -> Duration {
     let policy = policy_of(store, product).and_then(|policy| policy.gate.as_ref()?.hold_for.as_ref());
@@ -116,9 +125,24 @@ pub(crate) fn diverting(store: &Store, product: Product) -> Option<&ProductPolic
     policy_of(store, product).filter(|policy| when_offline(policy, true) == GateAction::Divert)
 }
 
+/// Whether orders of a product that were taken before wait while the POS is away. Only where the policy says that it is
+/// sent whatever the link says, they do not.
+pub(crate) fn waits_for_pos(store: &Store, product: Product) -> bool {
+    policy_of(store, product).is_some_and(|policy| when_offline(policy, false) != GateAction::Take)
+}
+
+/// Whether the POS that a link leads to takes no orders: also one that died before its store closed, or since.
+pub(crate) fn is_away(link: &Link) -> bool {
+    match link.state() {
+        LinkState::Offline => true,
+        LinkState::Dormant => !link.cause.is_empty(),
+        _ => false,
+    }
+}
+
 /// Whether no order comes through to what this link leads to, or no ticket comes out there.
 pub(crate) fn is_cut_off(link: &Link) -> bool {
-    link.state() == LinkState::Offline || prints_nothing(link)
+    is_away(link) || prints_nothing(link)
 }
 
 /// Whether a pause is about a product now.
@@ -131,7 +155,7 @@ pub(crate) fn is_over(pause: &Pause, now_ms: i64) -> bool {
     pause.until.as_ref().is_some_and(|until| to_unix_ms(until) <= now_ms)
 }
 
-fn policy_of(store: &Store, product: Product) -> Option<&ProductPolicy> {
+pub(crate) fn policy_of(store: &Store, product: Product) -> Option<&ProductPolicy> {
     store.product_policies.iter().find(|policy| policy.product() == product)
 }
 
@@ -162,7 +186,7 @@ fn at_pos(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
 }
 
 fn offline(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
-    facts.way.link.filter(|link| link.state() == LinkState::Offline)?;
+    facts.way.link.filter(|link| is_away(link))?;
     act(facts, policy, when_offline(policy, facts.way.can_divert), GateReason::LinkOffline)
 }
 
@@ -191,8 +215,13 @@ fn overloaded(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
 
 fn reopening(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {
     let applies = facts.way.is_reopening && when_offline(policy, false) != GateAction::Take;
-    let words = "the POS was away; one order at a time is sent until one is there";
-    applies.then(|| of_link(facts, GateState::Probation, GateReason::LinkReopening, words.to_owned()))
+    let words = match facts.way.in_doubt {
+        Some(order_id) => {
+            format!("the POS was away, and nobody knows whether it has the order {order_id}: settle that")
+        }
+        None => "the POS was away; one order at a time is sent until one is there".to_owned(),
+    };
+    applies.then(|| of_link(facts, GateState::Probation, GateReason::LinkReopening, words))
 }
 
 fn unknown(facts: &Facts<'_>, policy: &ProductPolicy) -> Option<Gate> {

@@ -22,6 +22,8 @@ pub(crate) struct Terms {
     pub(crate) margin: Duration,
     /// How long it is tried to carry a wish out.
     pub(crate) change_within: Duration,
+    /// So long after an order was sent a person is called, though it may have been given more time: it was held before.
+    pub(crate) call_within: Duration,
 }
 
 /// What is known of the POS that the order was sent to.
@@ -92,7 +94,9 @@ pub(crate) fn next_step(order: &Order, pos: &Pos<'_>, terms: Terms, now_ms: i64)
         return Step::Compensate;
     }
     let is_told = attention::is_raised(order, attention::IN_DOUBT) || attention::is_seen(order, attention::IN_DOUBT);
-    if is_late && !is_told { Step::TellPerson } else { Step::Wait }
+    let sent_ms = last_submit(order).and_then(|last| last.begin_time.as_ref()).map_or(i64::MAX, to_unix_ms);
+    let is_long = sent_ms.saturating_add(millis(terms.call_within)) <= now_ms;
+    if (is_late || is_long) && !is_told { Step::TellPerson } else { Step::Wait }
 }
 
 /// A second write under the same reference makes no second order, as long as the vendor remembers the first; and no

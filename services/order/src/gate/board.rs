@@ -12,7 +12,7 @@ use posmesh_kit::{
 };
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
-    order::v1::{Gate, HoldReason, Order, OrderState, Pause},
+    order::v1::{Attempt, AttemptOutcome, Gate, HoldReason, Order, OrderState, Pause},
     router::v1::{ConnectionRole, Link, LinkState, WatchLinksResponse},
     store::v1::Store,
 };
@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     domain::{
         gate::{self, Asked, Facts, Load},
-        lifecycle,
+        lifecycle::{self, submits},
     },
     storage::{GateFacts, Holder, Offline},
 };
@@ -185,6 +185,11 @@ impl Reopening {
     fn is_open(&self) -> bool {
         self.opened >= self.offline
     }
+
+    fn in_doubt(&self) -> Option<&str> {
+        let holder = self.holder.as_ref().filter(|holder| holder.state == Some(OrderState::InDoubt))?;
+        Some(&holder.order_id)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -197,7 +202,7 @@ struct Reopenings {
 impl Reopenings {
     /// Returns whether the storage should be looked at for what a link says.
     fn hear(&mut self, link: &Link) -> bool {
-        if link.state() == LinkState::Offline {
+        if gate::is_away(link) {
             let known = self.by_connection.entry(link.connection_id.clone()).or_default();
             let is_news = link.version > known.offline;
             known.offline = known.offline.max(link.version);
@@ -258,13 +263,14 @@ impl Board {
     ) -> Gate {
         let link = connection_id.and_then(|id| self.link(id));
         let is_reopening = connection_id.is_some_and(|id| self.is_reopening(id));
+        let in_doubt = connection_id.filter(|_| is_reopening).and_then(|id| self.in_doubt(id));
         let stores = Arc::clone(&self.0.stores.read().unwrap_or_else(PoisonError::into_inner));
         let key = (Arc::clone(tenant_id), store.store_id.clone());
         let facts = Facts {
             store,
             product,
             opening: self.opening(store, now_ms),
-            way: gate::Way { link: link.as_deref(), is_reopening, can_divert },
+            way: gate::Way { link: link.as_deref(), is_reopening, in_doubt: in_doubt.as_deref(), can_divert },
             load: stores.loads.get(&key).copied().unwrap_or_default(),
             pause: stores.pauses.get(&key),
             now_ms,
@@ -300,6 +306,25 @@ impl Board {
     /// Whether what was heard of links still holds.
     pub(crate) fn are_links_known(&self) -> bool {
         self.links().are_known()
+    }
+
+    /// Whether nothing is heard of links at the moment; `once_known`: though it was before.
+    pub(crate) fn has_lost_links(&self, once_known: bool) -> bool {
+        let links = self.links();
+        links.lost.is_some() && (links.was_told || !once_known)
+    }
+
+    /// Whether a store's orders of a product go over a connection.
+    pub(crate) fn serves(&self, store_id: &str, connection_id: &str, product: Product) -> bool {
+        let links = self.links();
+        let is_it = |link: &Arc<Link>| link.connection_id == connection_id && link.role() != ConnectionRole::Fallback;
+        links.serving(store_id, product).any(is_it)
+    }
+
+    /// The connection that such orders go over, if that is known for certain.
+    pub(crate) fn connection(&self, store_id: &str, product: Product, mode: ServiceMode) -> Option<String> {
+        let Way::Over(connection_id) = self.way(store_id, product, mode) else { return None };
+        self.link(&connection_id).filter(|link| serves(link, mode)).map(|_| connection_id)
     }
 
     /// Where a store's orders of a product go. Where several connections share a product's modes, the one that serves
@@ -399,6 +424,11 @@ impl Board {
         self.reopenings().by_connection.get(connection_id).is_some_and(|known| !known.is_open())
     }
 
+    /// The order that was let through to a connection and is in doubt.
+    fn in_doubt(&self, connection_id: &str) -> Option<String> {
+        self.reopenings().by_connection.get(connection_id)?.in_doubt().map(str::to_owned)
+    }
+
     /// The store's hours now; worked out again when they change.
     fn opening(&self, store: &Store, now_ms: i64) -> Opening {
         if store.opening_hours.is_empty() && store.special_days.is_empty() {
@@ -418,6 +448,12 @@ impl Board {
         openings.insert(store.store_id.clone(), known);
         opening
     }
+}
+
+/// Whether an attempt began after the POS of a link had come back.
+fn is_sent_since_back(attempt: &Attempt, link: &Link) -> bool {
+    let (Some(begun), Some(back)) = (&attempt.begin_time, &link.healthy_since) else { return false };
+    matches!(link.state(), LinkState::Online | LinkState::Degraded) && time::to_unix_ms(begun) > time::to_unix_ms(back)
 }
 
 /// What is learned from the router.
@@ -486,7 +522,7 @@ impl Board {
             self.0.look.notify_one();
         }
         if lifecycle::is_there(order.state()) && !lifecycle::entry::is_pending(order) {
-            self.open_by(&order.order_id);
+            self.open_by(order);
         }
     }
 
@@ -494,16 +530,27 @@ impl Board {
         self.0.stores.read().unwrap_or_else(PoisonError::into_inner).troubled.contains(store_id)
     }
 
-    /// An order is there: if it was let through alone, its connection is open.
-    fn open_by(&self, order_id: &str) {
+    /// An order is there: its connection is open if it was let through alone, or was sent after the POS had come back.
+    fn open_by(&self, order: &Order) {
+        let links = self.links();
         let mut reopenings = self.reopenings();
-        let Some(connection_id) = reopenings.holders.remove(order_id) else { return };
-        let Some(known) = reopenings.by_connection.get_mut(&connection_id) else { return };
-        if known.is_open() || known.holder.as_ref().is_none_or(|holder| holder.version < known.offline) {
+        let held = reopenings.holders.remove(&order.order_id);
+        let is_held = held.is_some();
+        let placed = || submits(order).rev().find(|attempt| attempt.outcome() == AttemptOutcome::Placed);
+        let sent = if is_held { None } else { placed() };
+        let Some(connection_id) = held.or_else(|| sent.map(|attempt| attempt.connection_id.clone())) else { return };
+        let Some(known) = reopenings.by_connection.get_mut(&connection_id).filter(|known| !known.is_open()) else {
+            return;
+        };
+        let is_after = match sent {
+            Some(attempt) => links.by_id.get(&connection_id).is_some_and(|link| is_sent_since_back(attempt, link)),
+            None => known.holder.as_ref().is_some_and(|holder| holder.version >= known.offline),
+        };
+        if !is_after {
             return;
         }
         known.opened = known.offline;
-        drop(reopenings);
+        drop((reopenings, links));
         self.tell(self.store_of(&connection_id).into_iter().collect());
         self.0.look.notify_one();
     }
@@ -610,7 +657,7 @@ impl Board {
         for probation in &facts.probations {
             let connection_id = &probation.offline.connection_id;
             let known = reopenings.by_connection.entry(connection_id.clone()).or_default();
-            let was_open = known.is_open();
+            let before = (known.is_open(), known.in_doubt().map(str::to_owned));
             known.offline = known.offline.max(probation.offline.version);
             known.noted = known.noted.max(probation.offline.version);
             known.opened = known.opened.max(probation.opened_version);
@@ -621,13 +668,14 @@ impl Board {
             if is_well && !is_blocked || holder.is_some_and(|holder| holder.proves(known.offline)) {
                 known.opened = known.offline;
             }
-            if was_open != known.is_open() {
-                changed.push(connection_id);
-            }
             if probation.opened_version < known.opened {
                 opened.push(Offline { version: known.opened, ..probation.offline.clone() });
             }
             reopenings.hold(connection_id, probation.holder.clone());
+            let now = reopenings.by_connection.get(connection_id);
+            if now.is_some_and(|known| before != (known.is_open(), known.in_doubt().map(str::to_owned))) {
+                changed.push(connection_id);
+            }
         }
         drop(reopenings);
         concerned.extend(changed.into_iter().filter_map(|connection_id| self.store_of(connection_id)));

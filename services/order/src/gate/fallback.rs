@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use posmesh_proto::{
     common::v1::{Product, ServiceMode},
-    router::v1::LinkState,
     store::v1::Store,
 };
 
@@ -12,7 +11,7 @@ use super::{Gates, shown_mode};
 use crate::{
     domain::{
         entry::{can_prove, fallback_evidence},
-        gate::{diverting, is_cut_off},
+        gate::{diverting, is_away, is_cut_off},
     },
     peers::Link,
 };
@@ -28,12 +27,17 @@ pub(crate) struct Fallback {
 impl Gates {
     /// Whether no order comes through to the POS of a connection now, as far as is known.
     pub(crate) fn is_away(&self, connection_id: &str) -> bool {
-        self.board.link(connection_id).is_some_and(|link| link.state() == LinkState::Offline)
+        self.board.link(connection_id).is_some_and(|link| is_away(&link))
     }
 
     /// Whether a connection's POS was away, and takes one order at a time until one is there.
     pub(crate) fn is_on_probation(&self, connection_id: &str) -> bool {
         self.board.is_reopening(connection_id)
+    }
+
+    /// Whether nothing is heard of links at the moment; `once_known`: though it was before.
+    pub(crate) fn has_lost_links(&self, once_known: bool) -> bool {
+        self.board.has_lost_links(once_known)
     }
 
     /// Whether a connection's POS was away: then the rounds of its checks may have gone to the fallback.
@@ -67,7 +71,7 @@ impl Gates {
         let found = self.reader.fallback(&store.store_id, product, mode).await;
         let found = found.inspect_err(|failure| tracing::debug!(%failure, store.id = %store.store_id, "no fallback"));
         let link = found.ok()??;
-        let is_away = self.board.link(&link.connection.connection_id).is_some_and(|known| is_cut_off(&known));
-        (!is_away && can_prove(&link.descriptor, &evidence)).then_some(Fallback { link, evidence })
+        let is_cut_off = self.board.link(&link.connection.connection_id).is_some_and(|known| is_cut_off(&known));
+        (!is_cut_off && can_prove(&link.descriptor, &evidence)).then_some(Fallback { link, evidence })
     }
 }

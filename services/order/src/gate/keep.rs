@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt as _, stream};
 use posmesh_kit::{ambient, call};
 use posmesh_pricing::default_service_mode;
-use posmesh_proto::order::v1::{GateReason, GateState, Pause};
+use posmesh_proto::{
+    common::v1::Product,
+    order::v1::{GateReason, GateState, Pause},
+};
 
 use super::Gates;
 use crate::{
@@ -126,11 +129,19 @@ impl Gates {
     /// How many may go. `None`: none.
     async fn release_limit(&self, held: &HeldOrders) -> Option<usize> {
         let HeldOrders { tenant_id, store_id, connection_id, count, entries } = held;
+        if self.board.has_lost_links(false) {
+            return None;
+        }
         let store = self.reader.stores.get(store_id).await.ok()?;
-        let products = store.product_policies.iter().map(|policy| policy.product());
+        // Orders for later wait for their POS as well. Whatever the store holds, it is told of what the kitchen has.
+        let waits = |product: &Product| *product == Product::ToGo || holds(&store, *product) || *entries > 0;
+        let products = store.product_policies.iter().map(|policy| policy.product()).filter(waits);
+        if !products.clone().any(|product| self.board.serves(store_id, connection_id, product)) {
+            // They go over another one by now.
+            return Some(RELEASE_LIMIT);
+        }
         let mut limit = None;
-        // Whatever the store holds, it is told of what the kitchen has.
-        for product in products.filter(|product| holds(&store, *product) || *entries > 0) {
+        for product in products {
             let kind = (product, default_service_mode(product));
             let (gate, _) = self.at(&Arc::clone(tenant_id), &store, kind, Some(connection_id), Asked::AtPos).await;
             limit = limit.max(match (gate.state(), gate.reason()) {

@@ -149,6 +149,23 @@ impl Gates {
         }
     }
 
+    /// Refuses an order whose gate is closed by what is known in memory: nobody needs to be asked for that.
+    pub(crate) fn refuse_at_once(
+        &self,
+        tenant_id: &Arc<str>,
+        store: &Store,
+        (product, mode): (Product, ServiceMode),
+        asked: Asked,
+    ) -> Result<(), Failure> {
+        let now_ms = self.clock.now_unix_ms();
+        let connection_id = self.board.connection(&store.store_id, product, mode);
+        let over = (connection_id.as_deref(), self.may_divert(store, product, mode));
+        let gate = self.board.gate(tenant_id, store, product, over, (asked, now_ms));
+        // The router may know more of it.
+        let is_unsure = connection_id.is_none() && gate.reason() == GateReason::LinkUnknown;
+        if gate.state() == GateState::Closed && !is_unsure { Err(closed(&gate, now_ms)) } else { Ok(()) }
+    }
+
     /// Lets an order through to a connection on probation, unless another one is under way.
     pub(crate) async fn let_through(
         &self,

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use posmesh_kit::time;
 use posmesh_proto::order::v1::{HoldReason, Order, OrderState, Pause};
 use prost::Message as _;
 
@@ -12,7 +13,8 @@ use crate::domain::lifecycle::{self, entry};
 /// Everything that gates hang on, of all tenants, as it is now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GateFacts {
-    /// Orders PENDING or IN_DOUBT, by store.
+    /// Orders of the last day that are PENDING or IN_DOUBT, by store. Of older ones the staff have been told, and the POS
+    /// takes orders all the same.
     pub troubled: Vec<Troubled>,
     /// Orders that wait for their connection.
     pub held: Vec<HeldOrders>,
@@ -168,6 +170,13 @@ pub trait GateStorage: Send + Sync {
 
 /// So long a replica may miss that a connection was opened, and learn it from the table all the same.
 pub(super) const OPENED_SHOWN: Duration = Duration::from_secs(60);
+
+/// Older orders in trouble speak against no new ones.
+const TROUBLE_COUNTS_MS: i64 = 24 * 3600 * 1000;
+
+pub(super) fn troubled_since_ms() -> i64 {
+    time::now_unix_ms() - TROUBLE_COUNTS_MS
+}
 
 /// The row that a claim finds, and leaves if it is let through or finds it open.
 pub(super) fn decide(row: &mut Probation, claim: &ProbationClaim) -> LetThrough {

@@ -51,9 +51,9 @@ pub(super) const EARLIER_ROUND_WAITS: &str =
 pub(super) const ROUND_IN_FLIGHT: &str =
     "SELECT 1 FROM checks WHERE tenant_id = $1 AND check_id = $2 AND in_flight_order_id IS NOT NULL";
 
-/// States PENDING and IN_DOUBT.
-pub(super) const TROUBLED: &str =
-    "SELECT tenant_id, store_id, state, count(*) FROM orders WHERE state IN (1, 4) GROUP BY tenant_id, store_id, state";
+/// States PENDING and IN_DOUBT. `$1`: no older ones.
+pub(super) const TROUBLED: &str = "SELECT tenant_id, store_id, state, count(*) FROM orders \
+     WHERE state IN (1, 4) AND created_ms >= $1 GROUP BY tenant_id, store_id, state";
 
 pub(super) const HELD: &str = "SELECT tenant_id, store_id, awaited_connection_id, \
          count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state <> 2) FROM orders \

@@ -8,7 +8,7 @@ use posmesh_order::{
     storage::{GateStorage as _, Storage},
 };
 use posmesh_proto::{
-    adapter::v1::{Rejected, submit_outcome::Outcome},
+    adapter::v1::{NotHandedOver, Rejected, submit_outcome::Outcome},
     common::v1::Product,
     order::v1::{
         Gate, GateReason, GateState, GetGatesRequest, HoldReason, Order, OrderState, Pause, PauseStoreRequest,
@@ -256,6 +256,8 @@ async fn one_in_doubt_blocks_the_next_and_one_that_is_refused_does_not() {
     assert_eq!(refusal(&replica.place(kiosk_beer("r3")).await.unwrap_err()), closed_for("LINK_REOPENING"));
     pos.link(LinkState::Online, 9);
     replica.until_known(&pos).await;
+    let says = replica.gate(Product::Kiosk).await.message;
+    assert!(says.contains(&doubtful.order_id), "which one is to be settled: {says}");
     assert_eq!(refusal(&replica.place(kiosk_beer("r4")).await.unwrap_err()), closed_for("LINK_REOPENING"));
     pos.state.lock().unwrap().find_broken = false;
     replica.until(&doubtful.order_id, OrderState::Pending).await;
@@ -447,4 +449,86 @@ async fn who_watches_gates_and_does_not_read_loses_its_place() {
     };
     let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
     assert_eq!((ended.code(), failure::reason(&ended).as_str()), (Code::Aborted, "WATCHER_TOO_SLOW"));
+}
+
+#[tokio::test]
+async fn a_held_order_goes_to_the_pos_that_takes_its_products_orders_by_now() {
+    let pos = Pos::default();
+    pos.link(LinkState::Offline, 0);
+    let replica = replica_on(memory(), &pos, GateState::Closed).await;
+    let held = replica.place(beer_to_go("r1")).await.unwrap();
+    assert_eq!(held.awaited_connection_id, "till");
+    pos.state.lock().unwrap().moved = true;
+    pos.links.send_modify(|links| links.as_mut().unwrap()[0].products = vec![Product::Table.into()]);
+    pos.link_to("bar", LinkState::Online, 3);
+    let placed = replica.until(&held.order_id, OrderState::Placed).await;
+    assert_eq!(placed.attempts[0].connection_id, "bar");
+}
+
+/// A POS away, and Kiosk orders that were refused for the moment before that was known.
+async fn kept_back(pos: &Pos, count: usize) -> (Replica, Vec<Order>) {
+    pos.link(LinkState::Online, 3);
+    let replica = replica_on(memory(), pos, GateState::Open).await;
+    let refusal = || NotHandedOver { cause: "NETWORK_DOWN".into(), ..NotHandedOver::default() };
+    pos.script((0..10_000).map(|_| Act::Answer(Outcome::NotHandedOver(refusal()))));
+    let mut orders = Vec::new();
+    for i in 0..count {
+        let request = PlaceOrderRequest { wait: None, ..kiosk_beer(&format!("k{i}")) };
+        orders.push(replica.place(request).await.unwrap());
+    }
+    pos.link(LinkState::Offline, 0);
+    replica.until_gate(Product::Kiosk, GateState::Closed).await;
+    for order in &orders {
+        replica.until_it(&order.order_id, |order| order.state() == OrderState::Pending).await;
+    }
+    pos.state.lock().unwrap().script.clear();
+    (replica, orders)
+}
+
+/// Waits as long as many retries take: until an order that is held for a second has expired.
+async fn a_while(pos: &Pos, replica: &Replica) {
+    let hold_for = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    assert_eq!(pos.state.lock().unwrap().togo.gate.unwrap().hold_for, hold_for, "set before the store is read");
+    let held = replica.place(beer_to_go("a-while")).await.unwrap();
+    replica.until(&held.order_id, OrderState::Expired).await;
+}
+
+#[tokio::test]
+async fn what_is_to_be_sent_again_waits_until_the_pos_is_back_and_goes_one_at_a_time() {
+    let pos = Pos::default();
+    let hold_for = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let gate = Some(GatePolicy { hold_for, ..GatePolicy::default() });
+    pos.state.lock().unwrap().togo = ProductPolicy { gate, ..ProductPolicy::default() };
+    let (replica, orders) = kept_back(&pos, 4).await;
+    let before = pos.submits();
+    a_while(&pos, &replica).await;
+    assert_eq!((pos.submits(), pos.orders()), (before, 0), "nothing is fired at a POS that is away");
+    let go = Arc::new(Notify::new());
+    pos.script([Act::Hang(Arc::clone(&go))]);
+    pos.link(LinkState::Online, 1);
+    let begun = async {
+        while pos.submits() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
+    replica.until_known(&pos).await;
+    assert_eq!(refusal(&replica.place(kiosk_beer("next")).await.unwrap_err()), closed_for("LINK_REOPENING"));
+    assert_eq!(pos.submits(), before + 1, "the others wait beside it");
+    go.notify_one();
+    for order in &orders {
+        replica.until(&order.order_id, OrderState::Placed).await;
+    }
+    assert_eq!((pos.submits(), pos.orders()), (before + 4, 4));
+}
+
+#[tokio::test]
+async fn a_closed_gate_asks_nobody_where_the_order_would_go() {
+    let pos = Pos::default();
+    pos.link(LinkState::Offline, 0);
+    let replica = replica_on(memory(), &pos, GateState::Closed).await;
+    assert_eq!(refusal(&replica.place(kiosk_beer("r1")).await.unwrap_err()), closed_for("LINK_OFFLINE"));
+    replica.pause(Pause::default()).await.unwrap();
+    assert_eq!(refusal(&replica.place(kiosk_beer("r2")).await.unwrap_err()), closed_for("PAUSED"));
+    assert_eq!(pos.state.lock().unwrap().resolves, 0);
 }

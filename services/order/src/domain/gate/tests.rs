@@ -26,7 +26,7 @@ fn away() -> Link {
 }
 
 fn facts<'a>(store: &'a Store, product: Product, link: &'a Link) -> Facts<'a> {
-    let way = Way { link: Some(link), is_reopening: false, can_divert: false };
+    let way = Way { link: Some(link), is_reopening: false, in_doubt: None, can_divert: false };
     Facts { store, product, opening: OPEN, way, load: Load::default(), pause: None, now_ms: NOW_MS }
 }
 
@@ -148,7 +148,7 @@ fn too_many_orders_in_doubt_or_waiting_close_the_gate() {
 fn a_pos_that_was_away_is_on_probation() {
     let (store, online) = (store(GatePolicy::default()), online());
     for product in PRODUCTS {
-        let way = Way { link: Some(&online), is_reopening: true, can_divert: false };
+        let way = Way { link: Some(&online), is_reopening: true, in_doubt: None, can_divert: false };
         let found = says(&Facts { way, ..facts(&store, product, &online) });
         assert_eq!(found, (GateState::Probation, GateReason::LinkReopening));
     }
@@ -161,7 +161,7 @@ fn a_link_that_nobody_knows_is_the_policys_to_decide_and_orders_are_taken_by_def
     let close = store(GatePolicy { when_unknown: GateAction::Close.into(), ..GatePolicy::default() });
     for link in [None, Some(&dormant)] {
         let with = |store| {
-            let way = Way { link, is_reopening: false, can_divert: false };
+            let way = Way { link, is_reopening: false, in_doubt: None, can_divert: false };
             says(&Facts { way, ..facts(store, Product::Table, &dormant) })
         };
         assert_eq!(with(&regular), TAKEN);
@@ -195,7 +195,7 @@ fn of_several_reasons_the_one_that_lasts_longest_is_told() {
     sold.product_policies.iter_mut().for_each(|p| p.success_evidence = vec![EvidenceKind::Kitchen.into()]);
     let not_sold = Store { product_policies: Vec::new(), ..store.clone() };
     let pause = Pause::default();
-    let reopening = |link| Way { link: Some(link), is_reopening: true, can_divert: false };
+    let reopening = |link| Way { link: Some(link), is_reopening: true, in_doubt: None, can_divert: false };
     let all = Facts {
         store: &not_sold,
         product: Product::Table,
@@ -212,7 +212,8 @@ fn of_several_reasons_the_one_that_lasts_longest_is_told() {
     let reached = Facts { way: reopening(&unknown), ..opened };
     let settled = Facts { load: Load { in_doubt: 0, ..all.load }, ..reached };
     let sent = Facts { load: Load::default(), ..settled };
-    let proven = Facts { way: Way { link: Some(&unknown), is_reopening: false, can_divert: false }, ..sent };
+    let proven =
+        Facts { way: Way { link: Some(&unknown), is_reopening: false, in_doubt: None, can_divert: false }, ..sent };
     let told =
         [all, is_sold, resumed, opened, without_paper, reached, settled, sent, proven].map(|f| gate(&f).reason());
     let expected = [
@@ -231,7 +232,7 @@ fn of_several_reasons_the_one_that_lasts_longest_is_told() {
 
 /// The store has a fallback that can be reached.
 fn with_fallback<'a>(store: &'a Store, product: Product, link: &'a Link) -> Facts<'a> {
-    let way = Way { link: Some(link), is_reopening: false, can_divert: true };
+    let way = Way { link: Some(link), is_reopening: false, in_doubt: None, can_divert: true };
     Facts { way, ..facts(store, product, link) }
 }
 
@@ -272,7 +273,31 @@ fn a_fallback_changes_nothing_about_a_pos_that_works_or_is_not_known() {
     for link in [&online, &unknown] {
         assert_eq!(says(&with_fallback(&store, Product::Table, link)), TAKEN);
     }
-    let way = Way { link: Some(&online), is_reopening: true, can_divert: true };
+    let way = Way { link: Some(&online), is_reopening: true, in_doubt: None, can_divert: true };
     let reopening = says(&Facts { way, ..facts(&store, Product::Table, &online) });
     assert_eq!(reopening, (GateState::Probation, GateReason::LinkReopening));
+}
+
+#[test]
+fn a_pos_that_died_before_its_store_closed_gets_nothing_until_it_is_back() {
+    let store = store(GatePolicy::default());
+    let died = link(LinkState::Dormant, "pos", cause::NETWORK_DOWN);
+    let closed = Facts { opening: SHUT, ..facts(&store, Product::ToGo, &died) };
+    for asked in [Asked::Now, Asked::AtPos] {
+        let gate = super::gate(&closed, asked);
+        assert_eq!((gate.state(), gate.reason()), (GateState::Hold, GateReason::LinkOffline));
+    }
+    let sleeps = link(LinkState::Dormant, "", "");
+    let closed = Facts { opening: SHUT, ..facts(&store, Product::ToGo, &sleeps) };
+    assert_eq!(super::gate(&closed, Asked::AtPos).state(), GateState::Open);
+}
+
+#[test]
+fn the_order_that_keeps_a_pos_on_probation_is_named() {
+    let (store, online) = (store(GatePolicy::default()), online());
+    let mut facts = facts(&store, Product::Kiosk, &online);
+    facts.way = Way { is_reopening: true, in_doubt: Some("o-7"), ..facts.way };
+    let gate = gate(&facts);
+    assert_eq!(gate.state(), GateState::Probation);
+    assert!(gate.message.contains("o-7"), "{}", gate.message);
 }

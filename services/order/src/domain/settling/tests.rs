@@ -14,6 +14,7 @@ const TERMS: Terms = Terms {
     attempt_timeout: Duration::from_secs(30),
     margin: Duration::from_secs(5),
     change_within: Duration::from_secs(120),
+    call_within: Duration::from_secs(1000),
 };
 
 fn window(seconds: u64) -> Idempotency {
@@ -173,4 +174,13 @@ fn an_attempt_that_provably_never_left_keeps_absence_a_proof() {
     assert_eq!(proof(&[&left]), Some(41_000));
     assert_eq!(proof(&[&never_left, &left]), Some(41_000));
     assert_eq!(proof(&[&Attempt { max_apply_delay: None, ..left.clone() }, &left]), None);
+}
+
+#[test]
+fn an_order_that_was_held_for_long_calls_a_person_as_soon_as_any_other() {
+    let promised = descriptor(Idempotency::default(), 0);
+    let order = in_doubt(&promised);
+    let soon = Terms { call_within: Duration::from_secs(120), ..TERMS };
+    assert_eq!(next_step(&order, &pos(&promised), soon, 119_999), Step::Wait);
+    assert_eq!(next_step(&order, &pos(&promised), soon, 120_000), Step::TellPerson);
 }

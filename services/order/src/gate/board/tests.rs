@@ -94,7 +94,7 @@ fn one_that_was_given_back_opens_nothing() {
     let board = back();
     board.let_through(&offline(1), "o-1");
     board.give_back("till", "o-1");
-    board.open_by("o-1");
+    board.open_by(&Order { order_id: "o-1".into(), ..Order::default() });
     assert!(board.is_reopening("till"));
 }
 
@@ -148,4 +148,47 @@ async fn a_replica_that_starts_waits_for_what_it_does_not_know_but_not_for_ever(
     let mut alone = Board::new(LEASE);
     Arc::get_mut(&mut alone.0).unwrap().started -= START_GRACE;
     assert!(tokio::time::timeout(Duration::from_secs(1), alone.until_complete()).await.is_ok());
+}
+
+#[test]
+fn an_order_that_was_sent_after_the_pos_came_back_opens_it_and_one_of_before_does_not() {
+    let order = |begun_ms| {
+        let attempt = Attempt {
+            connection_id: "till".into(),
+            begin_time: Some(time::from_unix_ms(begun_ms)),
+            outcome: AttemptOutcome::Placed.into(),
+            ..Attempt::default()
+        };
+        let state = OrderState::Placed.into();
+        Order { order_id: "o-9".into(), store_id: "shibuya".into(), state, attempts: vec![attempt], ..Order::default() }
+    };
+    let board = back();
+    let healthy_since = Some(time::from_unix_ms(1_000));
+    board.hear(told([Link { healthy_since, ..link("till", LinkState::Online, 2, 1) }]));
+    board.observe(&order(900));
+    assert!(board.is_reopening("till"), "it was in doubt, and was found");
+    board.observe(&order(1_100));
+    assert!(!board.is_reopening("till"));
+}
+
+#[test]
+fn that_a_pos_was_away_is_not_forgotten_while_the_router_is() {
+    let mut board = Board::new(LEASE);
+    assert!(board.has_lost_links(false) && !board.has_lost_links(true));
+    board.hear(told([link("till", LinkState::Offline, 1, 0)]));
+    assert!(!board.has_lost_links(false));
+    board.lose();
+    Arc::get_mut(&mut board.0).unwrap().links.get_mut().unwrap().lost = Instant::now().checked_sub(LINKS_LAST);
+    assert!(board.link("till").is_none(), "too long ago");
+    assert!(board.is_reopening("till") && board.has_lost_links(true));
+}
+
+#[test]
+fn a_pos_that_dies_while_its_store_is_closed_comes_back_on_probation() {
+    let board = Board::new(LEASE);
+    let cause = "NETWORK_DOWN".to_owned();
+    board.hear(told([Link { cause, ..link("till", LinkState::Dormant, 4, 0) }]));
+    assert!(board.is_reopening("till"));
+    board.hear(told([link("bar", LinkState::Dormant, 4, 0)]));
+    assert!(!board.is_reopening("bar"), "it only sleeps");
 }

@@ -41,8 +41,15 @@ async fn due(storage: &Subject) -> Vec<String> {
 pub(super) async fn what_waits_and_what_is_in_doubt_is_counted_by_store(storage: Subject) {
     let mut orders = Vec::new();
     for request_id in ["a", "b", "c", "d"] {
-        orders.push(take(&storage, new_order(request_id)).await);
+        let mut new = new_order(request_id);
+        new.order.create_time = Some(posmesh_kit::time::now());
+        orders.push(take(&storage, new).await);
     }
+    // One of long ago.
+    let mut old = new_order("old");
+    old.order.create_time = Some(from_unix_ms(posmesh_kit::time::now_unix_ms() - 25 * 3600 * 1000));
+    let old = take(&storage, old).await;
+    change(&storage, to(&old, OrderState::InDoubt)).await;
     assert_eq!(facts(&storage).await, GateFacts::default(), "what goes well is not counted");
     for (order, state) in orders.iter().zip([OrderState::Pending, OrderState::InDoubt, OrderState::InDoubt]) {
         change(&storage, to(order, state)).await;

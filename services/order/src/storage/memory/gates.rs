@@ -7,7 +7,7 @@ use posmesh_proto::order::v1::{OrderState, Pause};
 use super::{MemoryStorage, State, key};
 use crate::storage::{
     GateFacts, GateStorage, HeldOrders, LetThrough, Offline, Pace, Probation, ProbationClaim, StorageError, Troubled,
-    gates::{OPENED_SHOWN, awaited, decide, holder_state},
+    gates::{OPENED_SHOWN, awaited, decide, holder_state, troubled_since_ms},
 };
 
 /// A probation, with when its order was let through and when it ended.
@@ -27,7 +27,8 @@ impl GateStorage for MemoryStorage {
         let mut held: BTreeMap<(&str, &str, &str), (i64, i64)> = BTreeMap::new();
         for ((tenant_id, _), row) in &state.orders {
             let order = &row.order;
-            if matches!(order.state(), OrderState::Pending | OrderState::InDoubt) {
+            let is_recent = super::created_ms(order) >= troubled_since_ms();
+            if is_recent && matches!(order.state(), OrderState::Pending | OrderState::InDoubt) {
                 *troubled.entry((tenant_id, &order.store_id, order.state)).or_default() += 1;
             }
             if let Some(connection_id) = awaited(order) {

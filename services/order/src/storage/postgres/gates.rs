@@ -58,8 +58,11 @@ const RELEASE: &str = "WITH waiting AS ( \
 impl GateStorage for PostgresStorage {
     async fn gate_facts(&self) -> Result<GateFacts, StorageError> {
         let mut db = self.pool.acquire().await?;
-        let troubled: Vec<TroubledColumns> =
-            sqlx::query_as(sql::TROUBLED).persistent(false).fetch_all(&mut *db).await?;
+        let troubled: Vec<TroubledColumns> = sqlx::query_as(sql::TROUBLED)
+            .persistent(false)
+            .bind(gates::troubled_since_ms())
+            .fetch_all(&mut *db)
+            .await?;
         let held: Vec<HeldColumns> = sqlx::query_as(sql::HELD).persistent(false).fetch_all(&mut *db).await?;
         let pauses: Vec<PauseColumns> = sqlx::query_as(sql::PAUSES).fetch_all(&mut *db).await?;
         let probations: Vec<ProbationColumns> =

@@ -55,7 +55,8 @@ const RELEASE: &str = "UPDATE orders SET due_ms = ranked.due_ms \
 impl GateStorage for SqliteStorage {
     async fn gate_facts(&self) -> Result<GateFacts, StorageError> {
         let mut db = self.pool.acquire().await?;
-        let troubled: Vec<TroubledColumns> = sqlx::query_as(sql::TROUBLED).fetch_all(&mut *db).await?;
+        let troubled: Vec<TroubledColumns> =
+            sqlx::query_as(sql::TROUBLED).bind(gates::troubled_since_ms()).fetch_all(&mut *db).await?;
         let held: Vec<HeldColumns> = sqlx::query_as(sql::HELD).fetch_all(&mut *db).await?;
         let pauses: Vec<PauseColumns> = sqlx::query_as(sql::PAUSES).fetch_all(&mut *db).await?;
         let probations: Vec<ProbationColumns> =

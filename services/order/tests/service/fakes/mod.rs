@@ -82,6 +82,10 @@ pub(crate) struct PosState {
     pub(crate) till: checks::Till,
     pub(crate) price: i64,
     pub(crate) sold_out: bool,
+    /// How often the router was asked where orders go.
+    pub(crate) resolves: usize,
+    /// ToGo orders go to another POS by now.
+    pub(crate) moved: bool,
     /// Kiosk orders go to a POS of their own.
     pub(crate) second_pos: bool,
     /// How often the connection was changed.

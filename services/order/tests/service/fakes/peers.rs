@@ -276,6 +276,7 @@ impl RouterService for Pos {
         &self,
         request: Request<ResolveConnectionRequest>,
     ) -> Answer<ResolveConnectionResponse> {
+        self.state.lock().unwrap().resolves += 1;
         if request.get_ref().role() == ConnectionRole::Fallback {
             let none = || Failure::new(Code::NotFound, "CONNECTION_NOT_FOUND", "the store has none");
             let printer = self.printer.as_deref().ok_or_else(none)?;
@@ -289,6 +290,7 @@ impl RouterService for Pos {
         }
         let connection_id = match request.get_ref().product() {
             Product::Kiosk if self.state.lock().unwrap().second_pos => "bar",
+            Product::ToGo | Product::Unspecified if self.state.lock().unwrap().moved => "bar",
             _ => "till",
         };
         Ok(Response::new(ResolveConnectionResponse {
