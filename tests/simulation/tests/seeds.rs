@@ -16,8 +16,8 @@ const FOUND_WITHIN: [(Planted, u64); 12] = [
     (Planted::ReplayOutsideWindow, 60),
     (Planted::LateAnswerDropped, 300),
     (Planted::RoundOvertakes, 20),
-    (Planted::DivertsInDoubt, 60),
-    (Planted::SendsBesideDivert, 60),
+    (Planted::DivertsInDoubt, 200),
+    (Planted::SendsBesideDivert, 200),
     (Planted::EntersWithTicket, 60),
     (Planted::EntersTwice, 100),
 ];
