@@ -113,15 +113,14 @@ impl Dispatcher {
         let filter = OrderFilter {
             store_id: order.store_id.clone(),
             check_id: order.check_id.clone(),
-            states: vec![S::Placed, S::InPreparation, S::Ready, S::Completed],
+            states: vec![S::Sending, S::Placed, S::InPreparation, S::Ready, S::Completed],
             limit: MAX_ROUNDS,
             ..OrderFilter::default()
         };
         let rounds = self.ledger.storage.orders(tenant_id, &filter).await.map_err(Error::Read)?;
         // One that has no number yet comes after all others.
         let is_before = |other: &Order| order.round == 0 || other.round < order.round;
-        let is_entered_by_platform = |other: &Order| entry::is_pending(other) && !entry::is_staffs(other);
-        Ok(rounds.iter().any(|other| is_before(other) && is_entered_by_platform(other)))
+        Ok(rounds.iter().any(|other| is_before(other) && entry::is_coming(other)))
     }
 
     /// [`Dispatcher::is_behind_entries`] of a round that is to go to a POS: nobody is asked while that was not away.

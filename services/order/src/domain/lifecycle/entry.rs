@@ -3,7 +3,7 @@
 
 use posmesh_proto::{
     common::v1::EvidenceKind,
-    order::v1::{Attempt, AttemptOutcome, Order, PosEntry, ResolutionKind},
+    order::v1::{Attempt, AttemptOutcome, Order, OrderState, PosEntry, ResolutionKind},
 };
 use prost_types::Timestamp;
 
@@ -50,6 +50,14 @@ pub(super) fn is_under_way(order: &Order) -> bool {
 /// Whether the platform has yet to see to the entry.
 pub(crate) fn is_pending(order: &Order) -> bool {
     is_due(order) && (!is_staffs(order) || open_entry(order).is_some())
+}
+
+/// Whether the platform has yet to see to the entry, or will have to as soon as the fallback has printed the order, which
+/// may be at any moment.
+pub(crate) fn is_coming(order: &Order) -> bool {
+    let is_printing = |attempt: &Attempt| is_divert(attempt) && attempt.outcome() == AttemptOutcome::Unspecified;
+    let will_be_due = order.state() == OrderState::Sending && order.attempts.last().is_some_and(is_printing);
+    will_be_due || is_pending(order) && !is_staffs(order)
 }
 
 /// Whether the POS itself has the order.

@@ -54,6 +54,23 @@ fn why(cause: &str) -> Why {
 }
 
 #[test]
+fn an_entry_is_coming_from_the_moment_the_ticket_is_sent_until_the_pos_or_the_staff_have_it() {
+    assert!(!entry::is_coming(&order(OrderState::Pending, 0)));
+    for order in [diverted(), due(), entering()] {
+        assert!(entry::is_coming(&order), "{:?} {:?}", order.state(), order.pos_entry());
+    }
+    let mut entered = entering();
+    apply_all(&mut entered, [attempted(2, at_till())]);
+    assert!(!entry::is_coming(&entered));
+    let mut on_list = due();
+    apply_all(&mut on_list, [Event::PersonNeeded(attention::POS_ENTRY_DUE)]);
+    assert!(!entry::is_coming(&on_list));
+    let mut refused = diverted();
+    apply_all(&mut refused, [attempted(1, Outcome::NotHandedOver(why("NETWORK_DOWN")))]);
+    assert!(!entry::is_coming(&refused));
+}
+
+#[test]
 fn what_comes_of_a_ticket_makes_it_placed_or_sends_it_on_and_never_rejects_it() {
     for (outcome, state, entry) in [
         (printed(), OrderState::Placed, PosEntry::Due),
