@@ -241,7 +241,7 @@ pub(crate) fn build() -> Result<()> {
 }
 
 /// A program of this workspace, as built beside the bench.
-fn binary(name: &str) -> Result<PathBuf> {
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("the bench does not know where it is")?;
     let path = own.with_file_name(name);
     if !path.is_file() {

@@ -5,6 +5,7 @@ mod echo;
 mod growth;
 mod http;
 mod launch;
+mod links;
 mod load;
 mod machine;
 mod memory;
@@ -66,6 +67,9 @@ struct Options {
     /// Watchers for `memory`.
     #[arg(long, global = true, default_value_t = 10_000)]
     watchers: usize,
+    /// Stores whose links are watched for `links`; a fifth of them die.
+    #[arg(long, global = true, default_value_t = 10_000)]
+    linked: usize,
     /// Print the table as Markdown on standard output; the lines for people go to standard error.
     #[arg(long, global = true)]
     markdown: bool,
@@ -93,6 +97,8 @@ enum What {
     Growth,
     /// The memory of one replica of the order service with many orders queued and many watchers.
     Memory,
+    /// One router replica that watches the links of many stores: processor time, lateness, writes; a vendor's budget; a gate.
+    Links,
     /// How rates and latencies change with callers, stores and the way in, and when orders come by the clock; not part of
     /// `all`.
     Sweep,
@@ -152,7 +158,7 @@ async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     if what.includes(&What::Growth) {
         growth::measure(&server, options.table, options, report).await?;
     }
-    if [What::Mesh, What::Idle, What::Memory, What::Sweep].iter().any(|other| what.includes(other)) {
+    if [What::Mesh, What::Idle, What::Memory, What::Links, What::Sweep].iter().any(|other| what.includes(other)) {
         launch::build()?;
     }
     if what.includes(&What::Mesh) {
@@ -163,6 +169,9 @@ async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     }
     if matches!(what, What::Sweep) {
         sweep::measure(&server, options, report).await?;
+    }
+    if what.includes(&What::Links) {
+        links::measure(&server, options, report).await?;
     }
     if what.includes(&What::Memory) {
         memory::measure(&server, options.queued, options.watchers, options, report).await?;

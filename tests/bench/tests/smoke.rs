@@ -48,3 +48,9 @@ fn the_whole_mesh_is_measured_under_load_and_idle() {
 fn a_replicas_memory_is_measured_with_orders_queued_and_watched() {
     assert_eq!(rows(&bench("memory", &["--queued", "40", "--watchers", "10"])), 2);
 }
+
+#[test]
+fn the_links_of_many_stores_are_measured() {
+    let table = bench("links", &["--linked", "20", "--seconds", "1"]);
+    assert_eq!(rows(&table), 10, "{table}");
+}
