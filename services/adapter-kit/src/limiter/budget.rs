@@ -184,7 +184,9 @@ mod tests {
         let (budget, log) = (budget(1.0, 1), Arc::default());
         budget.turn(key("a"), later()).await.unwrap();
         let impatient = budget.turn(key("b"), Instant::now() + Duration::from_millis(10)).await;
-        assert!(matches!(impatient, Err(NoTurn::TooLate { retry_after }) if retry_after <= Duration::from_millis(1050)));
+        assert!(
+            matches!(impatient, Err(NoTurn::TooLate { retry_after }) if retry_after <= Duration::from_millis(1050))
+        );
         let dropped = tokio::spawn({
             let budget = Arc::clone(&budget);
             async move { budget.turn(key("c"), later()).await }

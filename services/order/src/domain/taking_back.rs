@@ -17,6 +17,10 @@ const MAX_CHANGES: usize = 20;
 const ONLY_PRINTED: &str =
     "the kitchen has its ticket from the store's fallback, and the POS does not know of it yet; ask the staff";
 
+/// Of one that it knows of by now: what is taken out of the POS is still on the kitchen's ticket.
+const COOKED_BY_FALLBACK: &str =
+    "the kitchen cooks by the ticket of the store's fallback, which the POS does not take back; ask the staff";
+
 /// What a wish comes to before it is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wished {
@@ -84,6 +88,9 @@ fn check_may_change(order: &Order, kind: OrderChangeKind) -> Result<(), Failure>
     }
     if order.pos_entry() == PosEntry::Due && kind == OrderChangeKind::VoidLines {
         return Err(not_supported(order, kind, ONLY_PRINTED));
+    }
+    if order.pos_entry() == PosEntry::Entered {
+        return Err(not_supported(order, kind, COOKED_BY_FALLBACK));
     }
     if attention::is_raised(order, attention::DUPLICATE_AT_POS) {
         let message = "the POS has the order twice; only the staff can say which one is to be taken back";

@@ -213,14 +213,14 @@ async fn what_waits_for_the_pos_when_its_replica_dies_is_entered_by_another_one(
 }
 
 #[tokio::test]
-async fn an_entered_order_is_taken_back_at_the_pos() {
+async fn an_entered_order_is_the_staffs_to_take_back_for_the_kitchen_has_the_printers_ticket() {
     let (pos, replica) = away(memory()).await;
     let order = printed(&replica, "r1").await;
     pos.link(LinkState::Online, 5);
     replica.until_it(&order.order_id, is_entered).await;
-    let cancelled = replica.cancel(&order.order_id).await.unwrap();
-    assert_eq!((cancelled.state(), cancelled.pos_entry()), (OrderState::Cancelled, PosEntry::Entered));
-    assert_eq!((pos.cancels(), pos.printer().cancels()), (1, 0));
+    let refused = replica.cancel(&order.order_id).await.unwrap_err();
+    assert_eq!(failure::reason(&refused), "CANCEL_NOT_SUPPORTED");
+    assert_eq!((pos.cancels(), pos.printer().cancels()), (0, 0));
 }
 
 #[tokio::test]

@@ -65,6 +65,9 @@ fn what_they_say(guests: &Guests, dice: &mut Dice, order: &Order) -> Option<Reso
         return match () {
             () if at_pos.is_there => Some(R::AtPos),
             () if may_come => None,
+            // Nobody enters it before it is known whether the printer took it back.
+            () if has("CHANGE_IN_DOUBT") && at_printer.is_there => Some(R::AtPos),
+            () if has("CHANGE_IN_DOUBT") => Some(R::NotAtPos),
             () if has("POS_ENTRY_IN_DOUBT") => Some(R::NotAtPos),
             () if has("POS_ENTRY_DUE") || has("POS_ENTRY_REFUSED") => Some(R::EnteredByStaff),
             // Something else of it; the platform enters it.

@@ -269,8 +269,9 @@ pub(super) fn end_open_submits(order: &mut Order, why: &Why, now: Timestamp) {
 /// Notes what a person says, and that what was raised has been looked at.
 fn resolve(order: &mut Order, said: Said, now: Timestamp) -> Kind {
     let said_kind = said.kind;
-    // While a wish is open, it is that which the staff speak of.
-    let is_about_entry = entry::is_due(order) && open_change(order).is_none();
+    // While a wish is open, it is that which the staff speak of, unless they name the entry.
+    let names_entry = said.kind == ResolutionKind::EnteredByStaff;
+    let is_about_entry = entry::is_due(order) && (names_entry || open_change(order).is_none());
     if is_about_entry && said.kind != ResolutionKind::Seen && entry::is_under_way(order) {
         return Kind::Busy;
     }
@@ -303,12 +304,16 @@ fn resolve(order: &mut Order, said: Said, now: Timestamp) -> Kind {
         }
         _ => {}
     }
+    // What they do not speak of stays on their list.
+    let is_left = |flag: &String| !is_about_entry && said_kind != ResolutionKind::Seen && entry::is_about_entry(flag);
+    let (left, cleared) = std::mem::take(&mut order.attention).into_iter().partition(is_left);
+    order.attention = left;
     order.resolutions.push(Resolution {
         kind: said.kind.into(),
         resolved_by: said.by,
         note: said.note,
         time: Some(now),
-        cleared: std::mem::take(&mut order.attention),
+        cleared,
     });
     if is_about_entry {
         entry::resolve(order, said_kind, now);

@@ -168,6 +168,26 @@ fn an_entered_order_has_the_pos_s_number_and_a_total_that_differs_calls_a_person
 }
 
 #[test]
+fn what_the_staff_say_of_a_wish_leaves_the_entry_on_their_list_and_that_they_entered_it_ends_both() {
+    let wished_back = || {
+        let mut order = due();
+        apply_all(&mut order, [Event::PersonNeeded(attention::POS_ENTRY_DUE), cancel("guest")]);
+        order
+    };
+    let mut kept = wished_back();
+    apply_all(&mut kept, [said(ResolutionKind::AtPos)]);
+    assert_eq!(
+        (kept.pos_entry(), kept.attention.as_slice()),
+        (PosEntry::Due, [attention::POS_ENTRY_DUE.into()].as_slice())
+    );
+    assert!(open_change(&kept).is_none());
+    let mut entered = wished_back();
+    apply_all(&mut entered, [said(ResolutionKind::EnteredByStaff)]);
+    assert_eq!((entered.pos_entry(), entered.attention.len()), (PosEntry::ByStaff, 0));
+    assert!(open_change(&entered).is_none());
+}
+
+#[test]
 fn one_entry_at_a_time_and_none_of_what_the_staff_may_be_entering() {
     let mut doubtful = entering();
     apply(&mut doubtful, to_till(AttemptKind::Enter, 2000), now()).unwrap_err();
