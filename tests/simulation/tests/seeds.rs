@@ -10,7 +10,8 @@ use simulation::{Planted, Report, worker};
 const FOUND_WITHIN: [(Planted, u64); 12] = [
     (Planted::BlindRetry, 60),
     (Planted::TakeoverSends, 60),
-    (Planted::NotAfterIgnored, 300),
+    // Where retries wait for the way to the POS, few writes come late.
+    (Planted::NotAfterIgnored, 1200),
     (Planted::AckBeforeCommit, 10),
     (Planted::MissingFence, 60),
     (Planted::ReplayOutsideWindow, 60),
