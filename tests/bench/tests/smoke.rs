@@ -51,6 +51,6 @@ fn a_replicas_memory_is_measured_with_orders_queued_and_watched() {
 
 #[test]
 fn the_links_of_many_stores_are_measured() {
-    let table = bench("links", &["--linked", "20", "--seconds", "1"]);
+    let table = bench("links", &["--linked", "20"]);
     assert_eq!(rows(&table), 10, "{table}");
 }
