@@ -323,12 +323,17 @@ fn a_dead_pos_is_asked_less_and_less_and_never_more_rarely_than_a_living_one() {
 }
 
 #[test]
-fn what_is_said_of_the_same_fault_is_told_anew_once_a_minute_at_most() {
+fn what_is_said_of_the_same_fault_is_told_anew_at_once_while_it_is_new_and_then_once_a_minute_at_most() {
     let said =
         |words: &str| Seen::Failed { fault: Fault::new("pos", cause::NETWORK_DOWN, words), weight: Weight::Told };
     let minute = 60_000;
     let mut tracker = offline();
     let version = tracker.link().version;
+    assert!(tracker.observe(PROBE, said("the router is out"), minute / 2));
+    assert!(
+        tracker.observe(PROBE, said("the switch is out"), minute),
+        "in its first minute a fault is told as it unfolds"
+    );
     assert!(tracker.observe(PROBE, said("the cable is out"), 10 * minute));
     assert_eq!(tracker.link().message, "the cable is out");
     assert!(!tracker.observe(PROBE, said("the cable is out"), 12 * minute), "the same words are no news");

@@ -334,7 +334,9 @@ impl Tracker {
         let link = &mut self.link;
         let is_same_fault = link.cause == cause && link.failing_hop == hop;
         let changed = link.state() != state || !is_same_fault;
-        let is_due = now_ms.abs_diff(self.reworded_ms) >= REWORDED_EVERY_MS;
+        // A fault that is new is told as it unfolds: a till that is being closed is closed a moment later.
+        let is_new = now_ms.abs_diff(self.changed_ms) < REWORDED_EVERY_MS;
+        let is_due = is_new || now_ms.abs_diff(self.reworded_ms) >= REWORDED_EVERY_MS;
         let reworded = !changed && is_due && !message.is_empty() && link.message != message;
         if changed {
             link.set_state(state);
