@@ -10,7 +10,7 @@ use posmesh_proto::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Peers, config::Config, gates::Gates, table_code::TableCodes, token::Signer};
+use crate::{Peers, config::Config, gates::Gates, rendered::Menus, table_code::TableCodes, token::Signer};
 
 /// Larger than any answer of the platform: a whole catalog is the largest.
 const MAX_ANSWER_BYTES: usize = posmesh_kit::server::MAX_MESSAGE_BYTES;
@@ -18,6 +18,7 @@ const MAX_ANSWER_BYTES: usize = posmesh_kit::server::MAX_MESSAGE_BYTES;
 pub(crate) struct App {
     pub(crate) orders: OrderServiceClient<Channel>,
     pub(crate) catalog: CatalogServiceClient<Channel>,
+    pub(crate) menus: Menus,
     pub(crate) store_service: StoreServiceClient<Channel>,
     pub(crate) stores: StoreCache,
     pub(crate) gates: Gates,
@@ -45,10 +46,12 @@ impl App {
     ) -> Result<Arc<Self>, ConfigError> {
         config.check()?;
         let signer = Signer::new(&config.signing_keys)?;
+        let catalog = CatalogServiceClient::new(peers.catalog).max_decoding_message_size(MAX_ANSWER_BYTES);
         Ok(Arc::new(Self {
+            menus: Menus::new(catalog.clone(), config.menu_cache_bytes),
+            catalog,
             gates: Gates::start(peers.order.clone(), background, &stop),
             orders: OrderServiceClient::new(peers.order).max_decoding_message_size(MAX_ANSWER_BYTES),
-            catalog: CatalogServiceClient::new(peers.catalog).max_decoding_message_size(MAX_ANSWER_BYTES),
             store_service: StoreServiceClient::new(peers.store.clone()),
             stores: StoreCache::start(peers.store, background, &stop),
             table_codes: TableCodes::new(signer.clone(), config.table_code_window),

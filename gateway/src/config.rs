@@ -38,6 +38,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Event streams that are open at once; more are refused with 503.
     pub max_event_streams: usize,
+    /// Memory for menus that are ready to be sent, plain and compressed.
+    pub menu_cache_bytes: usize,
     /// How long a shutdown waits for the requests that run.
     #[serde(with = "humantime_serde")]
     pub shutdown_grace: Duration,

@@ -16,6 +16,7 @@ mod menu;
 mod openapi;
 mod orders;
 mod problem;
+mod rendered;
 mod routes;
 mod serve;
 mod table_code;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::words::{self, GuestMessage};
 
 /// A product, as it stands in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ProductName {
     /// QR code at the seat; rounds on one open check.
@@ -42,7 +42,7 @@ impl From<ProductName> for Product {
 }
 
 /// How something is served. It decides the tax rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ServiceMode {
     /// Eaten in the store.

@@ -1,3 +1,5 @@
+use std::io::Read as _;
+
 use posmesh_proto::{
     common::v1::Product,
     order::v1::{Gate, GateReason, GateState},
@@ -58,10 +60,10 @@ async fn a_menu_that_has_not_changed_is_answered_with_304_until_it_changes() {
     let path = "/table/v1/stores/shibuya/menu?locale=ja";
     let first = gateway.get(path).send().await.unwrap();
     let etag = header(&first, "etag");
-    assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2, "{etag}");
+    assert!(etag.starts_with("W/\"") && etag.ends_with('"') && etag.len() > 4, "{etag}");
     assert_eq!(header(&first, "cache-control"), "no-cache");
 
-    for held in [etag.clone(), format!("\"other\", W/{etag}"), "*".to_owned()] {
+    for held in [etag.clone(), format!("\"other\", {etag}"), etag.trim_start_matches("W/").to_owned(), "*".to_owned()] {
         let again = gateway.get(path).header("If-None-Match", &held).send().await.unwrap();
         assert_eq!(again.status(), 304, "{held}");
         assert_eq!(header(&again, "etag"), etag);
@@ -117,4 +119,28 @@ async fn a_service_mode_that_does_not_exist_is_named_as_a_query_parameter() {
     let told = problem(answer, 400, "INVALID_PARAMETER").await;
     assert_eq!(told["errors"][0]["in"], "query");
     assert_eq!(told["errors"][0]["field"], "service_mode");
+}
+
+#[tokio::test]
+async fn a_menu_comes_compressed_to_whoever_takes_it_and_is_the_same_one() {
+    let gateway = gateway().await;
+    let path = "/kiosk/v1/stores/shibuya/menu?locale=ja";
+    let plain = gateway.get(path).send().await.unwrap();
+    assert!(!plain.headers().contains_key("content-encoding"));
+    let etag = header(&plain, "etag");
+    assert_eq!(
+        (header(&plain, "content-type"), header(&plain, "vary")),
+        ("application/json".into(), "accept-encoding".into())
+    );
+    let plain = plain.bytes().await.unwrap();
+    let packed = gateway.get(path).header("Accept-Encoding", "br, gzip;q=0.9").send().await.unwrap();
+    assert_eq!((header(&packed, "content-encoding"), header(&packed, "etag")), ("gzip".into(), etag.clone()));
+    let mut unpacked = Vec::new();
+    let packed = packed.bytes().await.unwrap();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain);
+    gateway.fakes.catalog.change_menu();
+    let changed = gateway.get(path).header("Accept-Encoding", "gzip").send().await.unwrap();
+    assert_eq!(changed.status(), 200);
+    assert_ne!(header(&changed, "etag"), etag, "what is kept is not served when it has changed");
 }

@@ -5,13 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use posmesh_kit::ambient;
+use posmesh_kit::{ambient, byte_cache::ByteCache};
 use posmesh_proto::{catalog::v1::Catalog, store::v1::Store};
 
 use crate::{
     domain::{self, Diff},
     error::Error,
-    lru::Lru,
     menus::Menus,
     storage::{Storage, StoreKey},
 };
@@ -28,7 +27,7 @@ type Step = (StoreKey, i64, i64, String);
 pub(crate) struct Diffs {
     storage: Arc<dyn Storage>,
     menus: Arc<Menus>,
-    cache: Lru<Step, Diff>,
+    cache: ByteCache<Step, Diff>,
     /// Who asks for the same step waits for the same gate.
     gates: Vec<tokio::sync::Mutex<()>>,
 }
@@ -36,7 +35,7 @@ pub(crate) struct Diffs {
 impl Diffs {
     pub(crate) fn new(storage: Arc<dyn Storage>, menus: Arc<Menus>) -> Self {
         let gates = (0..GATES).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { storage, menus, cache: Lru::new(CACHE_BYTES), gates }
+        Self { storage, menus, cache: ByteCache::new(CACHE_BYTES), gates }
     }
 
     /// What leads from one version to another, named in `locale` if it can be, else in the store's own. Before the first

@@ -10,7 +10,7 @@ mod config;
 mod diffs;
 mod domain;
 mod error;
-mod lru;
+mod get_menu;
 mod menus;
 mod pull;
 mod request;
@@ -60,6 +60,6 @@ pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peer
     let (looked_at, step) = (Arc::clone(&storage), Arc::clone(&diffs));
     let watches = watch::Watches::start(config, looked_at, step, menus.published(), &mounted);
     let service = service::Service { storage, stores, menus, syncs, diffs, watches };
-    mounted.routes = Routes::new(service.into_server());
+    mounted.routes = service.into_routes();
     mounted
 }

@@ -7,14 +7,13 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::ambient;
+use posmesh_kit::{ambient, byte_cache::ByteCache};
 use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
-    catalog::v1::Menu,
     common::v1::{Product, ServiceMode},
     store::v1::Store,
 };
-use prost::Message as _;
+use prost::{Message as _, bytes::Bytes};
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Notify, time::Instant};
 
@@ -22,14 +21,14 @@ use crate::{
     config::Config,
     domain::{self, Question, effective_locale, resolve_menu},
     error::Error,
-    lru::Lru,
     storage::{Storage, StoreKey},
 };
 
 /// A menu with its etag.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) menu: Menu,
+    /// A `posmesh.catalog.v1.Menu`, encoded.
+    pub(crate) menu: Bytes,
     pub(crate) etag: String,
 }
 
@@ -44,8 +43,8 @@ pub(crate) struct Current {
 pub(crate) struct Menus {
     storage: Arc<dyn Storage>,
     version_max_age: Duration,
-    catalogs: Lru<StoreKey, Current>,
-    prepared: Lru<(StoreKey, i64, Question), Prepared>,
+    catalogs: ByteCache<StoreKey, Current>,
+    prepared: ByteCache<(StoreKey, i64, Question), Prepared>,
     /// One per store that was asked for; the callers have made sure that it exists.
     gates: Mutex<HashMap<StoreKey, Arc<Gate>>>,
     published: Arc<Notify>,
@@ -64,8 +63,8 @@ impl Menus {
         Self {
             storage,
             version_max_age: config.version_max_age,
-            catalogs: Lru::new(config.catalog_cache_bytes),
-            prepared: Lru::new(config.menu_cache_bytes),
+            catalogs: ByteCache::new(config.catalog_cache_bytes),
+            prepared: ByteCache::new(config.menu_cache_bytes),
             gates: Mutex::default(),
             published: Arc::default(),
         }
@@ -141,7 +140,7 @@ impl Menus {
         }
         let question = wanted.2.clone();
         let prepared = ambient::blocking(move || Arc::new(prepare(&current.index, &question))).await?;
-        self.prepared.insert(wanted, Arc::clone(&prepared), prepared.menu.encoded_len());
+        self.prepared.insert(wanted, Arc::clone(&prepared), prepared.menu.len());
         Ok(prepared)
     }
 
@@ -155,9 +154,9 @@ impl Menus {
 }
 
 fn prepare(index: &CatalogIndex, question: &Question) -> Prepared {
-    let menu = resolve_menu(index, question);
     // A menu holds no maps, so equal menus have equal encodings.
-    let digest = Sha256::digest(menu.encode_to_vec());
+    let menu = Bytes::from(resolve_menu(index, question).encode_to_vec());
+    let digest = Sha256::digest(&menu);
     let etag = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     Prepared { menu, etag }
 }

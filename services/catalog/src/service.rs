@@ -8,7 +8,7 @@ use posmesh_proto::{
     catalog::v1::{
         ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, DiffCatalogsRequest, DiffCatalogsResponse,
         GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse,
-        ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse,
+        ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse, Menu,
         RejectSnapshotRequest, RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse,
         StartSyncRequest, StartSyncResponse, SyncRun, SyncState, SyncTrigger, WatchCatalogRequest,
         WatchCatalogResponse,
@@ -16,13 +16,15 @@ use posmesh_proto::{
     },
     store::v1::Store,
 };
-use tonic::{Request, Response, Status};
+use prost::{Message as _, bytes::Bytes};
+use tonic::{Request, Response, Status, service::Routes};
 use uuid::Uuid;
 
 use crate::{
     diffs::Diffs,
     domain,
     error::Error,
+    get_menu::{self, Answer},
     menus::Menus,
     request::{self, List},
     storage::{Storage, StoreKey},
@@ -40,8 +42,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn into_server(self) -> CatalogServiceServer<Self> {
-        CatalogServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub(crate) fn into_routes(self) -> Routes {
+        let service = Arc::new(self);
+        let generated = CatalogServiceServer::from_arc(Arc::clone(&service));
+        let mut routes = Routes::new(generated.max_decoding_message_size(MAX_MESSAGE_BYTES));
+        get_menu::add(&mut routes, service);
+        routes
     }
 
     /// The store of the caller's tenant, and its key.
@@ -49,6 +55,21 @@ impl Service {
         let store = self.stores.get(request::store_id(store_id)?).await?;
         let key = StoreKey { tenant_id: call::identity().tenant_id, store_id: store.store_id.as_str().into() };
         Ok((key, store))
+    }
+
+    /// The current menu, in the bytes that it was encoded to when it was prepared.
+    pub(crate) async fn answer_menu(&self, request: GetMenuRequest) -> Result<Answer, Error> {
+        let product = request::product(request.product)?;
+        let mode = request::service_mode(request.service_mode, product)?;
+        let locale = request::locale(&request.locale)?;
+        let (key, store) = self.store(&request.store_id).await?;
+        if !store.product_policies.iter().any(|policy| policy.product() == product) {
+            return Err(Error::ProductNotSold { store_id: request.store_id });
+        }
+        let prepared = self.menus.menu(&key, &store, (product, mode, locale)).await?;
+        let not_modified = prepared.etag == request.if_none_match;
+        let menu = if not_modified { Bytes::new() } else { prepared.menu.clone() };
+        Ok(Answer { menu, not_modified, etag: prepared.etag.clone() })
     }
 
     /// What a person says about a run that waits. Said before, it is answered as it was.
@@ -75,19 +96,12 @@ impl Service {
 impl CatalogService for Service {
     type WatchCatalogStream = Pin<Box<dyn Stream<Item = Result<WatchCatalogResponse, Status>> + Send>>;
 
+    /// Calls over a socket are answered by [`crate::get_menu`], from the same bytes.
     async fn get_menu(&self, request: Request<GetMenuRequest>) -> Result<Response<GetMenuResponse>, Status> {
-        let request = request.into_inner();
-        let product = request::product(request.product)?;
-        let mode = request::service_mode(request.service_mode, product)?;
-        let locale = request::locale(&request.locale)?;
-        let (key, store) = self.store(&request.store_id).await?;
-        if !store.product_policies.iter().any(|policy| policy.product() == product) {
-            return Err(Error::ProductNotSold { store_id: request.store_id }.into());
-        }
-        let prepared = self.menus.menu(&key, &store, (product, mode, locale)).await?;
-        let not_modified = prepared.etag == request.if_none_match;
-        let menu = (!not_modified).then(|| prepared.menu.clone());
-        Ok(Response::new(GetMenuResponse { menu, not_modified, etag: prepared.etag.clone() }))
+        let answer = self.answer_menu(request.into_inner()).await?;
+        let menu = (!answer.not_modified).then(|| Menu::decode(answer.menu)).transpose();
+        let menu = menu.map_err(|error| Status::internal(format!("a prepared menu cannot be decoded: {error}")))?;
+        Ok(Response::new(GetMenuResponse { menu, not_modified: answer.not_modified, etag: answer.etag }))
     }
 
     async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Result<Response<GetCatalogResponse>, Status> {

@@ -7,6 +7,7 @@
 
 pub mod ambient;
 pub mod backoff;
+pub mod byte_cache;
 pub mod call;
 pub mod cause;
 pub mod channel;

@@ -6,7 +6,7 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -31,7 +31,8 @@ use tonic_prost::ProstCodec;
 
 use crate::{http::Connection, launch, load::Caller, order};
 
-const METHOD: &str = "/bench.Echo/Call";
+/// What a hop on gRPC answers.
+pub(crate) const METHOD: &str = "/bench.Echo/Call";
 const MAX_CONNECTIONS: u32 = 10;
 
 /// What a hop takes, and where it goes on to.
@@ -49,6 +50,9 @@ pub(crate) struct HopArguments {
     /// Where `order` commits; without it does not.
     #[arg(long)]
     database: Option<String>,
+    /// Whose bytes the last hop answers, whatever it is asked.
+    #[arg(long)]
+    answer: Option<PathBuf>,
 }
 
 /// Which of the mesh's processes a hop stands for.
@@ -109,7 +113,10 @@ struct Hop {
 
 #[derive(Debug)]
 enum Next {
+    /// The last hop: it gives back what it got.
     None,
+    /// The last hop: it gives the same to everybody.
+    Answer(Vec<u8>),
     Grpc(Channel),
     /// A pool of one connection for each caller that is under way.
     Http(SocketAddr, std::sync::Mutex<Vec<Connection>>),
@@ -117,13 +124,14 @@ enum Next {
 
 impl Hop {
     async fn new(arguments: &HopArguments) -> Result<Self> {
-        let next = match (arguments.role, arguments.next) {
-            (Role::Pos, _) => Next::None,
-            (Role::Adapter, Some(next)) => Next::Http(next, std::sync::Mutex::default()),
-            (_, Some(next)) => {
+        let next = match (arguments.role, arguments.next, &arguments.answer) {
+            (_, None, Some(file)) => Next::Answer(std::fs::read(file).context("--answer")?),
+            (Role::Pos, ..) => Next::None,
+            (Role::Adapter, Some(next), _) => Next::Http(next, std::sync::Mutex::default()),
+            (_, Some(next), _) => {
                 Next::Grpc(Endpoint::from_shared(format!("http://{next}"))?.tcp_nodelay(true).connect_lazy())
             }
-            (_, None) => anyhow::bail!("--next is missing"),
+            (_, None, _) => anyhow::bail!("--next is missing"),
         };
         let database = match &arguments.database {
             Some(url) => Some(PgPoolOptions::new().max_connections(MAX_CONNECTIONS).connect(url).await?),
@@ -144,6 +152,7 @@ impl Hop {
     async fn call_next(&self, payload: Vec<u8>) -> Result<Vec<u8>> {
         match &self.next {
             Next::None => Ok(payload),
+            Next::Answer(answer) => Ok(answer.clone()),
             Next::Grpc(channel) => {
                 let mut grpc = Grpc::new(channel.clone());
                 grpc.ready().await?;
@@ -245,22 +254,40 @@ impl UnaryService<Vec<u8>> for Echo {
 /// The running hops.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    gateway: SocketAddr,
+    /// Where the first one listens.
+    pub(crate) first: SocketAddr,
     _processes: Vec<posmesh_e2e::Process>,
 }
 
 impl Chain {
-    /// Starts them, and waits until they answer.
+    /// Starts as many as an order passes, and waits until they answer.
     ///
     /// # Errors
     /// When one does not start.
     pub(crate) async fn start(folder: &Path, database_url: Option<&str>) -> Result<Self> {
+        let chain = Self::launch(&Role::ALL, folder, database_url, None)?;
+        launch::eventually("the echo answers", async || chain.caller().await?.call().await).await?;
+        Ok(chain)
+    }
+
+    /// Starts hops of which the last one answers the bytes of a file.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub(crate) fn answering(roles: &[Role], folder: &Path, answer: &Path) -> Result<Self> {
+        Self::launch(roles, folder, None, Some(answer))
+    }
+
+    fn launch(roles: &[Role], folder: &Path, database_url: Option<&str>, answer: Option<&Path>) -> Result<Self> {
         let mut next: Option<SocketAddr> = None;
         let mut processes = Vec::new();
-        for role in Role::ALL.into_iter().rev() {
+        for role in roles.iter().rev() {
             let address = launch::free_address()?;
             let mut arguments = vec!["hop".to_owned(), "--role".to_owned(), role.name().to_owned()];
             arguments.extend(["--listen".to_owned(), address.to_string()]);
+            if let (None, Some(answer)) = (next, answer) {
+                arguments.extend(["--answer".to_owned(), answer.display().to_string()]);
+            }
             arguments.extend(next.into_iter().flat_map(|next| ["--next".to_owned(), next.to_string()]));
             if let (Role::Order, Some(url)) = (role, database_url) {
                 arguments.extend(["--database".to_owned(), format!("{url}?options=-c%20search_path%3Dposmesh_order")]);
@@ -271,10 +298,7 @@ impl Chain {
             processes.push(posmesh_e2e::Process::start(&name, &program, arguments, Vec::new(), folder)?);
             next = Some(address);
         }
-        let gateway = next.context("there are no hops")?;
-        let chain = Self { gateway, _processes: processes };
-        launch::eventually("the echo answers", async || chain.caller().await?.call().await).await?;
-        Ok(chain)
+        Ok(Self { first: next.context("there are no hops")?, _processes: processes })
     }
 
     /// A caller with a connection of its own.
@@ -283,7 +307,7 @@ impl Chain {
     /// When the first hop does not listen.
     pub(crate) async fn caller(&self) -> Result<EchoCaller> {
         let payload = order::taken(0).order.encode_to_vec().into();
-        Ok(EchoCaller { connection: Connection::open(self.gateway).await?, payload })
+        Ok(EchoCaller { connection: Connection::open(self.first).await?, payload })
     }
 }
 

@@ -65,6 +65,18 @@ impl Connection {
         self.send(request.body(Full::new(body))?).await
     }
 
+    /// Gets.
+    ///
+    /// # Errors
+    /// As [`Connection::post`].
+    pub(crate) async fn get(&mut self, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer> {
+        let mut request = Request::get(path).header(header::HOST, &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Full::default())?).await
+    }
+
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
         self.sender.ready().await?;
         let (head, body) = self.sender.send_request(request).await?.into_parts();

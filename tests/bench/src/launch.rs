@@ -56,9 +56,11 @@ pub(crate) struct Mesh {
     pub(crate) order: SocketAddr,
     /// The POS of all stores.
     pub(crate) pos: SocketAddr,
+    /// Where menus are read.
+    pub(crate) catalog: SocketAddr,
+    /// Where the POS is called.
+    pub(crate) router: SocketAddr,
     store: SocketAddr,
-    catalog: SocketAddr,
-    router: SocketAddr,
 }
 
 impl Mesh {

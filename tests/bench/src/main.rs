@@ -9,6 +9,7 @@ mod links;
 mod load;
 mod machine;
 mod memory;
+mod menus;
 mod mesh;
 mod order;
 mod pgbench;
@@ -67,7 +68,7 @@ struct Options {
     /// Watchers for `memory`.
     #[arg(long, global = true, default_value_t = 10_000)]
     watchers: usize,
-    /// Stores whose links are watched for `links`; a fifth of them die.
+    /// Stores whose links are watched for `links`, of which a fifth die, and whose menus are read for `menus`.
     #[arg(long, global = true, default_value_t = 10_000)]
     linked: usize,
     /// Print the table as Markdown on standard output; the lines for people go to standard error.
@@ -99,6 +100,8 @@ enum What {
     Memory,
     /// One router replica that watches the links of many stores: processor time, lateness, writes; a vendor's budget; a gate.
     Links,
+    /// Menus: read over gRPC and HTTP against bare echo, pulled against the POS's own part, the memory of many stores'.
+    Menus,
     /// How rates and latencies change with callers, stores and the way in, and when orders come by the clock; not part of
     /// `all`.
     Sweep,
@@ -158,7 +161,10 @@ async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     if what.includes(&What::Growth) {
         growth::measure(&server, options.table, options, report).await?;
     }
-    if [What::Mesh, What::Idle, What::Memory, What::Links, What::Sweep].iter().any(|other| what.includes(other)) {
+    if [What::Mesh, What::Idle, What::Memory, What::Menus, What::Links, What::Sweep]
+        .iter()
+        .any(|other| what.includes(other))
+    {
         launch::build()?;
     }
     if what.includes(&What::Mesh) {
@@ -172,6 +178,9 @@ async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     }
     if what.includes(&What::Links) {
         links::measure(&server, options, report).await?;
+    }
+    if what.includes(&What::Menus) {
+        menus::measure(&server, options, report).await?;
     }
     if what.includes(&What::Memory) {
         memory::measure(&server, options.queued, options.watchers, options, report).await?;

@@ -54,3 +54,9 @@ fn the_links_of_many_stores_are_measured() {
     let table = bench("links", &["--linked", "20"]);
     assert_eq!(rows(&table), 10, "{table}");
 }
+
+#[test]
+fn menus_are_measured_as_they_are_read_and_pulled() {
+    let table = bench("menus", &["--linked", "3"]);
+    assert_eq!(rows(&table), 7, "{table}");
+}
