@@ -48,7 +48,7 @@ impl App {
         let signer = Signer::new(&config.signing_keys)?;
         let catalog = CatalogServiceClient::new(peers.catalog).max_decoding_message_size(MAX_ANSWER_BYTES);
         Ok(Arc::new(Self {
-            menus: Menus::new(catalog.clone(), config.menu_cache_bytes),
+            menus: Menus::new(catalog.clone(), config),
             catalog,
             gates: Gates::start(peers.order.clone(), background, &stop),
             orders: OrderServiceClient::new(peers.order).max_decoding_message_size(MAX_ANSWER_BYTES),

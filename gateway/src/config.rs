@@ -38,6 +38,10 @@ pub struct Config {
     pub max_connections: usize,
     /// Event streams that are open at once; more are refused with 503.
     pub max_event_streams: usize,
+    /// So long a menu is taken to stand without asking the catalog service. It adds to the catalog service's own
+    /// `version_max_age`, and both together should not come to more than a second.
+    #[serde(with = "humantime_serde")]
+    pub menu_max_age: Duration,
     /// Memory for menus that are ready to be sent, plain and compressed.
     pub menu_cache_bytes: usize,
     /// How long a shutdown waits for the requests that run.

@@ -3,7 +3,8 @@
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::Write as _,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -17,9 +18,11 @@ use posmesh_proto::{
     catalog::v1::{self as catalog, GetMenuRequest, catalog_service_client::CatalogServiceClient},
     common::v1::{self as common, Product},
 };
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::{
+    config::Config,
     extract,
     gates::Gate,
     menu::Menu,
@@ -41,6 +44,8 @@ pub(crate) struct Question {
 struct Rendered {
     menu_etag: String,
     gate_tag: String,
+    /// When the catalog service was last asked, of the times that it said that this menu stands.
+    stood: Mutex<Instant>,
     json: Bytes,
     gzip: Bytes,
 }
@@ -48,54 +53,47 @@ struct Rendered {
 #[derive(Debug)]
 pub(crate) struct Menus {
     catalog: CatalogServiceClient<Channel>,
+    max_age: Duration,
     rendered: ByteCache<Question, Rendered>,
 }
 
 impl Menus {
-    pub(crate) fn new(catalog: CatalogServiceClient<Channel>, cache_bytes: usize) -> Self {
-        Self { catalog, rendered: ByteCache::new(cache_bytes) }
+    pub(crate) fn new(catalog: CatalogServiceClient<Channel>, config: &Config) -> Self {
+        Self { catalog, max_age: config.menu_max_age, rendered: ByteCache::new(config.menu_cache_bytes) }
     }
 
-    /// The menu as it is now: the catalog service is asked each time whether it still stands.
+    /// The menu beside this gate, as what these request headers ask for: plain, compressed, or only that it still stands.
     pub(crate) async fn answer(
         &self,
         question: Question,
         gate: Option<Gate>,
         headers: &HeaderMap,
     ) -> Result<Response, Problem> {
-        let held = extract::if_none_match(headers);
+        Ok(self.current(question, gate).await?.answer(headers))
+    }
+
+    async fn current(&self, question: Question, gate: Option<Gate>) -> Result<Arc<Rendered>, Problem> {
         let gate_tag = gate_tag(gate.as_ref());
-        let rendered = self.rendered.get(&question).filter(|rendered| rendered.gate_tag == gate_tag);
-        // Where the gate has changed, the menu is wanted with it.
-        let held_menu = || {
-            let (menu, _) =
-                held.iter().find_map(|tag| tag.rsplit_once('.').filter(|(_, of_gate)| *of_gate == gate_tag))?;
-            Some(menu.to_owned())
-        };
-        let known = rendered.as_ref().map(|rendered| rendered.menu_etag.clone()).or_else(held_menu);
-        let answer = self.ask(&question, known.unwrap_or_default()).await?;
-        let etag = format!("{}.{gate_tag}", answer.etag);
-        if held.iter().any(|tag| *tag == etag || tag == "*") {
-            return Ok(respond(StatusCode::NOT_MODIFIED, &etag, Body::empty()));
+        let known = self.rendered.get(&question).filter(|known| known.gate_tag == gate_tag);
+        if let Some(known) = known.as_ref().filter(|known| known.stood().elapsed() < self.max_age) {
+            return Ok(Arc::clone(known));
         }
-        let rendered = match (answer.menu, rendered) {
-            (Some(menu), _) => self.render(question, (menu, answer.etag), (gate, gate_tag)).await?,
-            (None, Some(rendered)) => rendered,
+        let asked = Instant::now();
+        let held = known.as_ref().map_or_else(String::new, |known| known.menu_etag.clone());
+        let answer = self.ask(&question, held).await?;
+        match (answer.menu, known) {
+            (Some(menu), _) => self.render(question, (menu, answer.etag, asked), (gate, gate_tag)).await,
+            (None, Some(known)) => {
+                let mut stood = known.stood();
+                *stood = asked.max(*stood);
+                drop(stood);
+                Ok(known)
+            }
             (None, None) => {
                 let message = "the catalog service says that a menu is unchanged which nobody holds; ask again";
-                return Err(Failure::new(Code::Unavailable, "MENU_NOT_GIVEN", message).into());
+                Err(Failure::new(Code::Unavailable, "MENU_NOT_GIVEN", message).into())
             }
-        };
-        let is_small = accepts_gzip(headers);
-        let body = if is_small { &rendered.gzip } else { &rendered.json };
-        let mut response = respond(StatusCode::OK, &etag, body.clone().into());
-        let head = response.headers_mut();
-        head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        head.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        if is_small {
-            head.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        Ok(response)
     }
 
     async fn ask(&self, question: &Question, if_none_match: String) -> Result<catalog::GetMenuResponse, Problem> {
@@ -112,7 +110,7 @@ impl Menus {
     async fn render(
         &self,
         question: Question,
-        (menu, menu_etag): (catalog::Menu, String),
+        (menu, menu_etag, asked): (catalog::Menu, String, Instant),
         (gate, gate_tag): (Option<Gate>, String),
     ) -> Result<Arc<Rendered>, Problem> {
         let default_mode = question.service_mode.unwrap_or(match question.product {
@@ -129,23 +127,41 @@ impl Menus {
         let written = ambient::blocking(write).await.map_err(std::io::Error::other).flatten();
         let (json, gzip) = written.map_err(|error| Failure::internal("a menu cannot be written", error))?;
         let bytes = json.len() + gzip.len();
-        let rendered = Arc::new(Rendered { menu_etag, gate_tag, json, gzip });
+        let rendered = Arc::new(Rendered { menu_etag, gate_tag, stood: Mutex::new(asked), json, gzip });
         self.rendered.insert(question, Arc::clone(&rendered), bytes);
         Ok(rendered)
     }
 }
 
-fn respond(status: StatusCode, etag: &str, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let head = response.headers_mut();
-    // Weak: it stands for the menu, compressed or not (RFC 9110, 8.8.3.3).
-    if let Ok(etag) = HeaderValue::try_from(format!("W/\"{etag}\"")) {
-        head.insert(header::ETAG, etag);
+impl Rendered {
+    fn stood(&self) -> MutexGuard<'_, Instant> {
+        self.stood.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    // Keep it, but ask each time whether it still stands: a stock-out must show at once.
-    head.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let etag = format!("{}.{}", self.menu_etag, self.gate_tag);
+        let is_held = extract::if_none_match(headers).iter().any(|tag| *tag == etag || tag == "*");
+        let takes_gzip = accepts_gzip(headers);
+        let body = if takes_gzip { &self.gzip } else { &self.json };
+        let mut response = Response::new(if is_held { Body::empty() } else { body.clone().into() });
+        let head = response.headers_mut();
+        // Weak: it stands for the menu, compressed or not (RFC 9110, 8.8.3.3).
+        if let Ok(etag) = HeaderValue::try_from(format!("W/\"{etag}\"")) {
+            head.insert(header::ETAG, etag);
+        }
+        // Keep it, but ask each time whether it still stands: a stock-out must show at once.
+        head.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        head.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if is_held {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if takes_gzip {
+            head.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
 }
 
 /// Equal as long as the gate is.

@@ -1,5 +1,6 @@
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
+use posmesh_gateway::Config;
 use posmesh_proto::{
     common::v1::Product,
     order::v1::{Gate, GateReason, GateState},
@@ -143,4 +144,17 @@ async fn a_menu_comes_compressed_to_whoever_takes_it_and_is_the_same_one() {
     let changed = gateway.get(path).header("Accept-Encoding", "gzip").send().await.unwrap();
     assert_eq!(changed.status(), 200);
     assert_ne!(header(&changed, "etag"), etag, "what is kept is not served when it has changed");
+}
+
+#[tokio::test]
+async fn menus_that_many_ask_for_at_once_are_asked_of_the_catalog_service_once_in_a_while() {
+    let gateway = gateway_with(Config { menu_max_age: Duration::from_secs(3600), ..config() }).await;
+    let menu = async |locale: &str| {
+        let answer = gateway.get(&format!("/kiosk/v1/stores/shibuya/menu?locale={locale}")).send().await.unwrap();
+        header(&answer, "etag")
+    };
+    let first = menu("ja").await;
+    gateway.fakes.catalog.change_menu();
+    assert_eq!(menu("ja").await, first);
+    assert_ne!(menu("en").await, first, "what nobody has asked for is asked");
 }

@@ -33,6 +33,7 @@ request_timeout = "5s"
 max_concurrent_requests = 64
 max_connections = 64
 max_event_streams = 2
+menu_max_age = "0s"
 menu_cache_bytes = 1048576
 shutdown_grace = "5s"
 "#;
