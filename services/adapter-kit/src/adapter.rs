@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use posmesh_kit::Failure;
 use posmesh_proto::{
     adapter::v1::{
-        AdapterDescriptor, CancelOrderRequest, Changed, FindOrderRequest, ListPosOrdersRequest, Placed,
+        AdapterDescriptor, CancelOrderRequest, CatalogState, Changed, FindOrderRequest, ListPosOrdersRequest, Placed,
         PollEventsRequest, PosCheck, PosEvents, PosOrder, PosOrders, ProbeLinkResponse, PullCatalogResponse,
-        SplitCheckRequest, VoidLinesRequest, find_order_response, pull_catalog_response::Piece,
+        SetAvailabilityRequest, SplitCheckRequest, VoidLinesRequest, find_order_response, pull_catalog_response::Piece,
     },
     catalog::v1::Catalog,
 };
@@ -97,6 +97,16 @@ pub trait Adapter: Send + Sync + 'static {
     /// best sent in several, so that nothing has to hold it whole.
     async fn pull_catalog(&self, _connection: &Connection, _parts: &CatalogParts) -> Result<Vec<String>, PosError> {
         Err(PosError::not_supported("tell its menu"))
+    }
+
+    /// What is sold out now, and a fingerprint of the rest, for as little of the POS's time as can be.
+    async fn poll_catalog(&self, _connection: &Connection) -> Result<CatalogState, PosError> {
+        Err(PosError::not_supported("be polled for what is sold out"))
+    }
+
+    /// Tells the POS that an item or a choice is sold out, or back. `Ok` only with the POS's word that it is so.
+    async fn set_availability(&self, _connection: &Connection, _set: SetAvailabilityRequest) -> Result<(), PosError> {
+        Err(PosError::not_supported("be told what is sold out"))
     }
 
     /// The open checks of one table (an id in the catalog), or of all tables where it is empty. Lines may be left out.

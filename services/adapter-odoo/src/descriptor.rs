@@ -82,6 +82,17 @@ fn capabilities() -> Vec<Capability> {
             "left out, with a warning: products by weight, several or fixed taxes on one product, choices that exclude \
              each other or ask for a text, combos of differently taxed parts",
         ),
+        capability(
+            "POLL_CATALOG",
+            Native,
+            "sold out is what is switched off for self-ordering, archived or taken out of the point of sale",
+        ),
+        capability(
+            "SET_AVAILABILITY",
+            Manual,
+            "the staff switch the product off at the till: press and hold it, Availability; or in Products, Point of Sale, \
+             Self-Ordering",
+        ),
         capability("LIST_CHECKS", Native, ""),
         capability("GET_CHECK", Native, ""),
         capability(

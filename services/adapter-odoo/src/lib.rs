@@ -19,6 +19,7 @@ mod find;
 mod orders;
 mod probe;
 mod settings;
+mod stock;
 mod submit;
 mod tax;
 mod till;
@@ -31,7 +32,7 @@ use posmesh_adapter_kit::{
 };
 use posmesh_kit::config::ConfigError;
 use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, FindOrderRequest, Placed, PosCheck, ProbeLinkResponse, find_order_response,
+    AdapterDescriptor, CatalogState, FindOrderRequest, Placed, PosCheck, ProbeLinkResponse, find_order_response,
 };
 
 use api::{Api, SupportedServers};
@@ -94,6 +95,12 @@ impl Adapter for OdooAdapter {
         let settings = Settings::of(connection)?;
         let api = Api::new(&self.http, &self.supported, connection, &settings)?;
         catalog::pull(&api, &settings, parts).await
+    }
+
+    async fn poll_catalog(&self, connection: &Connection) -> Result<CatalogState, PosError> {
+        let settings = Settings::of(connection)?;
+        let api = Api::new(&self.http, &self.supported, connection, &settings)?;
+        stock::state(&api).await
     }
 
     async fn list_checks(&self, connection: &Connection, table_id: &str) -> Result<Vec<PosCheck>, PosError> {

@@ -65,6 +65,10 @@ impl<'a> Pos<'a> {
         self.request(Method::POST, path)
     }
 
+    pub(crate) fn put(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base_url.clone();
         // Fails only for a URL that cannot be a base; http and https can. Escapes what a segment may not hold.

@@ -55,8 +55,10 @@ const OF_ALL: [(&str, &str); 5] = [
 ];
 
 /// What a till can do besides.
-const OF_A_TILL: [(&str, &str); 5] = [
+const OF_A_TILL: [(&str, &str); 7] = [
     ("PULL_CATALOG", "does not tell which items are for dine-in only; the POS refuses them for takeaway"),
+    ("POLL_CATALOG", ""),
+    ("SET_AVAILABILITY", "of items; the POS knows no choices that are sold out"),
     ("LIST_CHECKS", ""),
     ("GET_CHECK", ""),
     ("REQUEST_BILL", "prints the bill; the check takes no round by API until staff enter something"),

@@ -25,9 +25,9 @@ use posmesh_adapter_kit::{
 };
 use posmesh_kit::{cause, config::ConfigError};
 use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, CancelOrderRequest, Changed, FindOrderRequest, LinkHealth, ListPosOrdersRequest, NotFound,
-    Placed, PollEventsRequest, PosCheck, PosEvents, PosOrders, ProbeLinkResponse, SplitCheckRequest, VoidLinesRequest,
-    find_order_response::Result as Found,
+    AdapterDescriptor, CancelOrderRequest, CatalogState, Changed, FindOrderRequest, LinkHealth, ListPosOrdersRequest,
+    NotFound, Placed, PollEventsRequest, PosCheck, PosEvents, PosOrders, ProbeLinkResponse, SetAvailabilityRequest,
+    SplitCheckRequest, VoidLinesRequest, find_order_response::Result as Found,
 };
 use reqwest::RequestBuilder;
 use tokio::time::Instant;
@@ -221,6 +221,27 @@ impl Adapter for Simulator {
             parts.send(part).await?;
         }
         Ok(Vec::new())
+    }
+
+    async fn poll_catalog(&self, connection: &Connection) -> Result<CatalogState, PosError> {
+        self.of_a_till("tell a menu")?;
+        let pos = Pos::new(&self.http, connection)?;
+        Ok(menu::state(pos.read(pos.get(&["api", "menu"])).await?))
+    }
+
+    async fn set_availability(&self, connection: &Connection, set: SetAvailabilityRequest) -> Result<(), PosError> {
+        self.of_a_till("be told what is sold out")?;
+        if set.item_id.is_empty() {
+            return Err(PosError::not_supported("be told that a choice is sold out"));
+        }
+        let pos = Pos::new(&self.http, connection)?;
+        let body = wire::SetAvailability { available: set.available };
+        let call = pos.put(&["api", "items", &set.item_id, "availability"]).json(&body);
+        let answer: wire::AvailabilityAnswer = pos.read(call).await?;
+        if answer.available == set.available {
+            return Ok(());
+        }
+        Err(PosError::failed(cause::UNKNOWN, "the POS took the word and says something else"))
     }
 
     async fn list_checks(&self, connection: &Connection, table_id: &str) -> Result<Vec<PosCheck>, PosError> {

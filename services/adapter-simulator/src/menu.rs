@@ -1,12 +1,17 @@
 //! The vendor's menu as the platform's catalog. Ids are the vendor's own.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use posmesh_proto::{
+    adapter::v1::CatalogState,
     catalog::v1::{
         Area, Catalog, Category, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRate, TaxRounding,
         TaxRoundingDirection, TaxRoundingScope, Tender, TenderKind,
     },
     common::v1::{LocalizedText, Money, ServiceMode},
 };
+
+use serde_json::Value;
 
 use crate::wire;
 
@@ -47,6 +52,25 @@ pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
     let of_items = items.chunks(ITEMS_PER_PART).map(|items| Catalog { items: items.to_vec(), ..Catalog::default() });
     parts.extend(of_items);
     parts
+}
+
+/// What is sold out, and a fingerprint of all else.
+pub(crate) fn state(mut menu: Value) -> CatalogState {
+    let mut sold_out_item_ids = Vec::new();
+    for item in list(&mut menu, "categories").flat_map(|category| list(category, "items")) {
+        if item.get_mut("available").map(Value::take) == Some(Value::Bool(false)) {
+            sold_out_item_ids.extend(item.get("id").and_then(Value::as_str).map(str::to_owned));
+        }
+    }
+    // It counts stock-outs as well.
+    menu.get_mut("revision").map(Value::take);
+    let mut hasher = DefaultHasher::new();
+    menu.to_string().hash(&mut hasher);
+    CatalogState { fingerprint: format!("{:016x}", hasher.finish()), sold_out_item_ids, least_interval: None }
+}
+
+fn list<'a>(of: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
+    of.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 fn texts(texts: wire::Texts) -> Option<LocalizedText> {

@@ -341,6 +341,16 @@ pub(crate) enum PrinterState {
     Other,
 }
 
+#[derive(Debug, Serialize)]
+pub(crate) struct SetAvailability {
+    pub(crate) available: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct AvailabilityAnswer {
+    pub(crate) available: bool,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Menu {
     pub(crate) currency: String,

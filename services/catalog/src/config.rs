@@ -21,6 +21,9 @@ pub struct Config {
     /// How often a replica looks for stores whose sync is due; zero: it leaves that to the others.
     #[serde(with = "humantime_serde")]
     pub schedule_interval: Duration,
+    /// How often the POS of each store is asked what is sold out, where it can be; zero: this replica leaves it to the others.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
     /// Versions of a store that are kept; older ones are deleted.
     pub kept_versions: u32,
     /// Runs of a store that are kept.

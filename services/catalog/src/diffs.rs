@@ -1,18 +1,19 @@
-//! Steps between versions, ready to be told: each is made once, however many ask.
+//! Steps between versions and offers, ready to be told: each is made once, however many ask.
 
 use std::{
+    borrow::Cow,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
 
 use posmesh_kit::{ambient, byte_cache::ByteCache};
-use posmesh_proto::{catalog::v1::Catalog, store::v1::Store};
+use posmesh_proto::{catalog::v1::Catalog, common::v1::Product, store::v1::Store};
 
 use crate::{
-    domain::{self, Diff},
+    domain::{self, Beside, Diff},
     error::Error,
     menus::Menus,
-    storage::{Storage, StoreKey},
+    storage::{OfferHead, Storage, StoreKey},
 };
 
 /// Memory for steps, by their encoded size.
@@ -20,8 +21,15 @@ const CACHE_BYTES: usize = 8 << 20;
 /// Steps that are made at once.
 const GATES: usize = 16;
 
-/// Store, versions, language.
-type Step = (StoreKey, i64, i64, String);
+/// Store, heads, language.
+type Step = (StoreKey, OfferHead, OfferHead, String);
+
+/// An offer that somebody has seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) head: OfferHead,
+    pub(crate) beside: Arc<Beside>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Diffs {
@@ -38,20 +46,36 @@ impl Diffs {
         Self { storage, menus, cache: ByteCache::new(CACHE_BYTES), gates }
     }
 
-    /// What leads from one version to another, named in `locale` if it can be, else in the store's own. Before the first
-    /// version, 0, there was nothing.
+    /// What leads from one version to another, as the POS gave them, named in `locale` if it can be, else in the store's own.
+    /// Before the first version, 0, there was nothing.
     ///
     /// # Errors
     ///
     /// One of the versions is not kept.
-    pub(crate) async fn get(
+    pub(crate) async fn of_versions(
         &self,
         key: &StoreKey,
         store: &Store,
         (from, to): (i64, i64),
         locale: &str,
     ) -> Result<Arc<Diff>, Error> {
-        let step = (key.clone(), from, to, locale.to_owned());
+        let seen = |version| Seen { head: OfferHead { version, revision: 0 }, beside: Arc::default() };
+        self.of_offers(key, store, (&seen(from), &seen(to)), locale).await
+    }
+
+    /// What leads from one offer to another, as far as they are the same in all products.
+    ///
+    /// # Errors
+    ///
+    /// One of the versions is not kept.
+    pub(crate) async fn of_offers(
+        &self,
+        key: &StoreKey,
+        store: &Store,
+        (from, to): (&Seen, &Seen),
+        locale: &str,
+    ) -> Result<Arc<Diff>, Error> {
+        let step = (key.clone(), from.head, to.head, locale.to_owned());
         if let Some(diff) = self.cache.get(&step) {
             return Ok(diff);
         }
@@ -62,17 +86,19 @@ impl Diffs {
         if let Some(diff) = self.cache.get(&step) {
             return Ok(diff);
         }
-        let after = self.catalog(key, to).await?;
-        let before = match from {
+        let after = self.catalog(key, to.head.version).await?;
+        let before = match from.head.version {
             0 => Arc::new(Catalog {
                 currency_code: after.currency_code.clone(),
                 tax_rounding: after.tax_rounding,
                 ..Default::default()
             }),
-            from => self.catalog(key, from).await?,
+            version if version == to.head.version => Arc::clone(&after),
+            version => self.catalog(key, version).await?,
         };
+        let (before, after) = ((before, Arc::clone(&from.beside)), (after, Arc::clone(&to.beside)));
         let locales: Vec<String> = std::iter::once(locale.to_owned()).chain(store.locales.iter().cloned()).collect();
-        let diff = ambient::blocking(move || Arc::new(domain::diff(&before, &after, &locales))).await?;
+        let diff = ambient::blocking(move || Arc::new(domain::diff(&sold(&before), &sold(&after), &locales))).await?;
         let bytes = diff.changes.iter().map(prost::Message::encoded_len).sum::<usize>() + size_of::<Step>();
         self.cache.insert(step, Arc::clone(&diff), bytes);
         Ok(diff)
@@ -85,4 +111,10 @@ impl Diffs {
         let not_found = || Error::VersionNotFound { store_id: key.store_id.to_string(), version };
         Ok(Arc::new(self.storage.catalog(key, version).await?.ok_or_else(not_found)?))
     }
+}
+
+/// As far as it is the same in all products.
+fn sold((catalog, beside): &(Arc<Catalog>, Arc<Beside>)) -> Cow<'_, Catalog> {
+    let offered = domain::offer(catalog, beside, Product::Unspecified);
+    offered.map_or(Cow::Borrowed(catalog.as_ref()), Cow::Owned)
 }

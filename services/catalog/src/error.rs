@@ -22,6 +22,8 @@ pub(crate) enum Error {
     ProductNotSold { store_id: String },
     #[error("no catalog of {store_id:?} has been published yet; start a sync and read its report")]
     NotSynced { store_id: String },
+    #[error("the menu of {store_id:?} has no {what} {id:?}; `posmesh menu show` prints what it has")]
+    ThingNotFound { store_id: String, what: &'static str, id: String },
     #[error("store {store_id:?} has no catalog version {version}")]
     VersionNotFound { store_id: String, version: i64 },
     #[error("there is no sync run {run_id:?}")]
@@ -68,6 +70,10 @@ impl From<Error> for Status {
             }
             Error::NotSynced { store_id } => {
                 new(Code::FailedPrecondition, "CATALOG_NOT_SYNCED").meta("store_id", store_id)
+            }
+            Error::ThingNotFound { store_id, what, id } => {
+                let reason = if what == "item" { "ITEM_NOT_FOUND" } else { "MODIFIER_NOT_FOUND" };
+                new(Code::NotFound, reason).meta("store_id", store_id).meta("id", id)
             }
             Error::VersionNotFound { store_id, version } => new(Code::NotFound, "CATALOG_VERSION_NOT_FOUND")
                 .meta("store_id", store_id)

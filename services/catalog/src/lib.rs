@@ -2,16 +2,18 @@
 //! what is wrong with a readable report, keeps what is right as immutable versions, and resolves the current one into
 //! the menu of a product.
 //!
-//! `service` is the gRPC surface, `sync` a run of a sync, `schedule` those that nobody asks for, `menus` the prepared answers, `domain` the rules, [`storage`]
+//! `service` is the gRPC surface, `sync` a run of a sync, `schedule` those that nobody asks for, `menus` the prepared answers, `availability` what is sold out beside the versions, `poll` what the POS says of it, `domain` the rules, [`storage`]
 //! what is kept, `watch` the streams of what changes. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
 //! whole pull is refused; what changes too much waits for a person; the version before stays current meanwhile.
 
+mod availability;
 mod config;
 mod diffs;
 mod domain;
 mod error;
 mod get_menu;
 mod menus;
+mod poll;
 mod pull;
 mod request;
 mod schedule;
@@ -52,14 +54,17 @@ pub async fn mount(config: &Config, database: &DatabaseConfig, peers: Peers) -> 
 /// Builds the service on a storage that is open, e.g. one in memory.
 pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peers) -> Mounted {
     let mut mounted = Mounted::new("catalog", Routes::default(), vec![catalog_service_server::SERVICE_NAME]);
-    let stores = StoreCache::start(peers.store, &mounted.background, &mounted.stop);
+    let Peers { store, router } = peers;
+    let stores = StoreCache::start(store, &mounted.background, &mounted.stop);
     let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage)));
     let syncs =
-        sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), peers.router, stores.clone(), &mounted);
+        sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), router.clone(), stores.clone(), &mounted);
     let diffs = Arc::new(diffs::Diffs::new(Arc::clone(&storage), Arc::clone(&menus)));
-    let (looked_at, step) = (Arc::clone(&storage), Arc::clone(&diffs));
-    let watches = watch::Watches::start(config, looked_at, step, menus.published(), &mounted);
-    let service = service::Service { storage, stores, menus, syncs, diffs, watches };
+    let watches = watch::Watches::start(config, Arc::clone(&storage), Arc::clone(&menus), Arc::clone(&diffs), &mounted);
+    let stock = availability::Stock::start(Arc::clone(&storage), Arc::clone(&menus), router.clone(), &mounted);
+    let (words, offers) = (Arc::clone(&storage), Arc::clone(&menus));
+    poll::Polls::start(config.poll_interval, words, offers, Arc::clone(&syncs), (stores.clone(), router), &mounted);
+    let service = service::Service { storage, stores, menus, syncs, diffs, watches, stock };
     mounted.routes = service.into_routes();
     mounted
 }

@@ -1,5 +1,5 @@
-//! Menus that are ready to be answered. Which version of a store is current is asked of the storage at most once in a
-//! while per store; all callers that come meanwhile share the answer, and each menu is resolved once.
+//! What is sold, and menus of it, ready to be answered. What is current at a store is asked of the storage at most once in
+//! a while; all callers that come meanwhile share the answer, and each offer and each menu is made once.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,19 +10,23 @@ use std::{
 use posmesh_kit::{ambient, byte_cache::ByteCache};
 use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
+    catalog::v1::Catalog,
     common::v1::{Product, ServiceMode},
     store::v1::Store,
 };
-use prost::{Message as _, bytes::Bytes};
+use prost::{Message, bytes::Bytes};
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Config,
-    domain::{self, Question, effective_locale, resolve_menu},
+    domain::{self, Beside, Question, effective_locale, resolve_menu},
     error::Error,
-    storage::{Storage, StoreKey},
+    storage::{OfferHead, Storage, StoreKey},
 };
+
+/// Memory for what is said beside the versions, by its encoded size.
+const BESIDE_CACHE_BYTES: usize = 16 << 20;
 
 /// A menu with its etag.
 #[derive(Debug)]
@@ -32,30 +36,64 @@ pub(crate) struct Prepared {
     pub(crate) etag: String,
 }
 
-/// The current catalog of a store.
+/// A catalog, ready to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) index: Arc<CatalogIndex>,
+    locales: Arc<BTreeSet<String>>,
+}
+
+/// What is sold in a product.
 #[derive(Debug)]
-pub(crate) struct Current {
-    pub(crate) index: CatalogIndex,
-    locales: BTreeSet<String>,
+pub(crate) struct Offer {
+    head: OfferHead,
+    ready: Ready,
 }
 
 #[derive(Debug)]
 pub(crate) struct Menus {
     storage: Arc<dyn Storage>,
     version_max_age: Duration,
-    catalogs: ByteCache<StoreKey, Current>,
-    prepared: ByteCache<(StoreKey, i64, Question), Prepared>,
+    /// Current versions, as the POS gave them.
+    catalogs: ByteCache<StoreKey, Ready>,
+    /// What is said beside them, at a revision.
+    besides: ByteCache<StoreKey, (i64, Arc<Beside>)>,
+    /// Where nothing is said beside it, the catalog is the version's own.
+    offers: ByteCache<(StoreKey, Product), Offer>,
+    prepared: ByteCache<(StoreKey, OfferHead, Question), Prepared>,
     /// One per store that was asked for; the callers have made sure that it exists.
     gates: Mutex<HashMap<StoreKey, Arc<Gate>>>,
-    published: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 /// Lets one caller at a time do what the others wait for.
 #[derive(Debug, Default)]
 struct Gate {
     /// What the storage said, and when it was asked.
-    current: tokio::sync::Mutex<Option<(Instant, Option<i64>)>>,
+    head: tokio::sync::Mutex<Option<(Instant, Option<OfferHead>)>>,
     preparing: tokio::sync::Mutex<()>,
+}
+
+impl Ready {
+    fn new(catalog: Catalog) -> Result<Self, Error> {
+        let locales = Arc::new(domain::locales(&catalog));
+        Ok(Self { index: Arc::new(CatalogIndex::new(Arc::new(catalog))?), locales })
+    }
+
+    fn version(&self) -> i64 {
+        self.index.catalog().version
+    }
+}
+
+impl Offer {
+    /// Equal for equal offers on every replica.
+    pub(crate) fn etag(&self) -> String {
+        format!("{}.{}", self.head.version, self.head.revision)
+    }
+
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        self.ready.index.catalog()
+    }
 }
 
 impl Menus {
@@ -64,57 +102,100 @@ impl Menus {
             storage,
             version_max_age: config.version_max_age,
             catalogs: ByteCache::new(config.catalog_cache_bytes),
+            besides: ByteCache::new(BESIDE_CACHE_BYTES),
+            offers: ByteCache::new(config.catalog_cache_bytes),
             prepared: ByteCache::new(config.menu_cache_bytes),
             gates: Mutex::default(),
-            published: Arc::default(),
+            changed: Arc::default(),
         }
+    }
+
+    /// What is current, `None` before the first version.
+    pub(crate) async fn head(&self, key: &StoreKey) -> Result<Option<OfferHead>, Error> {
+        let gate = self.gate(key);
+        let mut known = gate.head.lock().await;
+        if let Some((_, head)) = known.filter(|(asked, _)| asked.elapsed() < self.version_max_age) {
+            return Ok(head);
+        }
+        let asked = Instant::now();
+        let head = self.storage.head(key).await?;
+        *known = Some((asked, head));
+        Ok(head)
     }
 
     /// The number of the current version, `None` before the first one.
     pub(crate) async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, Error> {
-        let gate = self.gate(key);
-        let mut current = gate.current.lock().await;
-        if let Some((_, version)) = current.filter(|(asked, _)| asked.elapsed() < self.version_max_age) {
-            return Ok(version);
-        }
-        let asked = Instant::now();
-        let version = self.storage.current_version(key).await?;
-        *current = Some((asked, version));
-        Ok(version)
+        Ok(self.head(key).await?.map(|head| head.version))
     }
 
-    /// Asks the storage again next time: a version was published here.
-    pub(crate) async fn forget_version(&self, key: &StoreKey) {
-        *self.gate(key).current.lock().await = None;
-        self.published.notify_one();
+    /// Asks the storage again next time: what is sold was changed here.
+    pub(crate) async fn forget_head(&self, key: &StoreKey) {
+        *self.gate(key).head.lock().await = None;
+        self.changed.notify_one();
     }
 
-    /// Told whenever this replica has published.
-    pub(crate) fn published(&self) -> Arc<Notify> {
-        Arc::clone(&self.published)
+    /// Told whenever this replica has changed what is sold.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
-    /// The catalog of a version that is the current one.
-    pub(crate) async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Arc<Current>, Error> {
-        let cached = || self.catalogs.get(key).filter(|current| current.index.catalog().version == version);
-        if let Some(current) = cached() {
-            return Ok(current);
+    /// The catalog of a version that is the current one, as the POS gave it.
+    pub(crate) async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Arc<Ready>, Error> {
+        let cached = || self.catalogs.get(key).filter(|ready| ready.version() == version);
+        if let Some(ready) = cached() {
+            return Ok(ready);
         }
         let gate = self.gate(key);
         let _preparing = gate.preparing.lock().await;
-        if let Some(current) = cached() {
-            return Ok(current);
+        if let Some(ready) = cached() {
+            return Ok(ready);
         }
         let not_found = || Error::VersionNotFound { store_id: key.store_id.to_string(), version };
         let catalog = self.storage.catalog(key, version).await?.ok_or_else(not_found)?;
         let bytes = catalog.encoded_len();
-        let prepare = || {
-            let locales = domain::locales(&catalog);
-            Ok::<_, Error>(Current { index: CatalogIndex::new(Arc::new(catalog))?, locales })
+        let ready = Arc::new(ambient::blocking(move || Ready::new(catalog)).await??);
+        self.catalogs.insert(key.clone(), Arc::clone(&ready), bytes);
+        Ok(ready)
+    }
+
+    /// What is said beside the versions, at this revision or a newer one.
+    pub(crate) async fn beside(&self, key: &StoreKey, revision: i64) -> Result<Arc<Beside>, Error> {
+        if revision == 0 {
+            return Ok(Arc::default());
+        }
+        if let Some(known) = self.besides.get(key).filter(|known| known.0 == revision) {
+            return Ok(Arc::clone(&known.1));
+        }
+        let beside = Arc::new(Beside { availability: self.storage.availability(key).await? });
+        let bytes = size_of::<Beside>() + beside.availability.iter().map(Message::encoded_len).sum::<usize>();
+        self.besides.insert(key.clone(), Arc::new((revision, Arc::clone(&beside))), bytes);
+        Ok(beside)
+    }
+
+    /// What a store sells now in a product.
+    pub(crate) async fn offer(&self, key: &StoreKey, product: Product) -> Result<Arc<Offer>, Error> {
+        let not_synced = || Error::NotSynced { store_id: key.store_id.to_string() };
+        let head = self.head(key).await?.ok_or_else(not_synced)?;
+        let wanted = (key.clone(), product);
+        let cached = || self.offers.get(&wanted).filter(|offer| offer.head == head);
+        if let Some(offer) = cached() {
+            return Ok(offer);
+        }
+        let pos = self.catalog(key, head.version).await?;
+        let gate = self.gate(key);
+        let _preparing = gate.preparing.lock().await;
+        if let Some(offer) = cached() {
+            return Ok(offer);
+        }
+        let beside = self.beside(key, head.revision).await?;
+        let make = move || match domain::offer(pos.index.catalog(), &beside, product) {
+            Some(offered) => Ok((offered.encoded_len(), Ready::new(offered)?)),
+            None => Ok::<_, Error>((size_of::<Offer>(), pos.as_ref().clone())),
         };
-        let current = Arc::new(ambient::blocking(prepare).await??);
-        self.catalogs.insert(key.clone(), Arc::clone(&current), bytes);
-        Ok(current)
+        let (bytes, ready) = ambient::blocking(make).await??;
+        let offer = Arc::new(Offer { head, ready });
+        self.offers.insert(wanted, Arc::clone(&offer), bytes);
+        Ok(offer)
     }
 
     /// The current menu of a store for a product.
@@ -124,12 +205,10 @@ impl Menus {
         store: &Store,
         (product, mode, locale): (Product, ServiceMode, &str),
     ) -> Result<Arc<Prepared>, Error> {
-        let not_synced = || Error::NotSynced { store_id: key.store_id.to_string() };
-        let version = self.current_version(key).await?.ok_or_else(not_synced)?;
-        let current = self.catalog(key, version).await?;
-        let locale = effective_locale(locale, &store.locales, &current.locales);
+        let offer = self.offer(key, product).await?;
+        let locale = effective_locale(locale, &store.locales, &offer.ready.locales);
         let question = Question { product, mode, locale, fallbacks: store.locales.clone() };
-        let wanted = (key.clone(), version, question);
+        let wanted = (key.clone(), offer.head, question);
         if let Some(prepared) = self.prepared.get(&wanted) {
             return Ok(prepared);
         }
@@ -139,7 +218,7 @@ impl Menus {
             return Ok(prepared);
         }
         let question = wanted.2.clone();
-        let prepared = ambient::blocking(move || Arc::new(prepare(&current.index, &question))).await?;
+        let prepared = ambient::blocking(move || Arc::new(prepare(&offer.ready.index, &question))).await?;
         self.prepared.insert(wanted, Arc::clone(&prepared), prepared.menu.len());
         Ok(prepared)
     }

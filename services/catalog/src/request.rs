@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use posmesh_kit::time;
 use posmesh_pricing::{check_text, default_service_mode};
 use posmesh_proto::{
-    catalog::v1::Decision,
+    catalog::v1::{Availability, AvailabilitySource, Decision, SetAvailabilityRequest},
     common::v1::{Product, ServiceMode},
 };
 use prost::Message;
@@ -22,6 +22,9 @@ const MAX_PAGE_BYTES: usize = 2 << 20;
 const MAX_LOCALE_CHARS: usize = 35;
 const MAX_BY_CHARS: usize = 100;
 const MAX_NOTE_CHARS: usize = 500;
+const MAX_ID_CHARS: usize = 128;
+/// How far ahead the time of return may lie.
+const MAX_AWAY_MS: i64 = 366 * 86_400_000;
 
 fn field(reason: &'static str, field: &'static str, message: impl Into<String>) -> Error {
     Error::Field { reason, field, message: message.into() }
@@ -87,6 +90,44 @@ pub(crate) fn decision(by: String, note: String) -> Result<Decision, Error> {
         check_text(name, text, max_chars).map_err(|problem| field(problem.reason.as_str(), name, problem.message))?;
     }
     Ok(Decision { by, note, time: Some(time::now()) })
+}
+
+/// What the staff say of a thing, now.
+pub(crate) fn availability(request: &SetAvailabilityRequest) -> Result<Availability, Error> {
+    let SetAvailabilityRequest { item_id, group_id, modifier_id, available, available_again_time, .. } = request;
+    match (item_id.is_empty(), group_id.is_empty(), modifier_id.is_empty()) {
+        (false, true, true) | (true, false, false) => {}
+        (true, true, true) => return Err(field("REQUIRED", "item_id", "name the item, or the group and its choice")),
+        (false, ..) => return Err(field("NOT_ALLOWED", "group_id", "name an item or a choice, not both")),
+        (_, true, _) => return Err(field("REQUIRED", "group_id", "name the choice's group")),
+        (_, _, true) => return Err(field("REQUIRED", "modifier_id", "name the choice")),
+    }
+    for (name, id) in [("item_id", item_id), ("group_id", group_id), ("modifier_id", modifier_id)] {
+        check_text(name, id, MAX_ID_CHARS).map_err(|problem| field(problem.reason.as_str(), name, problem.message))?;
+    }
+    if let Some(again) = available_again_time {
+        let ahead_ms = time::to_unix_ms(again).saturating_sub(time::now_unix_ms());
+        let problem = match ahead_ms {
+            _ if *available => "only what is sold out comes back at a time",
+            1..=MAX_AWAY_MS => "",
+            _ => "must be in the future and at most a year ahead",
+        };
+        if !problem.is_empty() {
+            return Err(field("AVAILABLE_AGAIN_TIME_INVALID", "available_again_time", problem));
+        }
+    }
+    let Decision { by, note, time } = decision(request.by.clone(), request.note.clone())?;
+    Ok(Availability {
+        item_id: item_id.clone(),
+        group_id: group_id.clone(),
+        modifier_id: modifier_id.clone(),
+        available: *available,
+        available_again_time: *available_again_time,
+        source: AvailabilitySource::Staff.into(),
+        by,
+        note,
+        time,
+    })
 }
 
 /// How many rows a page has; more than the maximum is cut to it.

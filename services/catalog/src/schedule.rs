@@ -24,12 +24,16 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const PLAN_LIMIT: usize = 200;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Whether orders may come.
+pub(crate) fn sells(store: &Store) -> bool {
+    matches!(store.lifecycle(), StoreLifecycle::Live | StoreLifecycle::Rehearsal)
+}
+
 /// How often a store is pulled. `None`: only when asked.
 fn interval(store: &Store) -> Option<Duration> {
-    let sells = matches!(store.lifecycle(), StoreLifecycle::Live | StoreLifecycle::Rehearsal);
     let policy = store.catalog_policy.as_ref().and_then(|policy| policy.sync_interval.as_ref());
     let interval = policy.map_or(Some(DEFAULT_INTERVAL), time::from_proto_duration);
-    interval.filter(|interval| sells && !interval.is_zero())
+    interval.filter(|interval| sells(store) && !interval.is_zero())
 }
 
 /// When a store is pulled again after a run has ended. `None`: only when asked.

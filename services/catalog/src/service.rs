@@ -7,11 +7,12 @@ use posmesh_kit::{ambient, call, server::MAX_MESSAGE_BYTES, store_cache::StoreCa
 use posmesh_proto::{
     catalog::v1::{
         ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, DiffCatalogsRequest, DiffCatalogsResponse,
-        GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetSyncRunRequest, GetSyncRunResponse,
+        GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetOfferRequest, GetOfferResponse,
+        GetSyncRunRequest, GetSyncRunResponse, ListAvailabilityRequest, ListAvailabilityResponse,
         ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse, Menu,
         RejectSnapshotRequest, RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse,
-        StartSyncRequest, StartSyncResponse, SyncRun, SyncState, SyncTrigger, WatchCatalogRequest,
-        WatchCatalogResponse,
+        SetAvailabilityRequest, SetAvailabilityResponse, StartSyncRequest, StartSyncResponse, SyncRun, SyncState,
+        SyncTrigger, WatchCatalogRequest, WatchCatalogResponse,
         catalog_service_server::{CatalogService, CatalogServiceServer},
     },
     store::v1::Store,
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use uuid::Uuid;
 
 use crate::{
+    availability::Stock,
     diffs::Diffs,
     domain,
     error::Error,
@@ -39,6 +41,7 @@ pub(crate) struct Service {
     pub(crate) syncs: Arc<Syncs>,
     pub(crate) diffs: Arc<Diffs>,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) stock: Stock,
 }
 
 impl Service {
@@ -77,7 +80,7 @@ impl Service {
         let run_id = request::run_id(run_id)?;
         let (key, _) = self.store(store_id).await?;
         let decided = self.storage.decide(&key, &run_id, approve, decision).await?;
-        self.menus.forget_version(&key).await;
+        self.menus.forget_head(&key).await;
         if let Some(run) = decided {
             tracing::info!(store.id = %store_id, sync_run.id = %run_id, by = %decision.by, approve, "decided");
             return Ok(run);
@@ -126,6 +129,36 @@ impl CatalogService for Service {
         let stored = self.storage.catalog(&key, version).await.map_err(Error::from)?;
         let catalog = stored.ok_or(Error::VersionNotFound { store_id: request.store_id, version })?;
         Ok(Response::new(GetCatalogResponse { catalog: (!not_modified).then_some(catalog), not_modified }))
+    }
+
+    async fn get_offer(&self, request: Request<GetOfferRequest>) -> Result<Response<GetOfferResponse>, Status> {
+        let request = request.into_inner();
+        let product = request::product(request.product)?;
+        let (key, _) = self.store(&request.store_id).await?;
+        let offer = self.menus.offer(&key, product).await?;
+        let etag = offer.etag();
+        let not_modified = etag == request.known_etag;
+        let catalog = (!not_modified).then(|| offer.catalog().as_ref().clone());
+        Ok(Response::new(GetOfferResponse { catalog, not_modified, etag }))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<SetAvailabilityRequest>,
+    ) -> Result<Response<SetAvailabilityResponse>, Status> {
+        let request = request.into_inner();
+        let word = request::availability(&request)?;
+        let (key, _) = self.store(&request.store_id).await?;
+        Ok(Response::new(self.stock.say(&key, word).await?))
+    }
+
+    async fn list_availability(
+        &self,
+        request: Request<ListAvailabilityRequest>,
+    ) -> Result<Response<ListAvailabilityResponse>, Status> {
+        let (key, _) = self.store(&request.into_inner().store_id).await?;
+        let availability = self.storage.availability(&key).await.map_err(Error::from)?;
+        Ok(Response::new(ListAvailabilityResponse { availability }))
     }
 
     async fn list_catalog_versions(
@@ -210,7 +243,7 @@ impl CatalogService for Service {
             return Err(Error::VersionUnfit { store_id, version, problem: first.message }.into());
         }
         let current = self.storage.rollback(&key, version, &decision).await.map_err(Error::from)?;
-        self.menus.forget_version(&key).await;
+        self.menus.forget_head(&key).await;
         let current = current.ok_or_else(not_found)?;
         tracing::info!(store.id = %store_id, by = %decision.by, version, "rolled back, as version {}", current.version);
         Ok(Response::new(RollbackCatalogResponse { version: Some(current) }))
@@ -231,7 +264,7 @@ impl CatalogService for Service {
             (to, Some(_)) => to,
         };
         let from_version = if from == 0 { to_version - 1 } else { from };
-        let diff = self.diffs.get(&key, &store, (from_version, to_version), locale).await?;
+        let diff = self.diffs.of_versions(&key, &store, (from_version, to_version), locale).await?;
         Ok(Response::new(DiffCatalogsResponse {
             from_version,
             to_version,

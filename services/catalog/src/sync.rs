@@ -31,7 +31,7 @@ use crate::{
     menus::Menus,
     pull::{PullError, Pulled, Puller},
     schedule::{self, Schedule},
-    storage::{Begun, Content, Judged, Published, Storage, StoreKey},
+    storage::{Begun, Content, Judged, OfferHead, Published, Storage, StoreKey},
 };
 
 /// How long before its caller stops waiting a call answers with the run as it is then.
@@ -180,7 +180,7 @@ impl Syncs {
             outcome = call::in_scope(scope, self.pull(&store, &run, deadline)) => outcome,
         };
         let went_well = self.record(&key, &store, outcome).await;
-        self.menus.forget_version(&key).await;
+        self.menus.forget_head(&key).await;
         self.ended.notify_waiters();
         self.tidy(&key, &store, went_well).await;
     }
@@ -270,7 +270,7 @@ impl Syncs {
 
     /// Compares content with the version that is current now.
     async fn judge(&self, key: &StoreKey, store: &Arc<Store>, content: &Content) -> Result<Judged, Error> {
-        let Some(version) = self.storage.current_version(key).await? else { return Ok(Judged::default()) };
+        let Some(OfferHead { version, .. }) = self.storage.head(key).await? else { return Ok(Judged::default()) };
         let (current, store) = (self.menus.catalog(key, version).await?, Arc::clone(store));
         let after = Arc::clone(&content.catalog);
         let compare = move || domain::suspicions(current.index.catalog(), &after, &store);

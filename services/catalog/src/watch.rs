@@ -1,4 +1,4 @@
-//! Streams of what becomes current. A watcher is a slot that newer versions replace; it has no task and no query of its
+//! Streams of what becomes current. A watcher is a slot that newer heads replace; it has no task and no query of its
 //! own. One task per replica looks at what changed, whichever replica published it, and only while somebody watches.
 
 use std::{
@@ -19,9 +19,10 @@ use tonic::Status;
 
 use crate::{
     config::Config,
-    diffs::Diffs,
+    diffs::{Diffs, Seen},
     error::Error,
-    storage::{Storage, StorageError, StoreKey},
+    menus::Menus,
+    storage::{OfferHead, Storage, StorageError, StoreKey},
 };
 
 /// How often the storage is looked at for what other replicas published.
@@ -34,9 +35,10 @@ const OVERLAP: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Watches {
     storage: Arc<dyn Storage>,
+    menus: Arc<Menus>,
     diffs: Arc<Diffs>,
     seats: Mutex<HashMap<StoreKey, Vec<Arc<Seat>>>>,
-    /// Somebody came, or this replica has published.
+    /// Somebody came, or this replica has changed what is sold.
     look_now: Arc<Notify>,
     places: Arc<Semaphore>,
     max_lag: Duration,
@@ -52,9 +54,9 @@ struct Seat {
 
 #[derive(Debug)]
 struct Slot {
-    /// The current version; 0 before the first one.
-    version: i64,
-    /// Since when there has been a version that it did not read.
+    /// What is current.
+    head: OfferHead,
+    /// Since when there has been one that it did not read.
     unread_since: Option<Instant>,
     /// `None`: it was too slow and has lost it.
     place: Option<OwnedSemaphorePermit>,
@@ -65,10 +67,10 @@ impl Seat {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, version: i64) {
+    fn tell(&self, head: OfferHead) {
         let mut slot = self.slot();
-        if slot.version < version {
-            slot.version = version;
+        if slot.head < head {
+            slot.head = head;
             slot.unread_since.get_or_insert_with(Instant::now);
             self.news.notify_one();
         }
@@ -82,12 +84,12 @@ impl Seat {
         }
     }
 
-    /// The current version, which counts as read. `None`: the place is lost.
-    fn read(&self) -> Option<i64> {
+    /// What is current, which counts as read. `None`: the place is lost.
+    fn read(&self) -> Option<OfferHead> {
         let mut slot = self.slot();
         slot.place.as_ref()?;
         slot.unread_since = None;
-        Some(slot.version)
+        Some(slot.head)
     }
 }
 
@@ -96,24 +98,25 @@ pub(crate) struct Wish {
     pub(crate) key: StoreKey,
     pub(crate) store: Arc<Store>,
     pub(crate) locale: String,
-    /// The version that it knows.
-    pub(crate) told: Option<i64>,
+    /// What it knows.
+    pub(crate) told: Option<OfferHead>,
 }
 
 impl Watches {
-    /// Looks until the service stops. `look_now` is told of each publication of this replica.
+    /// Looks until the service stops.
     pub(crate) fn start(
         config: &Config,
         storage: Arc<dyn Storage>,
+        menus: Arc<Menus>,
         diffs: Arc<Diffs>,
-        look_now: Arc<Notify>,
         mounted: &Mounted,
     ) -> Arc<Self> {
         let watches = Arc::new(Self {
             storage,
+            look_now: menus.changed(),
+            menus,
             diffs,
             seats: Mutex::default(),
-            look_now,
             places: Arc::new(Semaphore::new(config.max_watchers.min(Semaphore::MAX_PERMITS))),
             max_lag: config.watcher_max_lag,
             stop: mounted.stop.clone(),
@@ -138,17 +141,28 @@ impl Watches {
         wish: Wish,
     ) -> Result<impl Stream<Item = Result<WatchCatalogResponse, Status>> + Send + use<>, Error> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Error::TooManyWatchers)?;
-        let slot = Slot { version: 0, unread_since: None, place: Some(place) };
+        let slot = Slot { head: OfferHead::default(), unread_since: None, place: Some(place) };
         let seat = Arc::new(Seat { slot: Mutex::new(slot), news: Notify::new() });
-        // Before the version is read: what is published meanwhile must not be missed.
+        // Before the head is read: what changes meanwhile must not be missed.
         self.seats().entry(wish.key.clone()).or_default().push(Arc::clone(&seat));
-        let mut watching = Watching { watches: Arc::clone(self), seat, wish, ended: false };
-        let current = self.storage.current_version(&watching.wish.key).await?.unwrap_or_default();
+        let mut watching = Watching { watches: Arc::clone(self), seat, wish, seen: None, ended: false };
+        let Wish { key, told, .. } = &watching.wish;
+        let current = self.storage.head(key).await?.unwrap_or_default();
         watching.seat.tell(current);
-        // A version from the future is one of a database that was restored since.
-        watching.wish.told = watching.wish.told.filter(|told| *told <= current);
+        // What is from the future is of a database that was restored since.
+        if let Some(told) = told.filter(|told| *told <= current) {
+            watching.seen = Some(self.seen_before(key, told, current).await?);
+        }
         self.look_now.notify_one();
         Ok(stream::unfold(watching, |mut watching| async { watching.next().await.map(|item| (item, watching)) }))
+    }
+
+    /// What a watcher saw that comes back. What was said then is known only if nothing was said since.
+    async fn seen_before(&self, key: &StoreKey, told: OfferHead, current: OfferHead) -> Result<Seen, Error> {
+        if told.revision != current.revision {
+            return Ok(Seen { head: OfferHead { version: 0, ..told }, ..Seen::default() });
+        }
+        Ok(Seen { head: told, beside: self.menus.beside(key, told.revision).await? })
     }
 
     async fn look_again_and_again(&self) {
@@ -173,8 +187,8 @@ impl Watches {
         let changed = self.storage.changed_heads(within).await?;
         let now = Instant::now();
         let seats = self.seats();
-        for (key, version) in changed {
-            seats.get(&key).into_iter().flatten().for_each(|seat| seat.tell(version));
+        for (key, head) in changed {
+            seats.get(&key).into_iter().flatten().for_each(|seat| seat.tell(head));
         }
         seats.values().flatten().for_each(|seat| seat.end_if_slow(now, self.max_lag));
         Ok(())
@@ -186,6 +200,8 @@ struct Watching {
     watches: Arc<Watches>,
     seat: Arc<Seat>,
     wish: Wish,
+    /// What it was told last.
+    seen: Option<Seen>,
     ended: bool,
 }
 
@@ -217,10 +233,12 @@ impl Watching {
             if stop.is_cancelled() {
                 return Err(Error::Stopping);
             }
-            let version = self.seat.read().ok_or(Error::WatcherTooSlow { max_lag: self.watches.max_lag })?;
-            if self.wish.told != Some(version) {
-                let response = self.response(version).await?;
-                self.wish.told = Some(version);
+            let head = self.seat.read().ok_or(Error::WatcherTooSlow { max_lag: self.watches.max_lag })?;
+            if self.seen.as_ref().is_none_or(|seen| seen.head != head) {
+                let beside = self.watches.menus.beside(&self.wish.key, head.revision).await?;
+                let now = Seen { head, beside };
+                let response = self.response(&now).await?;
+                self.seen = Some(now);
                 return Ok(response);
             }
             tokio::select! {
@@ -230,19 +248,20 @@ impl Watching {
         }
     }
 
-    async fn response(&self, version: i64) -> Result<WatchCatalogResponse, Error> {
-        let Wish { key, store, locale, told } = &self.wish;
+    async fn response(&self, now: &Seen) -> Result<WatchCatalogResponse, Error> {
+        let Wish { key, store, locale, .. } = &self.wish;
+        let version = now.head.version;
         let summary = self.watches.storage.versions(key, version.saturating_add(1), 1).await?.pop();
         let mut response = WatchCatalogResponse {
             version,
             content_hash: summary.filter(|summary| summary.version == version).unwrap_or_default().content_hash,
-            resume_token: resume_token(version, &key.store_id),
+            resume_token: resume_token(now.head, &key.store_id),
             ..Default::default()
         };
-        if let Some(from) = told.filter(|told| *told > 0) {
-            match self.watches.diffs.get(key, store, (from, version), locale).await {
+        if let Some(before) = self.seen.as_ref().filter(|seen| seen.head.version > 0) {
+            match self.watches.diffs.of_offers(key, store, (before, now), locale).await {
                 Ok(diff) => {
-                    response.from_version = from;
+                    response.from_version = before.head.version;
                     response.changes.clone_from(&diff.changes);
                     response.omitted_changes = i32::try_from(diff.omitted).unwrap_or(i32::MAX);
                 }
@@ -255,17 +274,22 @@ impl Watching {
     }
 }
 
-fn resume_token(version: i64, store_id: &str) -> String {
-    format!("{version}.{store_id}")
+fn resume_token(OfferHead { version, revision }: OfferHead, store_id: &str) -> String {
+    format!("{version}-{revision}.{store_id}")
 }
 
-/// The version that a watcher of this store knows; `None` without a token.
-pub(crate) fn parse_resume_token(token: &str, store_id: &str) -> Result<Option<i64>, Error> {
+/// What a watcher of this store knows; `None` without a token.
+pub(crate) fn parse_resume_token(token: &str, store_id: &str) -> Result<Option<OfferHead>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
-    let version = token.split_once('.').filter(|(_, id)| *id == store_id).and_then(|(version, _)| version.parse().ok());
-    version.filter(|version| *version >= 0).map(Some).ok_or_else(|| Error::Field {
+    let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= 0);
+    let head = |text: &str| {
+        let (version, revision) = text.split_once('-').unwrap_or((text, "0"));
+        Some(OfferHead { version: number(version)?, revision: number(revision)? })
+    };
+    let told = token.split_once('.').filter(|(_, id)| *id == store_id).and_then(|(text, _)| head(text));
+    told.map(Some).ok_or_else(|| Error::Field {
         reason: "RESUME_TOKEN_INVALID",
         field: "resume_token",
         message: "is not from an earlier answer about this store; watch without it".to_owned(),
@@ -278,10 +302,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_says_which_version_was_seen_of_which_store() {
-        assert_eq!(parse_resume_token(&resume_token(7, "ueno"), "ueno").unwrap(), Some(7));
+    fn a_token_says_which_offer_was_seen_of_which_store() {
+        let head = OfferHead { version: 7, revision: 3 };
+        assert_eq!(parse_resume_token(&resume_token(head, "ueno"), "ueno").unwrap(), Some(head));
+        let of_old = OfferHead { version: 7, revision: 0 };
+        assert_eq!(parse_resume_token("7.ueno", "ueno").unwrap(), Some(of_old));
         assert_eq!(parse_resume_token("", "ueno").unwrap(), None);
-        for bad in ["7.shibuya", "7", "-7.ueno", "x.ueno", "."] {
+        for bad in ["7-3.shibuya", "7", "-7.ueno", "7--3.ueno", "x.ueno", "."] {
             assert!(parse_resume_token(bad, "ueno").is_err(), "{bad}");
         }
     }
@@ -290,17 +317,18 @@ mod tests {
     fn who_leaves_a_version_unread_for_too_long_loses_its_place_and_who_has_read_all_never_does() {
         const LAG: Duration = Duration::from_secs(30);
         let places = Arc::new(Semaphore::new(1));
-        let slot = Slot { version: 1, unread_since: None, place: Arc::clone(&places).try_acquire_owned().ok() };
+        let head = |version| OfferHead { version, revision: 0 };
+        let slot = Slot { head: head(1), unread_since: None, place: Arc::clone(&places).try_acquire_owned().ok() };
         let seat = Seat { slot: Mutex::new(slot), news: Notify::new() };
         seat.end_if_slow(Instant::now() + LAG * 100, LAG);
-        assert_eq!(seat.read(), Some(1));
-        seat.tell(2);
+        assert_eq!(seat.read(), Some(head(1)));
+        seat.tell(head(2));
         // Newer ones do not make it any faster, older ones are no news.
-        seat.tell(3);
-        seat.tell(1);
+        seat.tell(head(3));
+        seat.tell(head(1));
         seat.end_if_slow(Instant::now() + LAG / 2, LAG);
-        assert_eq!((seat.read(), places.available_permits()), (Some(3), 0));
-        seat.tell(4);
+        assert_eq!((seat.read(), places.available_permits()), (Some(head(3)), 0));
+        seat.tell(head(4));
         seat.end_if_slow(Instant::now() + LAG * 2, LAG);
         assert_eq!((seat.read(), places.available_permits()), (None, 1));
     }

@@ -1,4 +1,4 @@
-//! What the order service reads of its peers: stores, catalogs, connections; each cached for a moment.
+//! What the order service reads of its peers: stores, what they sell, connections; each cached for a moment.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use posmesh_proto::{
         AdapterDescriptor, CapabilitySupport, DescribeAdapterRequest, PosTarget,
         pos_adapter_service_client::PosAdapterServiceClient,
     },
-    catalog::v1::{GetCatalogRequest, catalog_service_client::CatalogServiceClient},
+    catalog::v1::{GetOfferRequest, catalog_service_client::CatalogServiceClient},
     common::v1::{Product, ServiceMode},
     router::v1::{
         Connection, ConnectionRole, GetConnectionRequest, ResolveConnectionRequest,
@@ -111,6 +111,8 @@ impl<T> Cached<T> {
 
 /// Whoever holds the lock asks for all who wait.
 type Slot<T> = Arc<tokio::sync::Mutex<Cached<T>>>;
+/// A catalog as it is sold, and its etag.
+type Offer = (String, Arc<CatalogIndex>);
 type LinkKey = (String, i32, i32);
 type Slots<K, T> = Arc<Mutex<HashMap<K, Slot<T>>>>;
 
@@ -122,7 +124,7 @@ pub(crate) struct Reader {
     catalog: CatalogServiceClient<Channel>,
     pub(crate) router: RouterServiceClient<Channel>,
     cache_age: Duration,
-    catalogs: Slots<String, CatalogIndex>,
+    offers: Slots<(String, i32), Offer>,
     links: Slots<LinkKey, Link>,
     /// That a store has none is known as well.
     fallbacks: Slots<LinkKey, Option<Arc<Link>>>,
@@ -136,33 +138,43 @@ impl Reader {
             catalog: CatalogServiceClient::new(peers.catalog).max_decoding_message_size(MAX_MESSAGE_BYTES),
             router: RouterServiceClient::new(peers.router),
             cache_age,
-            catalogs: Arc::default(),
+            offers: Arc::default(),
             links: Arc::default(),
             fallbacks: Arc::default(),
         }
     }
 
-    /// The store's current catalog, at most `cache_age` old while the catalog service answers. The store must exist: the
-    /// cache keeps an entry per store.
-    pub(crate) async fn catalog(&self, store_id: &str) -> Result<Arc<CatalogIndex>, Failure> {
-        let slot = slot(&self.catalogs, store_id.to_owned());
+    /// What the store sells now in a product, at most `cache_age` old while the catalog service answers. The store must
+    /// exist: the cache keeps an entry per store.
+    pub(crate) async fn catalog(&self, store_id: &str, product: Product) -> Result<Arc<CatalogIndex>, Failure> {
+        let slot = slot(&self.offers, (store_id.to_owned(), product.into()));
         let mut held = slot.lock().await;
-        if let Some(known) = held.known(self.cache_age) {
-            return known;
-        }
-        let last = held.value.as_ref().map(|(_, index)| Arc::clone(index));
-        let answer = self.ask_catalog(store_id, last).await;
-        held.note(answer)
+        let known = match held.known(self.cache_age) {
+            Some(known) => known,
+            None => {
+                let last = held.value.as_ref().map(|(_, offer)| Arc::clone(offer));
+                let answer = self.ask_offer(store_id, product, last).await;
+                held.note(answer)
+            }
+        };
+        known.map(|offer| Arc::clone(&offer.1))
     }
 
-    async fn ask_catalog(&self, store_id: &str, last: Option<Arc<CatalogIndex>>) -> Result<Arc<CatalogIndex>, Failure> {
-        let known_version = last.as_ref().map_or(0, |index| index.catalog().version);
-        let mut request = Request::new(GetCatalogRequest { store_id: store_id.to_owned(), version: 0, known_version });
+    async fn ask_offer(
+        &self,
+        store_id: &str,
+        product: Product,
+        last: Option<Arc<Offer>>,
+    ) -> Result<Arc<Offer>, Failure> {
+        let known_etag = last.as_ref().map(|offer| offer.0.clone()).unwrap_or_default();
+        let product = product.into();
+        let mut request = Request::new(GetOfferRequest { store_id: store_id.to_owned(), product, known_etag });
         request.set_timeout(READ_TIMEOUT);
-        let answer = self.catalog.clone().get_catalog(request).await;
-        match (answer.map_err(|status| peer_failure("the catalog service", &status))?.into_inner().catalog, last) {
+        let answer = self.catalog.clone().get_offer(request).await;
+        let answer = answer.map_err(|status| peer_failure("the catalog service", &status))?.into_inner();
+        match (answer.catalog, last) {
             (Some(catalog), _) => CatalogIndex::new(Arc::new(catalog))
-                .map(Arc::new)
+                .map(|index| Arc::new((answer.etag, Arc::new(index))))
                 .map_err(|e| Failure::internal("a published catalog", e)),
             (None, Some(last)) => Ok(last),
             (None, None) => Err(Failure::internal("the catalog service sent no catalog", store_id)),

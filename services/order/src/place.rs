@@ -72,7 +72,7 @@ impl Orders {
 
     /// What the lines cost now.
     async fn quote(&self, store: &Store, product: Product, lines: &[OrderLineInput]) -> Result<Quote, Failure> {
-        let catalog = self.reader.catalog(&store.store_id).await?;
+        let catalog = self.reader.catalog(&store.store_id, product).await?;
         let terms = Terms { default_mode: default_service_mode(product), locales: &store.locales };
         price_lines(&catalog, lines, terms).map_err(|problems| accept::from_problems(&problems))
     }
@@ -115,7 +115,7 @@ impl Orders {
         let link = self.reader.link(&request.store_id, product, kind.1).await;
         let gate = self.gate(who, &store, kind, (asked, now_ms), link.as_deref().ok()).await?;
         let quote = self.quote(&store, product, &request.lines).await?;
-        accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id).await?)?;
+        accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id, product).await?)?;
         accept::check_price(&request, &quote)?;
         let link = link?;
         // Another POS may have other things under the same ids.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use posmesh_proto::{
     catalog::v1::TaxClass,
-    common::v1::{Money, ServiceMode},
+    common::v1::{LocalizedText, Money, ServiceMode},
     order::v1::{LineModifier, ModifierInput, OrderLine, OrderLineInput},
 };
 
@@ -65,7 +65,7 @@ impl<'a> Resolver<'a> {
             return None;
         };
         if !item.available {
-            let message = format!("item {} is sold out; take it off the order", shown(&item.id));
+            let message = format!("{} is sold out; take it off the order", self.named(item.name.as_ref(), &item.id));
             self.problem(Reason::ItemUnavailable, format!("{path}.item_id"), message);
         }
         let asker = Asker {
@@ -170,7 +170,7 @@ impl<'a> Resolver<'a> {
             return None;
         };
         if !modifier.available {
-            let message = format!("modifier {} is sold out; choose another", shown(&modifier.id));
+            let message = format!("{} is sold out; choose another", self.named(modifier.name.as_ref(), &modifier.id));
             self.problem(Reason::ModifierUnavailable, format!("{path}.modifier_id"), message);
         }
         let quantity = if input.quantity == 0 { 1 } else { input.quantity };
@@ -219,6 +219,14 @@ impl<'a> Resolver<'a> {
 
     fn catalog_price(&self, price: Option<&Money>) -> Money {
         Money { currency_code: self.index.catalog().currency_code.clone(), amount: money::amount(price) }
+    }
+
+    /// As a guest knows it.
+    fn named(&self, name: Option<&LocalizedText>, id: &str) -> String {
+        match localized(name, self.terms.locales) {
+            "" => shown(id),
+            name => name.to_owned(),
+        }
     }
 
     fn problem(&mut self, reason: Reason, field: String, message: String) {

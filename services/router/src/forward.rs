@@ -7,10 +7,11 @@ use posmesh_kit::{Failure, Violation, call, cause, server::MAX_MESSAGE_BYTES, ti
 use posmesh_proto::adapter::v1::{
     CancelOrderRequest, CancelOrderResponse, ChangeOutcome, DescribeAdapterRequest, DescribeAdapterResponse,
     FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, ListChecksRequest, ListChecksResponse,
-    ListPosOrdersRequest, ListPosOrdersResponse, NotHandedOver, PollEventsRequest, PollEventsResponse, PosContext,
-    PosTarget, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, RequestBillRequest,
-    RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse, SubmitOutcome,
-    VoidLinesRequest, VoidLinesResponse, change_outcome,
+    ListPosOrdersRequest, ListPosOrdersResponse, NotHandedOver, PollCatalogRequest, PollCatalogResponse,
+    PollEventsRequest, PollEventsResponse, PosContext, PosTarget, ProbeLinkRequest, ProbeLinkResponse,
+    PullCatalogRequest, PullCatalogResponse, RequestBillRequest, RequestBillResponse, SetAvailabilityRequest,
+    SetAvailabilityResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse,
+    SubmitOutcome, VoidLinesRequest, VoidLinesResponse, change_outcome,
     pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
     submit_outcome,
 };
@@ -228,6 +229,20 @@ impl PosAdapterService for Forwarder {
         request: Request<ListPosOrdersRequest>,
     ) -> Result<Response<ListPosOrdersResponse>, Status> {
         forward!(self, request, Harmless, list_pos_orders)
+    }
+
+    async fn poll_catalog(
+        &self,
+        request: Request<PollCatalogRequest>,
+    ) -> Result<Response<PollCatalogResponse>, Status> {
+        forward!(self, request, Harmless, poll_catalog)
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<SetAvailabilityRequest>,
+    ) -> Result<Response<SetAvailabilityResponse>, Status> {
+        forward!(self, request, Harmless, set_availability)
     }
 
     async fn poll_events(&self, request: Request<PollEventsRequest>) -> Result<Response<PollEventsResponse>, Status> {

@@ -179,6 +179,8 @@ fn common(
         ("ORDER__RETRY_CAP", ms(1000)),
         ("ORDER__CACHE_AGE", ms(options.cache_age_ms)),
         ("CATALOG__VERSION_MAX_AGE", ms(100)),
+        // Tests change the POS behind everybody's back; those about that switch it on.
+        ("CATALOG__POLL_INTERVAL", ms(0)),
         ("TELEMETRY__SERVICE_NAME", name.to_owned()),
         ("TELEMETRY__OTLP_ENDPOINT", options.otlp_endpoint.to_owned()),
         // All that is ours; tests look through it for what must never be logged.

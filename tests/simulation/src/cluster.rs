@@ -141,6 +141,7 @@ fn catalog_config() -> posmesh_catalog::Config {
         max_concurrent_syncs: 2,
         run_lease: Duration::from_secs(6),
         schedule_interval: Duration::ZERO,
+        poll_interval: Duration::ZERO,
         kept_versions: 10,
         kept_runs: 10,
         version_max_age: Duration::from_secs(1),

@@ -102,6 +102,9 @@ impl CatalogService for FakeCatalog {
     }
 
     unused! {
+        get_offer(GetOfferRequest) -> GetOfferResponse;
+        set_availability(SetAvailabilityRequest) -> SetAvailabilityResponse;
+        list_availability(ListAvailabilityRequest) -> ListAvailabilityResponse;
         list_catalog_versions(ListCatalogVersionsRequest) -> ListCatalogVersionsResponse;
         start_sync(StartSyncRequest) -> StartSyncResponse;
         get_sync_run(GetSyncRunRequest) -> GetSyncRunResponse;

@@ -12,17 +12,18 @@ use posmesh_kit::{
     time,
 };
 use posmesh_proto::adapter::v1::{
-    AdapterDescriptor, BillRequested, CancelOrderRequest, CancelOrderResponse, CheckFailed, CheckSplit,
-    DescribeAdapterRequest, DescribeAdapterResponse, FindFailed, FindOrderRequest, FindOrderResponse, GetCheckRequest,
-    GetCheckResponse, LinkHealth, ListChecksRequest, ListChecksResponse, ListFailed, ListPosOrdersRequest,
-    ListPosOrdersResponse, PollEventsRequest, PollEventsResponse, PollFailed, PosChecks, PosContext, ProbeLinkRequest,
-    ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse, PullEnd, PullFailed, RequestBillRequest,
-    RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse,
+    AdapterDescriptor, AvailabilitySet, BillRequested, CancelOrderRequest, CancelOrderResponse, CheckFailed,
+    CheckSplit, DescribeAdapterRequest, DescribeAdapterResponse, FindFailed, FindOrderRequest, FindOrderResponse,
+    GetCheckRequest, GetCheckResponse, LinkHealth, ListChecksRequest, ListChecksResponse, ListFailed,
+    ListPosOrdersRequest, ListPosOrdersResponse, PollCatalogRequest, PollCatalogResponse, PollEventsRequest,
+    PollEventsResponse, PollFailed, PosChecks, PosContext, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest,
+    PullCatalogResponse, PullEnd, PullFailed, RequestBillRequest, RequestBillResponse, SetAvailabilityRequest,
+    SetAvailabilityResponse, SetFailed, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest, SubmitOrderResponse,
     VoidLinesRequest, VoidLinesResponse, find_order_response, get_check_response, list_checks_response,
-    list_pos_orders_response, poll_events_response,
+    list_pos_orders_response, poll_catalog_response, poll_events_response,
     pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
     pull_catalog_response::Piece,
-    request_bill_response, split_check_response,
+    request_bill_response, set_availability_response, split_check_response,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
@@ -327,6 +328,35 @@ impl PosAdapterService for Service {
             Err(PosFault { cause, message }) => list_pos_orders_response::Result::Failed(ListFailed { cause, message }),
         };
         Ok(Response::new(ListPosOrdersResponse { result: Some(result) }))
+    }
+
+    async fn poll_catalog(
+        &self,
+        request: Request<PollCatalogRequest>,
+    ) -> Result<Response<PollCatalogResponse>, Status> {
+        let context = request.into_inner().context;
+        let polled = self.run(context, |adapter, connection| async move { adapter.poll_catalog(&connection).await });
+        let result = match polled.await? {
+            Ok(state) => poll_catalog_response::Result::State(state),
+            Err(PosFault { cause, message }) => poll_catalog_response::Result::Failed(PollFailed { cause, message }),
+        };
+        Ok(Response::new(PollCatalogResponse { result: Some(result) }))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<SetAvailabilityRequest>,
+    ) -> Result<Response<SetAvailabilityResponse>, Status> {
+        let mut request = request.into_inner();
+        request.target = None;
+        let context = request.context.take();
+        let set = self
+            .run(context, |adapter, connection| async move { adapter.set_availability(&connection, request).await });
+        let result = match set.await? {
+            Ok(()) => set_availability_response::Result::Set(AvailabilitySet {}),
+            Err(PosFault { cause, message }) => set_availability_response::Result::Failed(SetFailed { cause, message }),
+        };
+        Ok(Response::new(SetAvailabilityResponse { result: Some(result) }))
     }
 
     async fn poll_events(&self, request: Request<PollEventsRequest>) -> Result<Response<PollEventsResponse>, Status> {

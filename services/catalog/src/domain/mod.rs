@@ -6,6 +6,7 @@ mod diff;
 #[cfg(test)]
 mod fixture;
 mod nesting;
+mod offer;
 mod resolve;
 mod run;
 mod sieve;
@@ -15,6 +16,7 @@ pub(crate) use assemble::{Assembly, TooLarge};
 pub use content::Content;
 pub(crate) use content::{counts, shown_hash};
 pub(crate) use diff::{Diff, diff};
+pub(crate) use offer::{Beside, offer, pos_words};
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
 pub(crate) use run::{
     decided, failed, interrupted, is_running, quarantined, rejected, succeeded, superseded, waiting, waits_already,

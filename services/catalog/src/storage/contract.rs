@@ -3,10 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use posmesh_kit::time;
 use posmesh_kit_db::DatabaseConfig;
-use posmesh_proto::catalog::v1::{Catalog, CatalogProblem, Decision, Item, SyncRun, SyncState, Tender};
+use posmesh_proto::catalog::v1::{
+    Availability, AvailabilitySource, Catalog, CatalogProblem, Decision, Item, SyncRun, SyncState, Tender,
+};
 
-use super::{Begun, Judged, MemoryStorage, Published, Storage, StoreKey};
+use super::{Begun, Judged, MemoryStorage, OfferHead, Published, Said, Storage, StoreKey};
 use crate::domain::{self, Content};
 
 /// Greater than every UUIDv7.
@@ -63,6 +66,11 @@ contract! {
     data_compared_with_an_older_version_is_not_published,
     a_rollback_is_a_new_version_and_what_it_undid_stays_out,
     a_store_whose_version_changed_is_told_with_it,
+    what_is_said_of_a_thing_moves_the_offer_once_and_is_taken_back_by_the_same_source,
+    all_that_the_pos_says_takes_the_place_of_what_it_said_before_and_of_nothing_else,
+    a_word_ends_at_its_time_for_all_replicas_and_no_other_does,
+    a_due_poll_is_claimed_by_one_with_what_was_seen_last,
+    of_many_words_at_once_none_is_lost_and_each_moves_the_offer,
     a_due_sync_is_claimed_by_one_and_falls_due_again_when_that_one_dies,
     of_many_that_claim_at_once_each_store_goes_to_one,
     only_the_newest_versions_and_runs_and_what_waits_are_kept,
@@ -112,7 +120,7 @@ async fn publish(storage: &Subject, key: &StoreKey, item_id: &str) -> SyncRun {
 async fn published(storage: &Subject, key: &StoreKey, run: &SyncRun, item_id: &str, suspicions: &[&str]) -> SyncRun {
     let suspicion = |reason: &&str| CatalogProblem { reason: (*reason).to_owned(), ..Default::default() };
     let judged = Judged {
-        base_version: storage.current_version(key).await.unwrap(),
+        base_version: current_version(storage, key).await,
         suspicions: suspicions.iter().map(suspicion).collect(),
     };
     match storage.publish(key, run, content(item_id), &judged).await.unwrap() {
@@ -125,6 +133,10 @@ async fn published(storage: &Subject, key: &StoreKey, run: &SyncRun, item_id: &s
 async fn suspicious(storage: &Subject, item_id: &str) -> SyncRun {
     let run = begin(storage, &shibuya()).await;
     published(storage, &shibuya(), &run, item_id, &["MANY_ITEMS_GONE"]).await
+}
+
+async fn current_version(storage: &Subject, key: &StoreKey) -> Option<i64> {
+    storage.head(key).await.unwrap().map(|head| head.version)
 }
 
 fn by(name: &str) -> Decision {
@@ -194,7 +206,7 @@ async fn a_run_that_lost_its_lease_publishes_nothing(storage: Subject) {
     let lost = storage.publish(&shibuya(), &run, content("tea"), &Judged::default()).await.unwrap();
     assert_eq!(lost, Published::LeaseLost);
     assert!(!storage.end_run(&shibuya(), &domain::failed(run.clone(), "UNKNOWN", "")).await.unwrap());
-    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), None);
+    assert_eq!(current_version(&storage, &shibuya()).await, None);
     let kept = storage.run("brand", &run.sync_run_id).await.unwrap().unwrap();
     assert_eq!(kept.failure.unwrap().cause, "INTERRUPTED");
 }
@@ -205,16 +217,16 @@ async fn a_run_ends_once(storage: Subject) {
     assert!(!storage.end_run(&shibuya(), &domain::failed(run.clone(), "UNKNOWN", "")).await.unwrap());
     let late = storage.publish(&shibuya(), &run, content("cake"), &Judged::default()).await.unwrap();
     assert_eq!(late, Published::LeaseLost);
-    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
+    assert_eq!(current_version(&storage, &shibuya()).await, Some(1));
 }
 
 async fn new_content_makes_the_next_version(storage: Subject) {
-    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), None);
+    assert_eq!(current_version(&storage, &shibuya()).await, None);
     for (item_id, version) in [("tea", 1), ("cake", 2), ("tea", 3)] {
         let run = publish(&storage, &shibuya(), item_id).await;
         assert_eq!((run.state(), run.catalog_version), (SyncState::Published, version));
         assert_eq!(run.counts.unwrap().items, 1);
-        assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(version));
+        assert_eq!(current_version(&storage, &shibuya()).await, Some(version));
     }
 }
 
@@ -254,7 +266,7 @@ async fn lists_are_newest_first_and_paged(storage: Subject) {
 async fn stores_and_tenants_do_not_see_each_other(storage: Subject) {
     let run = publish(&storage, &shibuya(), "tea").await;
     for other in [key("brand", "ueno"), key("other", "shibuya")] {
-        assert_eq!(storage.current_version(&other).await.unwrap(), None);
+        assert_eq!(current_version(&storage, &other).await, None);
         assert_eq!(storage.catalog(&other, 1).await.unwrap(), None);
         assert_eq!(storage.versions(&other, i64::MAX, 10).await.unwrap(), []);
         assert_eq!(storage.runs(&other, AFTER_ALL_RUNS, 10).await.unwrap(), []);
@@ -268,7 +280,7 @@ async fn what_waits_for_approval_leaves_the_version_before_until_a_person_approv
     let waiting = suspicious(&storage, "cake").await;
     assert_eq!((waiting.state(), waiting.problems[0].reason.as_str()), (SyncState::WaitingApproval, "MANY_ITEMS_GONE"));
     assert_eq!(state_of(&storage, &waiting).await, SyncState::WaitingApproval);
-    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
+    assert_eq!(current_version(&storage, &shibuya()).await, Some(1));
     // The same data does not ask twice.
     let again = suspicious(&storage, "cake").await;
     assert_eq!((again.state(), &again.waiting_sync_run_id), (SyncState::Unchanged, &waiting.sync_run_id));
@@ -291,7 +303,7 @@ async fn what_was_refused_does_not_ask_again_until_the_pos_sends_something_else(
     assert_eq!((refused.state(), refused.catalog_version), (SyncState::Rejected, 0));
     let again = suspicious(&storage, "cake").await;
     assert_eq!((again.state(), again.decision.unwrap().by.as_str()), (SyncState::Rejected, "Aiko"));
-    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(1));
+    assert_eq!(current_version(&storage, &shibuya()).await, Some(1));
     // Back to what is current, and what was refused may ask again.
     assert_eq!(publish(&storage, &shibuya(), "tea").await.state(), SyncState::Unchanged);
     assert_eq!(suspicious(&storage, "cake").await.state(), SyncState::WaitingApproval);
@@ -308,7 +320,7 @@ async fn a_newer_pull_takes_the_place_of_what_waits(storage: Subject) {
     assert_eq!(harmless.catalog_version, 2);
     assert_eq!(state_of(&storage, &second).await, SyncState::Superseded);
     assert_eq!(storage.decide(&shibuya(), &second.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
-    assert_eq!(storage.current_version(&shibuya()).await.unwrap(), Some(2));
+    assert_eq!(current_version(&storage, &shibuya()).await, Some(2));
 }
 
 async fn data_compared_with_an_older_version_is_not_published(storage: Subject) {
@@ -367,7 +379,7 @@ async fn a_store_whose_version_changed_is_told_with_it(storage: Subject) {
     publish(&storage, &shibuya(), "cake").await;
     let mut told = changed().await;
     told.sort_by(|a, b| a.0.store_id.cmp(&b.0.store_id));
-    assert_eq!(told, [(shibuya(), 2), (key("other", "ueno"), 1)]);
+    assert_eq!(told, [(shibuya(), head(2, 0)), (key("other", "ueno"), head(1, 0))]);
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(storage.changed_heads(Duration::ZERO).await.unwrap(), [], "that was long ago");
 }
@@ -427,4 +439,105 @@ async fn only_the_newest_versions_and_runs_and_what_waits_are_kept(storage: Subj
     assert_eq!(storage.runs(&ueno, AFTER_ALL_RUNS, 10).await.unwrap().len(), 1);
     assert_eq!(storage.versions(&ueno, i64::MAX, 10).await.unwrap().len(), 1);
     assert_eq!(storage.decide(&shibuya(), &waiting, true, &by("Aiko")).await.unwrap().unwrap().catalog_version, 4);
+}
+
+fn head(version: i64, revision: i64) -> OfferHead {
+    OfferHead { version, revision }
+}
+
+fn sold_out(item_id: &str) -> Availability {
+    Availability {
+        item_id: item_id.to_owned(),
+        source: AvailabilitySource::Staff.into(),
+        by: "Aiko".to_owned(),
+        time: Some(time::now()),
+        ..Default::default()
+    }
+}
+
+fn back(item_id: &str) -> Availability {
+    Availability { available: true, ..sold_out(item_id) }
+}
+
+async fn say(storage: &Subject, word: Availability) -> bool {
+    storage.say_availability(&shibuya(), &Said::Staff(Box::new(word))).await.unwrap()
+}
+
+async fn what_is_said_of_a_thing_moves_the_offer_once_and_is_taken_back_by_the_same_source(storage: Subject) {
+    let key = shibuya();
+    assert!(say(&storage, sold_out("tea")).await);
+    assert_eq!(storage.head(&key).await.unwrap(), None, "nothing is sold yet");
+    publish(&storage, &key, "tea").await;
+    assert_eq!(storage.head(&key).await.unwrap(), Some(head(1, 1)));
+    assert!(!say(&storage, sold_out("tea")).await, "that is no news");
+    assert_eq!(storage.head(&key).await.unwrap(), Some(head(1, 1)));
+    let of_a_choice = Availability { group_id: "size".to_owned(), modifier_id: "tea".to_owned(), ..sold_out("") };
+    let because = Availability { note: "no more leaves".to_owned(), ..sold_out("tea") };
+    assert!(say(&storage, because.clone()).await && say(&storage, of_a_choice.clone()).await);
+    assert_eq!(storage.availability(&key).await.unwrap(), [because, of_a_choice.clone()]);
+    assert!(say(&storage, back("tea")).await);
+    assert!(!say(&storage, back("tea")).await && !say(&storage, back("cake")).await);
+    assert_eq!(storage.availability(&key).await.unwrap(), [of_a_choice]);
+    assert_eq!(storage.changed_heads(LEASE).await.unwrap(), [(key.clone(), head(1, 4))]);
+    for other in [self::key("brand", "ueno"), self::key("other", "shibuya")] {
+        assert!(storage.availability(&other).await.unwrap().is_empty());
+    }
+}
+
+async fn all_that_the_pos_says_takes_the_place_of_what_it_said_before_and_of_nothing_else(storage: Subject) {
+    let of_pos = |item_id, available| Availability {
+        available,
+        source: AvailabilitySource::Pos.into(),
+        by: String::new(),
+        ..sold_out(item_id)
+    };
+    let staff = sold_out("tea");
+    assert!(say(&storage, staff.clone()).await);
+    let pos = async |words: Vec<Availability>| storage.say_availability(&shibuya(), &Said::Pos(words)).await.unwrap();
+    let (tea, cake, bread) = (of_pos("tea", false), of_pos("cake", false), of_pos("bread", true));
+    assert!(pos(vec![tea.clone(), cake]).await);
+    assert!(pos(vec![bread.clone(), tea.clone()]).await);
+    assert!(!pos(vec![tea.clone(), bread.clone()]).await, "that is no news");
+    assert_eq!(storage.availability(&shibuya()).await.unwrap(), [bread, staff.clone(), tea]);
+    assert!(pos(Vec::new()).await);
+    assert_eq!(storage.availability(&shibuya()).await.unwrap(), [staff]);
+    assert!(!pos(Vec::new()).await);
+}
+
+async fn a_word_ends_at_its_time_for_all_replicas_and_no_other_does(storage: Subject) {
+    let (key, now_ms) = (shibuya(), time::now_unix_ms());
+    publish(&storage, &key, "tea").await;
+    let until = |item_id, ms| Availability { available_again_time: Some(time::from_unix_ms(ms)), ..sold_out(item_id) };
+    let (bread, later) = (sold_out("bread"), until("cake", now_ms + 3_600_000));
+    for word in [until("tea", now_ms - 1), later.clone(), bread.clone()] {
+        assert!(say(&storage, word).await);
+    }
+    let (one, other) = tokio::join!(storage.end_availability(), storage.end_availability());
+    assert_eq!([one.unwrap(), other.unwrap()].concat(), std::slice::from_ref(&key), "it ends once");
+    assert_eq!(storage.availability(&key).await.unwrap(), [bread, later]);
+    assert_eq!(storage.head(&key).await.unwrap(), Some(head(1, 4)));
+    assert!(storage.end_availability().await.unwrap().is_empty());
+}
+
+async fn of_many_words_at_once_none_is_lost_and_each_moves_the_offer(storage: Subject) {
+    publish(&storage, &shibuya(), "tea").await;
+    let all = (0..20).map(|at| {
+        let storage = Arc::clone(&storage);
+        tokio::spawn(async move { say(&storage, sold_out(&format!("tea-{at}"))).await })
+    });
+    assert!(futures_util::future::join_all(all).await.into_iter().all(Result::unwrap));
+    assert_eq!(storage.availability(&shibuya()).await.unwrap().len(), 20);
+    assert_eq!(storage.head(&shibuya()).await.unwrap(), Some(head(1, 20)));
+}
+
+async fn a_due_poll_is_claimed_by_one_with_what_was_seen_last(storage: Subject) {
+    storage.plan_poll(&shibuya(), Duration::ZERO).await.unwrap();
+    storage.plan_poll(&key("other", "ueno"), LEASE).await.unwrap();
+    let (one, other) = tokio::join!(storage.claim_polls(10, LEASE), storage.claim_polls(10, LEASE));
+    assert_eq!([one.unwrap(), other.unwrap()].concat(), [(shibuya(), String::new())]);
+    storage.plan_next_poll(&shibuya(), Duration::ZERO, "f00d").await.unwrap();
+    storage.plan_poll(&shibuya(), LEASE).await.unwrap();
+    assert_eq!(storage.claim_polls(10, DEAD).await.unwrap(), [(shibuya(), "f00d".to_owned())]);
+    assert_eq!(storage.claim_polls(10, LEASE).await.unwrap().len(), 1, "whoever claimed it died");
+    assert!(storage.claim_polls(10, LEASE).await.unwrap().is_empty());
 }

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, Decision, SyncRun};
+use posmesh_kit::time;
+use posmesh_proto::catalog::v1::{Availability, Catalog, CatalogVersion, Decision, SyncRun};
 use tokio::time::Instant;
 
 use super::{
-    Begun, Content, Judged, Published, Storage, StorageError, StoreKey,
-    rules::{self, Head, Held, HeldChange, NewVersion, Writes},
+    Begun, Content, Judged, OfferHead, Published, Said, Storage, StorageError, StoreKey,
+    rules::{self, Head, Held, HeldChange, NewVersion, WordChange, Writes},
 };
 use crate::domain;
 
@@ -27,10 +28,21 @@ struct State {
     versions: BTreeMap<(String, String, i64), Version>,
     /// What is held back, by tenant and store; the catalog is there while it waits.
     held: BTreeMap<(String, String), HeldRow>,
-    /// When each store's current version changed.
+    /// What is said of each store's things beside the versions, and how often that changed.
+    words: BTreeMap<(String, String), Words>,
+    /// When each store's head changed.
     moved: BTreeMap<(String, String), Instant>,
+    /// When each store's POS is asked what is sold out, and what was seen last.
+    polls: BTreeMap<(String, String), (Instant, String)>,
     /// When each store's sync is due.
     due: BTreeMap<(String, String), Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    revision: i64,
+    /// By group, thing and source.
+    said: BTreeMap<(String, String, i32), Availability>,
 }
 
 #[derive(Debug)]
@@ -49,9 +61,26 @@ struct Version {
     catalog: Catalog,
 }
 
+fn of_store(key: &StoreKey) -> (String, String) {
+    (key.tenant_id.to_string(), key.store_id.to_string())
+}
+
 impl MemoryStorage {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Words {
+    fn apply(&mut self, change: &WordChange<'_>) {
+        let place = |word: &Availability| {
+            let (group_id, thing_id) = rules::thing(word);
+            (group_id.to_owned(), thing_id.to_owned(), word.source)
+        };
+        match change {
+            WordChange::Say(word) => drop(self.said.insert(place(word), (*word).clone())),
+            WordChange::Unsay(word) => drop(self.said.remove(&place(word))),
+        }
     }
 }
 
@@ -107,6 +136,19 @@ impl State {
         {
             row.end(run.clone());
         }
+    }
+
+    /// `None`: neither was anything published nor said.
+    fn offer_head(&self, key: &StoreKey) -> Option<OfferHead> {
+        let version = self.versions(key, i64::MAX).next().map(|(version, _)| version);
+        let revision = self.words.get(&of_store(key)).map(|words| words.revision);
+        let head = OfferHead { version: version.unwrap_or_default(), revision: revision.unwrap_or_default() };
+        version.or(revision).map(|_| head)
+    }
+
+    fn move_offer(&mut self, key: &StoreKey) {
+        self.words.entry(of_store(key)).or_default().revision += 1;
+        self.moved.insert(of_store(key), Instant::now());
     }
 
     /// Newest first.
@@ -229,6 +271,29 @@ impl Storage for MemoryStorage {
         Ok(due.into_iter().take(limit).map(claim).collect())
     }
 
+    async fn plan_poll(&self, key: &StoreKey, within: Duration) -> Result<(), StorageError> {
+        let planned = (Instant::now() + within, String::new());
+        self.state().polls.entry(of_store(key)).or_insert(planned);
+        Ok(())
+    }
+
+    async fn plan_next_poll(&self, key: &StoreKey, after: Duration, fingerprint: &str) -> Result<(), StorageError> {
+        self.state().polls.insert(of_store(key), (Instant::now() + after, fingerprint.to_owned()));
+        Ok(())
+    }
+
+    async fn claim_polls(&self, limit: usize, lease: Duration) -> Result<Vec<(StoreKey, String)>, StorageError> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let mut due: Vec<_> = state.polls.iter_mut().filter(|(_, (due, _))| *due <= now).collect();
+        due.sort_by_key(|(_, (due, _))| *due);
+        let claim = |(key, (due, fingerprint)): (&(String, String), &mut (Instant, String))| {
+            *due = now + lease;
+            (StoreKey { tenant_id: key.0.as_str().into(), store_id: key.1.as_str().into() }, fingerprint.clone())
+        };
+        Ok(due.into_iter().take(limit).map(claim).collect())
+    }
+
     async fn prune(&self, key: &StoreKey, versions: u32, runs: u32) -> Result<(), StorageError> {
         let mut state = self.state();
         let of_store = (key.tenant_id.to_string(), key.store_id.to_string());
@@ -262,18 +327,56 @@ impl Storage for MemoryStorage {
         Ok(rows.filter(|run| run.store_id == *key.store_id).take(limit).cloned().collect())
     }
 
-    async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError> {
-        Ok(self.state().versions(key, i64::MAX).next().map(|(version, _)| version))
+    async fn head(&self, key: &StoreKey) -> Result<Option<OfferHead>, StorageError> {
+        let state = self.state();
+        Ok(state.offer_head(key).filter(|head| head.version > 0))
     }
 
-    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, i64)>, StorageError> {
+    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, OfferHead)>, StorageError> {
         let state = self.state();
         let changed = state.moved.iter().filter(|(_, moved)| moved.elapsed() <= within);
         let keys = changed.map(|((tenant_id, store_id), _)| StoreKey {
             tenant_id: tenant_id.as_str().into(),
             store_id: store_id.as_str().into(),
         });
-        Ok(keys.filter_map(|key| Some((key.clone(), state.versions(&key, i64::MAX).next()?.0))).collect())
+        Ok(keys.filter_map(|key| Some((key.clone(), state.offer_head(&key)?))).collect())
+    }
+
+    async fn availability(&self, key: &StoreKey) -> Result<Vec<Availability>, StorageError> {
+        let state = self.state();
+        let words = state.words.get(&of_store(key));
+        Ok(words.map(|words| words.said.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn say_availability(&self, key: &StoreKey, said: &Said) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let known = state.words.entry(of_store(key)).or_default();
+        let before: Vec<Availability> = known.said.values().cloned().collect();
+        let news = rules::news(&before, said);
+        if news.is_empty() {
+            return Ok(false);
+        }
+        news.iter().for_each(|change| known.apply(change));
+        state.move_offer(key);
+        Ok(true)
+    }
+
+    async fn end_availability(&self) -> Result<Vec<StoreKey>, StorageError> {
+        let now_ms = time::now_unix_ms();
+        let mut state = self.state();
+        let is_over = |word: &Availability| {
+            word.available_again_time.as_ref().is_some_and(|again| time::to_unix_ms(again) <= now_ms)
+        };
+        let mut ended = Vec::new();
+        for ((tenant_id, store_id), words) in &mut state.words {
+            let before = words.said.len();
+            words.said.retain(|_, word| !is_over(word));
+            if words.said.len() < before {
+                ended.push(StoreKey { tenant_id: tenant_id.as_str().into(), store_id: store_id.as_str().into() });
+            }
+        }
+        ended.iter().for_each(|key| state.move_offer(key));
+        Ok(ended)
     }
 
     async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {

@@ -1,4 +1,4 @@
-//! What the service keeps: versions and runs. A trait of intents with three implementations, all held to one contract
+//! What the service keeps: versions, runs, and what is said beside the versions. A trait of intents with three implementations, all held to one contract
 //! (`contract.rs`).
 
 #[cfg(test)]
@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use posmesh_kit_db::StorageError;
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, decode, decode_all, millis, row_limit};
-use posmesh_proto::catalog::v1::{Catalog, CatalogProblem, CatalogVersion, Decision, SyncRun};
+use posmesh_proto::catalog::v1::{Availability, Catalog, CatalogProblem, CatalogVersion, Decision, SyncRun};
 use prost::Message as _;
 
 use crate::domain;
@@ -43,10 +43,19 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0003_postgres.sql"),
         sqlite: include_str!("migrations/0003_sqlite.sql"),
     },
+    Script {
+        version: 4,
+        name: "availability beside the versions",
+        postgres: include_str!("migrations/0004_postgres.sql"),
+        sqlite: include_str!("migrations/0004_sqlite.sql"),
+    },
 ];
 
 /// Most changed stores that one look reads.
 const CHANGED_LIMIT: i64 = 10_000;
+
+/// Most stores whose words one sweep ends.
+const ENDING_LIMIT: i64 = 1_000;
 
 /// Most dead runs that one sweep ends.
 const SWEEP_LIMIT: i64 = 100;
@@ -58,6 +67,15 @@ pub struct StoreKey {
     pub tenant_id: Arc<str>,
     /// Unique in the tenant.
     pub store_id: Arc<str>,
+}
+
+/// What stands at the head of what a store sells. A greater one is newer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferHead {
+    /// The current version of what the POS gave; 0 before the first one.
+    pub version: i64,
+    /// Grows with each change of what is said beside the versions; 0: nothing was ever said.
+    pub revision: i64,
 }
 
 /// What came of the wish to begin a run.
@@ -87,6 +105,15 @@ pub enum Published {
     LeaseLost,
     /// Another version is current than the content was compared with. Nothing was written.
     BaseMoved,
+}
+
+/// Who says what about availability.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// One thing, by the staff, in the place of what they said of it before; that it is available takes their word back.
+    Staff(Box<Availability>),
+    /// All that the POS says by now, in the place of all that it said before.
+    Pos(Vec<Availability>),
 }
 
 /// The storage of the catalog service. Leases run on the storage's own clock, so that replicas need not agree on the time.
@@ -145,6 +172,15 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// after that they are due again, unless the next one was planned.
     async fn claim_syncs(&self, limit: usize, lease: Duration) -> Result<Vec<StoreKey>, StorageError>;
 
+    /// Makes a store's POS be asked within this time what is sold out, unless that is planned.
+    async fn plan_poll(&self, key: &StoreKey, within: Duration) -> Result<(), StorageError>;
+
+    /// Makes a store's POS be asked next in this time, and notes the fingerprint that was seen.
+    async fn plan_next_poll(&self, key: &StoreKey, after: Duration, fingerprint: &str) -> Result<(), StorageError>;
+
+    /// Stores whose POS is to be asked now, at most `limit`, with the fingerprint that was seen last; as `claim_syncs`.
+    async fn claim_polls(&self, limit: usize, lease: Duration) -> Result<Vec<(StoreKey, String)>, StorageError>;
+
     /// Deletes versions and ended runs of a store beyond the newest ones. A run that waits for approval stays.
     async fn prune(&self, key: &StoreKey, versions: u32, runs: u32) -> Result<(), StorageError>;
 
@@ -154,12 +190,22 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// Runs of a store whose id is less than `before`, newest first.
     async fn runs(&self, key: &StoreKey, before: &str, limit: usize) -> Result<Vec<SyncRun>, StorageError>;
 
-    /// The number of the current version.
-    async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError>;
+    /// What is current; `None` before the first version.
+    async fn head(&self, key: &StoreKey) -> Result<Option<OfferHead>, StorageError>;
 
-    /// The stores, of all tenants, whose current version changed within the last `within` on the storage's clock, a bounded
-    /// number, the latest first.
-    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, i64)>, StorageError>;
+    /// The stores, of all tenants, whose head changed within the last `within` on the storage's clock, a bounded number, the
+    /// latest first.
+    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, OfferHead)>, StorageError>;
+
+    /// What is said of a store's items and choices beside the versions, by group and id.
+    async fn availability(&self, key: &StoreKey) -> Result<Vec<Availability>, StorageError>;
+
+    /// Notes words about availability, and makes the head move. `false`: they are no news, and nothing was written.
+    async fn say_availability(&self, key: &StoreKey, said: &Said) -> Result<bool, StorageError>;
+
+    /// Forgets the words of all tenants whose time is over on the storage's clock, those of a bounded number of stores.
+    /// Returns the stores.
+    async fn end_availability(&self) -> Result<Vec<StoreKey>, StorageError>;
 
     /// A version.
     async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError>;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, Decision, SyncRun};
+use posmesh_kit::time;
+use posmesh_proto::catalog::v1::{Availability, Catalog, CatalogVersion, Decision, SyncRun};
 use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Begun, CHANGED_LIMIT, Content, Judged, Published, SWEEP_LIMIT, Storage, StorageError, StoreKey, decode, decode_all,
-    interrupted, millis, row_limit,
-    rules::{self, Head, Held, HeldChange, Writes},
+    Begun, CHANGED_LIMIT, Content, ENDING_LIMIT, Judged, OfferHead, Published, SWEEP_LIMIT, Said, Storage,
+    StorageError, StoreKey, decode, decode_all, interrupted, millis, row_limit,
+    rules::{self, Head, Held, HeldChange, WordChange, Writes},
     sql,
 };
 use crate::domain;
@@ -55,11 +56,37 @@ const CLAIM_SYNCS: &str = "WITH due AS MATERIALIZED ( \
      FROM due WHERE planned.tenant_id = due.tenant_id AND planned.store_id = due.store_id \
      RETURNING planned.tenant_id, planned.store_id";
 
-const CHANGED_HEADS: &str = "SELECT tenant_id, store_id, version FROM catalog_heads \
+const CHANGED_HEADS: &str = "SELECT tenant_id, store_id, version, offer_revision FROM catalog_heads \
      WHERE changed_ms >= (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1 ORDER BY changed_ms DESC LIMIT $2";
 
 const MOVE_HEAD: &str = "UPDATE catalog_heads SET version = $3, changed_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
      WHERE tenant_id = $1 AND store_id = $2";
+
+const MOVE_OFFER: &str = "UPDATE catalog_heads \
+     SET offer_revision = offer_revision + 1, changed_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
+     WHERE tenant_id = $1 AND store_id = $2";
+
+const PLAN_POLL: &str = "INSERT INTO catalog_polls (tenant_id, store_id, due_ms, fingerprint) \
+     VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3, '') \
+     ON CONFLICT DO NOTHING";
+
+const PLAN_NEXT_POLL: &str = "INSERT INTO catalog_polls (tenant_id, store_id, due_ms, fingerprint) \
+     VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3, $4) \
+     ON CONFLICT (tenant_id, store_id) DO UPDATE SET due_ms = excluded.due_ms, fingerprint = excluded.fingerprint";
+
+const CLAIM_POLLS: &str = "WITH due AS MATERIALIZED ( \
+         SELECT tenant_id, store_id FROM catalog_polls \
+         WHERE due_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
+         ORDER BY due_ms LIMIT $1 FOR UPDATE SKIP LOCKED) \
+     UPDATE catalog_polls AS planned SET due_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $2 \
+     FROM due WHERE planned.tenant_id = due.tenant_id AND planned.store_id = due.store_id \
+     RETURNING planned.tenant_id, planned.store_id, planned.fingerprint";
+
+const ENDING: &str = "SELECT DISTINCT tenant_id, store_id FROM availability \
+     WHERE end_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint LIMIT $1";
+
+const END: &str = "DELETE FROM availability \
+     WHERE tenant_id = $1 AND store_id = $2 AND end_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 #[derive(Debug)]
 pub(super) struct PostgresStorage {
@@ -167,6 +194,35 @@ async fn write(db: &mut PgConnection, key: &StoreKey, writes: &Writes) -> Result
         Some(ended) => set_run(db, &key.tenant_id, ended).await,
         None => Ok(()),
     }
+}
+
+/// Counts a change of what is sold. Nobody else changes what is said of the store before this transaction ends.
+async fn move_offer(db: &mut PgConnection, key: &StoreKey) -> Result<(), StorageError> {
+    for statement in [sql::ENSURE_HEAD, MOVE_OFFER] {
+        sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+async fn availability(db: &mut PgConnection, key: &StoreKey) -> Result<Vec<Availability>, StorageError> {
+    let query = sqlx::query_as(sql::AVAILABILITY).bind(&*key.tenant_id).bind(&*key.store_id);
+    decode_all(query.fetch_all(db).await?)
+}
+
+async fn say(db: &mut PgConnection, key: &StoreKey, change: &WordChange<'_>) -> Result<(), StorageError> {
+    let (statement, word) = match change {
+        WordChange::Say(word) => (sql::SAY, word),
+        WordChange::Unsay(word) => (sql::UNSAY, word),
+    };
+    let (group_id, thing_id) = rules::thing(word);
+    let mut query = sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id);
+    query = query.bind(group_id).bind(thing_id).bind(i64::from(word.source));
+    if matches!(change, WordChange::Say(_)) {
+        let end_ms = word.available_again_time.as_ref().map(time::to_unix_ms);
+        query = query.bind(end_ms).bind(word.encode_to_vec());
+    }
+    query.execute(db).await?;
+    Ok(())
 }
 
 #[tonic::async_trait]
@@ -287,6 +343,27 @@ impl Storage for PostgresStorage {
         Ok(rows.into_iter().map(key).collect())
     }
 
+    async fn plan_poll(&self, key: &StoreKey, within: Duration) -> Result<(), StorageError> {
+        let query = sqlx::query(PLAN_POLL).bind(&*key.tenant_id).bind(&*key.store_id).bind(millis(within));
+        query.execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn plan_next_poll(&self, key: &StoreKey, after: Duration, fingerprint: &str) -> Result<(), StorageError> {
+        let query = sqlx::query(PLAN_NEXT_POLL).bind(&*key.tenant_id).bind(&*key.store_id);
+        query.bind(millis(after)).bind(fingerprint).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn claim_polls(&self, limit: usize, lease: Duration) -> Result<Vec<(StoreKey, String)>, StorageError> {
+        let query = sqlx::query_as(CLAIM_POLLS).bind(row_limit(limit)).bind(millis(lease));
+        let rows: Vec<(String, String, String)> = query.fetch_all(&self.pool).await?;
+        let claimed = |(tenant_id, store_id, fingerprint): (String, String, String)| {
+            (StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() }, fingerprint)
+        };
+        Ok(rows.into_iter().map(claimed).collect())
+    }
+
     async fn prune(&self, key: &StoreKey, versions: u32, runs: u32) -> Result<(), StorageError> {
         for (statement, kept) in [(sql::PRUNE_VERSIONS, versions), (sql::PRUNE_RUNS, runs.saturating_sub(1))] {
             let query = sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id).bind(i64::from(kept));
@@ -305,18 +382,58 @@ impl Storage for PostgresStorage {
         decode_all(query.bind(before).bind(row_limit(limit)).fetch_all(&self.pool).await?)
     }
 
-    async fn current_version(&self, key: &StoreKey) -> Result<Option<i64>, StorageError> {
-        let query = sqlx::query_as(sql::CURRENT_VERSION).bind(&*key.tenant_id).bind(&*key.store_id);
-        let row: Option<(i64,)> = query.fetch_optional(&self.pool).await?;
-        Ok(row.map(|(version,)| version))
+    async fn head(&self, key: &StoreKey) -> Result<Option<OfferHead>, StorageError> {
+        let query = sqlx::query_as(sql::OFFER_HEAD).bind(&*key.tenant_id).bind(&*key.store_id);
+        let row: Option<(i64, i64)> = query.fetch_optional(&self.pool).await?;
+        Ok(row.map(|(version, revision)| OfferHead { version, revision }))
     }
 
-    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, i64)>, StorageError> {
+    async fn changed_heads(&self, within: Duration) -> Result<Vec<(StoreKey, OfferHead)>, StorageError> {
         let query = sqlx::query_as(CHANGED_HEADS).bind(millis(within)).bind(CHANGED_LIMIT);
-        let rows: Vec<(String, String, i64)> = query.fetch_all(&self.pool).await?;
-        let key =
-            |tenant_id: String, store_id: String| StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() };
-        Ok(rows.into_iter().map(|(tenant_id, store_id, version)| (key(tenant_id, store_id), version)).collect())
+        let rows: Vec<(String, String, i64, i64)> = query.fetch_all(&self.pool).await?;
+        let changed = |(tenant_id, store_id, version, revision): (String, String, i64, i64)| {
+            let key = StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() };
+            (key, OfferHead { version, revision })
+        };
+        Ok(rows.into_iter().map(changed).collect())
+    }
+
+    async fn availability(&self, key: &StoreKey) -> Result<Vec<Availability>, StorageError> {
+        let mut db = self.pool.acquire().await?;
+        availability(&mut db, key).await
+    }
+
+    async fn say_availability(&self, key: &StoreKey, said: &Said) -> Result<bool, StorageError> {
+        let mut tx = self.pool.begin().await?;
+        move_offer(&mut tx, key).await?;
+        let before = availability(&mut tx, key).await?;
+        let news = rules::news(&before, said);
+        if news.is_empty() {
+            // Dropped, the transaction takes the move back.
+            return Ok(false);
+        }
+        for change in &news {
+            say(&mut tx, key, change).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn end_availability(&self) -> Result<Vec<StoreKey>, StorageError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(ENDING).bind(ENDING_LIMIT).fetch_all(&self.pool).await?;
+        let mut ended = Vec::with_capacity(rows.len());
+        for (tenant_id, store_id) in rows {
+            let key = StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() };
+            let mut tx = self.pool.begin().await?;
+            move_offer(&mut tx, &key).await?;
+            let deleted = sqlx::query(END).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *tx).await?;
+            // Another replica may have been faster.
+            if deleted.rows_affected() > 0 {
+                tx.commit().await?;
+                ended.push(key);
+            }
+        }
+        Ok(ended)
     }
 
     async fn catalog(&self, key: &StoreKey, version: i64) -> Result<Option<Catalog>, StorageError> {

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use posmesh_kit::time;
-use posmesh_proto::catalog::v1::{Catalog, CatalogVersion, Decision, SyncRun};
+use posmesh_proto::catalog::v1::{Availability, AvailabilitySource, Catalog, CatalogVersion, Decision, SyncRun};
 
-use super::{Content, Judged};
+use super::{Content, Judged, Said};
 use crate::domain;
 
 /// What stands at the head of a store's versions.
@@ -146,4 +146,46 @@ pub(super) fn rollback(target: Catalog, head: &Head, decision: &Decision) -> Opt
         held: HeldChange::Hold(held, None),
         superseded: head.superseded(""),
     })
+}
+
+/// A word about availability that is news.
+#[derive(Debug)]
+pub(super) enum WordChange<'a> {
+    /// Takes the place of the one before.
+    Say(&'a Availability),
+    /// Takes back what was said.
+    Unsay(&'a Availability),
+}
+
+/// What a word is about: a group, empty for an item, and the item or the choice.
+pub(super) fn thing(word: &Availability) -> (&str, &str) {
+    let id = if word.item_id.is_empty() { &word.modifier_id } else { &word.item_id };
+    (&word.group_id, id)
+}
+
+/// What of it is news.
+pub(super) fn news<'a>(before: &'a [Availability], said: &'a Said) -> Vec<WordChange<'a>> {
+    let of = |source| move |word: &&Availability| word.source() == source;
+    let find = |words: &'a [Availability], about: &Availability, source| {
+        words.iter().filter(of(source)).find(|word| thing(word) == thing(about))
+    };
+    let is_news = |word: &Availability, known: Option<&Availability>| {
+        known.is_none_or(|known| Availability { time: word.time, ..known.clone() } != *word)
+    };
+    match said {
+        Said::Staff(word) => {
+            let known = find(before, word, AvailabilitySource::Staff);
+            match (word.available, known) {
+                (true, known) => known.map(WordChange::Unsay).into_iter().collect(),
+                (false, known) if is_news(word, known) => vec![WordChange::Say(word)],
+                (false, _) => Vec::new(),
+            }
+        }
+        Said::Pos(words) => {
+            let before_of_pos = before.iter().filter(of(AvailabilitySource::Pos));
+            let gone = before_of_pos.filter(|known| find(words, known, AvailabilitySource::Pos).is_none());
+            let new = words.iter().filter(|word| is_news(word, find(before, word, AvailabilitySource::Pos)));
+            gone.map(WordChange::Unsay).chain(new.map(WordChange::Say)).collect()
+        }
+    }
 }

@@ -14,8 +14,19 @@ pub(super) const RUN: &str = "SELECT run FROM sync_runs WHERE tenant_id = $1 AND
 pub(super) const RUNS: &str = "SELECT run FROM sync_runs WHERE tenant_id = $1 AND store_id = $2 AND sync_run_id < $3 \
      ORDER BY sync_run_id DESC LIMIT $4";
 
-pub(super) const CURRENT_VERSION: &str = "SELECT version FROM catalog_versions \
-     WHERE tenant_id = $1 AND store_id = $2 ORDER BY version DESC LIMIT 1";
+pub(super) const OFFER_HEAD: &str = "SELECT version, offer_revision FROM catalog_heads \
+     WHERE tenant_id = $1 AND store_id = $2 AND version > 0";
+
+pub(super) const AVAILABILITY: &str = "SELECT word FROM availability \
+     WHERE tenant_id = $1 AND store_id = $2 ORDER BY group_id, thing_id, source";
+
+pub(super) const SAY: &str = "INSERT INTO availability (tenant_id, store_id, group_id, thing_id, source, end_ms, word) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+     ON CONFLICT (tenant_id, store_id, group_id, thing_id, source) \
+     DO UPDATE SET end_ms = excluded.end_ms, word = excluded.word";
+
+pub(super) const UNSAY: &str = "DELETE FROM availability \
+     WHERE tenant_id = $1 AND store_id = $2 AND group_id = $3 AND thing_id = $4 AND source = $5";
 
 pub(super) const CATALOG: &str =
     "SELECT catalog FROM catalog_versions WHERE tenant_id = $1 AND store_id = $2 AND version = $3";

@@ -9,5 +9,6 @@ mod menus;
 mod mesh;
 mod refusals;
 mod scheduled;
+mod stock_outs;
 mod syncs;
 mod watching;

@@ -39,6 +39,7 @@ pub(crate) fn config() -> Config {
         max_concurrent_syncs: 8,
         run_lease: Duration::from_secs(15),
         schedule_interval: Duration::from_millis(20),
+        poll_interval: Duration::ZERO,
         kept_versions: 100,
         kept_runs: 100,
         version_max_age: Duration::from_secs(1),
@@ -71,6 +72,18 @@ pub(crate) struct World {
     pulls: Arc<Mutex<VecDeque<Pull>>>,
     pulled: Arc<Mutex<Vec<PullCatalogRequest>>>,
     sync_interval: Arc<Mutex<Option<Duration>>>,
+    pub(crate) pos: Arc<Mutex<Stock>>,
+}
+
+/// What the POS says of its stock.
+#[derive(Default)]
+pub(crate) struct Stock {
+    /// What a poll is answered; `None`: it cannot be polled.
+    pub(crate) state: Option<adapter::CatalogState>,
+    pub(crate) polls: usize,
+    /// Whether it can be told.
+    pub(crate) takes_words: bool,
+    pub(crate) told: Vec<adapter::SetAvailabilityRequest>,
 }
 
 impl World {
@@ -144,8 +157,43 @@ impl adapter::pos_adapter_service_server::PosAdapterService for World {
         Ok(Response::new(Box::pin(tokio_stream::iter(messages.into_iter().map(Ok)))))
     }
 
+    async fn describe_adapter(
+        &self,
+        _: Request<adapter::DescribeAdapterRequest>,
+    ) -> Result<Response<adapter::DescribeAdapterResponse>, Status> {
+        let takes_words = self.pos.lock().unwrap().takes_words;
+        let native = adapter::CapabilitySupport::Native;
+        let capability = adapter::Capability {
+            name: "SET_AVAILABILITY".to_owned(),
+            support: if takes_words { native } else { adapter::CapabilitySupport::Manual }.into(),
+            note: "switch it off at the till".to_owned(),
+        };
+        let descriptor = adapter::AdapterDescriptor { capabilities: vec![capability], ..Default::default() };
+        Ok(Response::new(adapter::DescribeAdapterResponse { descriptor: Some(descriptor) }))
+    }
+
+    async fn poll_catalog(
+        &self,
+        _: Request<adapter::PollCatalogRequest>,
+    ) -> Result<Response<adapter::PollCatalogResponse>, Status> {
+        use adapter::poll_catalog_response::Result::{Failed, State};
+        let mut pos = self.pos.lock().unwrap();
+        pos.polls += 1;
+        let mute = || Failed(adapter::PollFailed { cause: "NOT_SUPPORTED".to_owned(), ..Default::default() });
+        let result = pos.state.clone().map_or_else(mute, State);
+        Ok(Response::new(adapter::PollCatalogResponse { result: Some(result) }))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<adapter::SetAvailabilityRequest>,
+    ) -> Result<Response<adapter::SetAvailabilityResponse>, Status> {
+        self.pos.lock().unwrap().told.push(request.into_inner());
+        let set = adapter::set_availability_response::Result::Set(adapter::AvailabilitySet {});
+        Ok(Response::new(adapter::SetAvailabilityResponse { result: Some(set) }))
+    }
+
     unimplemented_rpcs! {
-        describe_adapter: adapter::DescribeAdapterRequest => adapter::DescribeAdapterResponse,
         probe_link: adapter::ProbeLinkRequest => adapter::ProbeLinkResponse,
         submit_order: adapter::SubmitOrderRequest => adapter::SubmitOrderResponse,
         find_order: adapter::FindOrderRequest => adapter::FindOrderResponse,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use posmesh_kit::{Failure, ambient, time};
 use posmesh_proto::{
     adapter::v1::{CheckOpening, PosCheck},
+    common::v1::Product,
     order::v1::{Check, CheckState},
     store::v1::Store,
 };
@@ -68,7 +69,7 @@ impl Checks {
 
     /// Refuses a table that is not in the store's catalog.
     pub(super) async fn known_table(&self, store: &Store, table_id: &str) -> Result<(), Failure> {
-        let catalog = self.reader.catalog(&store.store_id).await?;
+        let catalog = self.reader.catalog(&store.store_id, Product::Table).await?;
         if catalog.table(table_id).is_some() {
             return Ok(());
         }

@@ -192,7 +192,7 @@ impl Dispatcher {
             return Some(Why::new("MENU_OF_ANOTHER_POS", "the store's menu is that of another POS by now"));
         }
         let store = self.reader.stores.get(&order.store_id).await.ok()?;
-        let catalog = self.reader.catalog(&order.store_id).await.ok()?;
+        let catalog = self.reader.catalog(&order.store_id, order.product()).await.ok()?;
         let lines: Vec<OrderLineInput> = order.lines.iter().map(to_input).collect();
         let terms = Terms { default_mode: default_service_mode(order.product()), locales: &store.locales };
         match price_lines(&catalog, &lines, terms) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fixture::{catalog, choice, group, index, item, line, modifier, problems, quote, yen};
-use posmesh_pricing::{CatalogIndex, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, UnusableCatalog};
+use posmesh_pricing::{CatalogIndex, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, Terms, UnusableCatalog, price_lines};
 use posmesh_proto::{
     catalog::v1::Item,
     common::v1::ServiceMode,
@@ -39,6 +39,20 @@ fn a_sold_out_item_or_choice_is_unavailable_and_nothing_else_is() {
         (reason, field.as_str()),
         (Reason::ModifierUnavailable, "lines[0].modifiers[0].modifiers[0].modifier_id")
     );
+}
+
+#[test]
+fn what_is_sold_out_is_named_as_the_guest_knows_it() {
+    let index = index(catalog());
+    let locales = ["en".to_owned(), "ja".to_owned()];
+    let said = |locales: &[String], lines: &[OrderLineInput]| {
+        let terms = Terms { default_mode: ServiceMode::DineIn, locales };
+        price_lines(&index, lines, terms).unwrap_err().remove(0).message
+    };
+    assert_eq!(said(&locales, &[line("eel", 1)]), "eel en is sold out; take it off the order");
+    assert_eq!(said(&locales[1..], &[line("eel", 1)]), "eel 和 is sold out; take it off the order");
+    let blue = ModifierInput { modifiers: vec![choice("cheese", "blue", 1)], ..choice("patty", "beef", 1) };
+    assert_eq!(said(&locales, &[burger(vec![blue])]), "blue en is sold out; choose another");
 }
 
 #[test]

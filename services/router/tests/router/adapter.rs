@@ -16,9 +16,10 @@ use posmesh_proto::{
     adapter::v1::{
         AdapterDescriptor, CancelOrderRequest, CancelOrderResponse, ChangeOutcome, Changed, DescribeAdapterRequest,
         DescribeAdapterResponse, FindOrderRequest, FindOrderResponse, GetCheckRequest, GetCheckResponse, LinkHealth,
-        ListChecksRequest, ListChecksResponse, ListPosOrdersRequest, ListPosOrdersResponse, Placed, PollEventsRequest,
-        PollEventsResponse, PosContext, ProbeLinkRequest, ProbeLinkResponse, PullCatalogRequest, PullCatalogResponse,
-        PullEnd, RequestBillRequest, RequestBillResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest,
+        ListChecksRequest, ListChecksResponse, ListPosOrdersRequest, ListPosOrdersResponse, Placed, PollCatalogRequest,
+        PollCatalogResponse, PollEventsRequest, PollEventsResponse, PosContext, ProbeLinkRequest, ProbeLinkResponse,
+        PullCatalogRequest, PullCatalogResponse, PullEnd, RequestBillRequest, RequestBillResponse,
+        SetAvailabilityRequest, SetAvailabilityResponse, SplitCheckRequest, SplitCheckResponse, SubmitOrderRequest,
         SubmitOrderResponse, SubmitOutcome, VoidLinesRequest, VoidLinesResponse, change_outcome,
         pos_adapter_service_server::{PosAdapterService, PosAdapterServiceServer},
         pull_catalog_response::Piece,
@@ -159,6 +160,22 @@ impl PosAdapterService for Script {
     ) -> Result<Response<ListPosOrdersResponse>, Status> {
         self.enter("list_pos_orders", request.into_inner().context).await?;
         Ok(Response::new(ListPosOrdersResponse::default()))
+    }
+
+    async fn poll_catalog(
+        &self,
+        request: Request<PollCatalogRequest>,
+    ) -> Result<Response<PollCatalogResponse>, Status> {
+        self.enter("poll_catalog", request.into_inner().context).await?;
+        Ok(Response::new(PollCatalogResponse::default()))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<SetAvailabilityRequest>,
+    ) -> Result<Response<SetAvailabilityResponse>, Status> {
+        self.enter("set_availability", request.into_inner().context).await?;
+        Ok(Response::new(SetAvailabilityResponse::default()))
     }
 
     async fn poll_events(&self, request: Request<PollEventsRequest>) -> Result<Response<PollEventsResponse>, Status> {

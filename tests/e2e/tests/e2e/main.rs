@@ -17,6 +17,7 @@ mod raw;
 mod reconciling;
 mod replicas;
 mod same_id;
+mod stock_outs;
 mod surface;
 mod table_staff;
 mod tables;

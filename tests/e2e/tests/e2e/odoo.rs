@@ -2,6 +2,7 @@
 
 mod links;
 mod orders;
+mod stock;
 
 use std::{ffi::OsString, net::SocketAddr, sync::Arc};
 

@@ -228,10 +228,23 @@ impl StoreService for Pos {
 
 #[tonic::async_trait]
 impl CatalogService for Pos {
-    async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Answer<GetCatalogResponse> {
+    async fn get_offer(&self, request: Request<GetOfferRequest>) -> Answer<GetOfferResponse> {
         let catalog = self.catalog();
-        let not_modified = request.get_ref().known_version == catalog.version;
-        Ok(Response::new(GetCatalogResponse { catalog: (!not_modified).then_some(catalog), not_modified }))
+        let etag = catalog.version.to_string();
+        let not_modified = request.get_ref().known_etag == etag;
+        Ok(Response::new(GetOfferResponse { catalog: (!not_modified).then_some(catalog), not_modified, etag }))
+    }
+    async fn get_catalog(&self, _: Request<GetCatalogRequest>) -> Answer<GetCatalogResponse> {
+        unused()
+    }
+    async fn set_availability(
+        &self,
+        _: Request<posmesh_proto::catalog::v1::SetAvailabilityRequest>,
+    ) -> Answer<posmesh_proto::catalog::v1::SetAvailabilityResponse> {
+        unused()
+    }
+    async fn list_availability(&self, _: Request<ListAvailabilityRequest>) -> Answer<ListAvailabilityResponse> {
+        unused()
     }
     async fn get_menu(&self, _: Request<GetMenuRequest>) -> Answer<GetMenuResponse> {
         unused()
@@ -467,6 +480,15 @@ impl PosAdapterService for Pos {
         Ok(Response::new(ListPosOrdersResponse { result: Some(result) }))
     }
 
+    async fn poll_catalog(&self, _: Request<PollCatalogRequest>) -> Answer<PollCatalogResponse> {
+        unused()
+    }
+    async fn set_availability(
+        &self,
+        _: Request<posmesh_proto::adapter::v1::SetAvailabilityRequest>,
+    ) -> Answer<posmesh_proto::adapter::v1::SetAvailabilityResponse> {
+        unused()
+    }
     async fn poll_events(&self, request: Request<PollEventsRequest>) -> Answer<PollEventsResponse> {
         let cursor = request.into_inner().cursor;
         let mut state = self.state.lock().unwrap();

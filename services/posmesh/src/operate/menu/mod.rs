@@ -2,6 +2,7 @@
 
 mod report;
 mod show;
+mod stock;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -72,6 +73,25 @@ enum Verb {
     Runs(StoreName),
     /// Pulls the menu from the POS now, and tells what came of it. Ends with 0 if it is current, 1 if not.
     Sync(StoreName),
+    /// Says that an item or a choice is sold out, in every product.
+    SoldOut {
+        #[command(flatten)]
+        thing: stock::Thing,
+        /// It is back by itself then: a time (2026-11-23T18:00+09:00), or how long from now (2h, PT90M).
+        #[arg(long, value_name = "WHEN")]
+        until: Option<stock::Until>,
+        #[command(flatten)]
+        person: Person,
+    },
+    /// Says that what was sold out is back.
+    Back {
+        #[command(flatten)]
+        thing: stock::Thing,
+        #[command(flatten)]
+        person: Person,
+    },
+    /// Lists what is sold out beside the current version, and who said so.
+    Stock(StoreName),
     /// Publishes what waits for approval.
     Approve(Said),
     /// Refuses what waits for approval.
@@ -145,6 +165,9 @@ pub(crate) async fn run(config: &Config, options: &Options) -> anyhow::Result<Ex
             let is_current = matches!(run.state(), SyncState::Published | SyncState::Unchanged);
             return Ok(if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Verb::SoldOut { thing, until, person } => stock::sold_out(client, thing, *until, person).await?,
+        Verb::Back { thing, person } => stock::back(client, thing, person).await?,
+        Verb::Stock(store) => stock::list(client, store).await?,
         Verb::Approve(said) => report::run(&approve(client, said).await?),
         Verb::Reject(said) => report::run(&reject(client, said).await?),
         Verb::Rollback { store, version, person } => rollback(client, store, *version, person).await?,

@@ -31,6 +31,7 @@ pub(super) fn news(store_id: &str, news: &WatchCatalogResponse) -> String {
     match (news.version, news.from_version) {
         (0, _) => format!("{store_id}: no version has been published yet\n"),
         (version, 0) => format!("{store_id}, version {version} is current\n"),
+        (version, from) if version == from => changes(store_id, &news.changes, news.omitted_changes),
         (version, from) => {
             changes(&format!("{store_id}, version {from} → {version}"), &news.changes, news.omitted_changes)
         }
@@ -151,7 +152,7 @@ fn said(decision: &Decision) -> String {
     format!("{}{note}", decision.by)
 }
 
-fn at(timestamp: Option<&prost_types::Timestamp>) -> String {
+pub(super) fn at(timestamp: Option<&prost_types::Timestamp>) -> String {
     let at = timestamp.and_then(|at| Timestamp::from_millisecond(time::to_unix_ms(at)).ok());
     at.map(|at| at.strftime("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
 }
@@ -186,6 +187,7 @@ mod tests {
         };
         assert_eq!(news("shibuya", &response(0, 0)), "shibuya: no version has been published yet\n");
         assert_eq!(news("shibuya", &response(7, 0)), "shibuya, version 7 is current\n");
+        assert_eq!(news("shibuya", &response(7, 7)), "shibuya: 1 changes\n  Udon: back\n");
         assert_eq!(news("shibuya", &response(8, 7)), "shibuya, version 7 → 8: 1 changes\n  Udon: back\n");
     }
 

@@ -31,13 +31,15 @@ struct Told {
 // One test: a start of Odoo costs seconds and 200 MB.
 #[tokio::test]
 async fn each_way_in_which_a_real_odoo_takes_no_orders_is_told_by_its_name_until_it_is_mended() {
-    let mesh =
-        Mesh::start(Shape::Postgres, Options { attempt_timeout_ms: 15_000, ..Options::default() }).await.unwrap();
+    let settings = [("CATALOG__POLL_INTERVAL", "1s")];
+    let options = Options { attempt_timeout_ms: 15_000, settings: &settings, ..Options::default() };
+    let mesh = Mesh::start(Shape::Postgres, options).await.unwrap();
     let mut restaurant = Restaurant::open(Arc::new(mesh), STORE_ID).await;
     let run = provision::sync(&restaurant.mesh, STORE_ID).await.unwrap();
     assert_eq!(run.state(), SyncState::Published, "{run:#?}");
     restaurant.is_back(&Stopwatch::start("a till that is open")).await;
 
+    restaurant.what_changes_in_odoo_is_sold_so_seconds_later(STORE_ID).await;
     restaurant.its_process_is_stopped().await;
     restaurant.its_process_is_stopped_while_an_order_comes().await;
     restaurant.its_key_is_revoked().await;
