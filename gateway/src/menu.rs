@@ -138,6 +138,19 @@ struct Item {
     modifier_group_ids: Vec<String>,
     /// False: show it as sold out.
     available: bool,
+    /// The best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Image>,
+}
+
+/// A picture.
+#[derive(Debug, Serialize, ToSchema)]
+struct Image {
+    /// https.
+    url: String,
+    /// What is to be seen on it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    alt_text: String,
 }
 
 /// A question about an item, with its choices.
@@ -209,6 +222,7 @@ impl From<catalog::MenuItem> for Item {
             tax_rate_ppm: item.tax_rate_ppm,
             modifier_group_ids: item.modifier_group_ids,
             available: item.available,
+            images: item.images.into_iter().map(|image| Image { url: image.url, alt_text: image.alt_text }).collect(),
         }
     }
 }

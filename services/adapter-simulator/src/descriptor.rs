@@ -66,6 +66,8 @@ const OF_A_TILL: [(&str, &str); 7] = [
 ];
 const NO_TILL: &str = "this is a printer: it has neither menu nor checks nor prices";
 
+const OWN_PRICES: &str = "the POS reckons each order by the prices of its own menu, and refuses one with another total";
+
 /// What a profile may leave out: name, whether it is there, note.
 fn optional(profile: &Profile) -> [(&'static str, bool, &'static str); 8] {
     [
@@ -95,7 +97,8 @@ fn capabilities(profile: &Profile) -> Vec<Capability> {
         true => capability(name, CapabilitySupport::Native, note),
         false => capability(name, CapabilitySupport::Unsupported, LEFT_OUT),
     });
-    of_all.chain(of_a_till).chain(optional).collect()
+    let price_override = capability("PRICE_OVERRIDE", CapabilitySupport::Unsupported, OWN_PRICES);
+    of_all.chain(of_a_till).chain(optional).chain([price_override]).collect()
 }
 
 pub(crate) fn descriptor(profile: &Profile) -> AdapterDescriptor {

@@ -118,6 +118,7 @@ fn item(item: wire::Item, category_id: &str, tax_class_id: &str, index: usize, c
         available: item.available,
         service_modes: if item.takeaway { Vec::new() } else { vec![ServiceMode::DineIn.into()] },
         sort_order: position(index),
+        ..Item::default()
     }
 }
 

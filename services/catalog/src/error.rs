@@ -6,7 +6,7 @@ use posmesh_kit::{Failure, failure::OVERLOADED};
 use posmesh_pricing::UnusableCatalog;
 use tonic::{Code, Status};
 
-use crate::storage::StorageError;
+use crate::storage::{MAX_OVERLAYS, StorageError};
 
 /// When to come back after too many syncs at once.
 const SYNC_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// From the store cache, ready to be told.
     #[error("{0}")]
     Store(Box<Failure>),
+    /// What another service answered.
+    #[error("{}", .0.message())]
+    Peer(Box<Status>),
     #[error("the product is not sold at {store_id:?}; add a policy for it to the store")]
     ProductNotSold { store_id: String },
     #[error("no catalog of {store_id:?} has been published yet; start a sync and read its report")]
@@ -34,6 +37,16 @@ pub(crate) enum Error {
     NotWaiting { run_id: String, state: &'static str },
     #[error("version {version} of {store_id:?} cannot be sold as the store is set up now: {problem}")]
     VersionUnfit { store_id: String, version: i64, problem: String },
+    #[error("there is no overlay of this {what} here")]
+    OverlayNotFound { what: &'static str },
+    #[error("the current version of {store_id:?} has no such {what}; read the catalog for its id")]
+    OverlaySubjectNotFound { store_id: String, what: &'static str },
+    #[error("the overlay is at revision {current}, not {expected}; read it again and put your change on top")]
+    OverlayConflict { expected: i64, current: i64 },
+    #[error("{store_id:?} cannot sell at another price than its POS asks: {why}")]
+    PriceOverrideNotSupported { store_id: String, why: String },
+    #[error("there are {MAX_OVERLAYS} overlays already; delete those that are orphaned")]
+    TooManyOverlays,
     #[error("this replica has no place for another watcher")]
     TooManyWatchers,
     #[error(
@@ -52,6 +65,12 @@ pub(crate) enum Error {
     Broken(#[from] tokio::task::JoinError),
 }
 
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::Peer(Box::new(status))
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Self::Store(Box::new(failure))
@@ -65,6 +84,7 @@ impl From<Error> for Status {
         let failure = match error {
             Error::Field { reason, field, message } => Failure::field(reason, field, message),
             Error::Store(failure) => *failure,
+            Error::Peer(status) => return *status,
             Error::ProductNotSold { store_id } => {
                 new(Code::FailedPrecondition, "PRODUCT_NOT_SOLD").meta("store_id", store_id)
             }
@@ -85,6 +105,19 @@ impl From<Error> for Status {
             Error::VersionUnfit { store_id, version, .. } => new(Code::FailedPrecondition, "CATALOG_VERSION_UNFIT")
                 .meta("store_id", store_id)
                 .meta("version", version.to_string()),
+            Error::OverlayNotFound { .. } => new(Code::NotFound, "OVERLAY_NOT_FOUND"),
+            Error::OverlaySubjectNotFound { store_id, .. } => {
+                new(Code::NotFound, "OVERLAY_SUBJECT_NOT_FOUND").meta("store_id", store_id)
+            }
+            Error::OverlayConflict { current, .. } => {
+                new(Code::Aborted, "REVISION_CONFLICT").meta("current_revision", current.to_string())
+            }
+            Error::PriceOverrideNotSupported { store_id, why } => {
+                new(Code::FailedPrecondition, "PRICE_OVERRIDE_NOT_SUPPORTED")
+                    .meta("store_id", store_id)
+                    .meta("why", why)
+            }
+            Error::TooManyOverlays => new(Code::ResourceExhausted, "TOO_MANY_OVERLAYS"),
             Error::TooManyWatchers => {
                 new(Code::ResourceExhausted, "TOO_MANY_WATCHERS").retry_after(Duration::from_secs(1))
             }

@@ -2,7 +2,8 @@
 //! what is wrong with a readable report, keeps what is right as immutable versions, and resolves the current one into
 //! the menu of a product.
 //!
-//! `service` is the gRPC surface, `sync` a run of a sync, `schedule` those that nobody asks for, `menus` the prepared answers, `availability` what is sold out beside the versions, `poll` what the POS says of it, `domain` the rules, [`storage`]
+//! `service` is the gRPC surface, `sync` a run of a sync, `schedule` those that nobody asks for, `menus` the prepared answers, `availability` what is sold out beside the versions, `poll` what the POS says of it, `overlays`
+//! what people lay over a catalog, `domain` the rules, [`storage`]
 //! what is kept, `watch` the streams of what changes. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
 //! whole pull is refused; what changes too much waits for a person; the version before stays current meanwhile.
 
@@ -12,7 +13,9 @@ mod diffs;
 mod domain;
 mod error;
 mod get_menu;
+mod layers;
 mod menus;
+mod overlays;
 mod poll;
 mod pull;
 mod request;
@@ -26,7 +29,10 @@ use std::sync::Arc;
 
 use posmesh_kit::{Channel, server::Mounted, store_cache::StoreCache};
 use posmesh_kit_db::{DatabaseConfig, DbError};
-use posmesh_proto::catalog::v1::catalog_service_server;
+use posmesh_proto::{
+    catalog::v1::catalog_service_server, router::v1::router_service_client::RouterServiceClient,
+    store::v1::store_service_client::StoreServiceClient,
+};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -37,7 +43,7 @@ pub use storage::MIGRATIONS;
 pub struct Peers {
     /// `StoreService`: currency, locales and products of a store.
     pub store: Channel,
-    /// `PosAdapterService` as the router serves it.
+    /// `RouterService`, and `PosAdapterService` as the router serves it.
     pub router: Channel,
 }
 
@@ -55,16 +61,31 @@ pub async fn mount(config: &Config, database: &DatabaseConfig, peers: Peers) -> 
 pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peers) -> Mounted {
     let mut mounted = Mounted::new("catalog", Routes::default(), vec![catalog_service_server::SERVICE_NAME]);
     let Peers { store, router } = peers;
+    let brands = StoreServiceClient::new(store.clone());
     let stores = StoreCache::start(store, &mounted.background, &mounted.stop);
-    let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage)));
-    let syncs =
-        sync::Syncs::start(config, Arc::clone(&storage), Arc::clone(&menus), router.clone(), stores.clone(), &mounted);
+    let layers = Arc::new(layers::LayerCache::new(Arc::clone(&storage), config.version_max_age));
+    let prices = Arc::new(overlays::Prices {
+        storage: Arc::clone(&storage),
+        layers: Arc::clone(&layers),
+        router: RouterServiceClient::new(router.clone()),
+    });
+    let menus = Arc::new(menus::Menus::new(config, Arc::clone(&storage), Arc::clone(&layers)));
+    let overlays = overlays::Overlays {
+        storage: Arc::clone(&storage),
+        menus: Arc::clone(&menus),
+        layers,
+        prices: Arc::clone(&prices),
+        stores: stores.clone(),
+        brands,
+    };
+    let (kept, offered) = (Arc::clone(&storage), Arc::clone(&menus));
+    let syncs = sync::Syncs::start(config, kept, offered, router.clone(), prices, stores.clone(), &mounted);
     let diffs = Arc::new(diffs::Diffs::new(Arc::clone(&storage), Arc::clone(&menus)));
     let watches = watch::Watches::start(config, Arc::clone(&storage), Arc::clone(&menus), Arc::clone(&diffs), &mounted);
     let stock = availability::Stock::start(Arc::clone(&storage), Arc::clone(&menus), router.clone(), &mounted);
     let (words, offers) = (Arc::clone(&storage), Arc::clone(&menus));
     poll::Polls::start(config.poll_interval, words, offers, Arc::clone(&syncs), (stores.clone(), router), &mounted);
-    let service = service::Service { storage, stores, menus, syncs, diffs, watches, stock };
+    let service = service::Service { storage, stores, menus, syncs, diffs, watches, stock, overlays };
     mounted.routes = service.into_routes();
     mounted
 }

@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     domain::{self, Beside, Question, effective_locale, resolve_menu},
     error::Error,
+    layers::{LayerCache, LayersMark},
     storage::{OfferHead, Storage, StoreKey},
 };
 
@@ -46,13 +47,21 @@ pub(crate) struct Ready {
 /// What is sold in a product.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    head: OfferHead,
+    mark: OfferMark,
     ready: Ready,
+}
+
+/// Tells one state of what a store sells from any other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct OfferMark {
+    head: OfferHead,
+    layers: LayersMark,
 }
 
 #[derive(Debug)]
 pub(crate) struct Menus {
     storage: Arc<dyn Storage>,
+    layers: Arc<LayerCache>,
     version_max_age: Duration,
     /// Current versions, as the POS gave them.
     catalogs: ByteCache<StoreKey, Ready>,
@@ -60,7 +69,7 @@ pub(crate) struct Menus {
     besides: ByteCache<StoreKey, (i64, Arc<Beside>)>,
     /// Where nothing is said beside it, the catalog is the version's own.
     offers: ByteCache<(StoreKey, Product), Offer>,
-    prepared: ByteCache<(StoreKey, OfferHead, Question), Prepared>,
+    prepared: ByteCache<(StoreKey, OfferMark, Question), Prepared>,
     /// One per store that was asked for; the callers have made sure that it exists.
     gates: Mutex<HashMap<StoreKey, Arc<Gate>>>,
     changed: Arc<Notify>,
@@ -88,7 +97,8 @@ impl Ready {
 impl Offer {
     /// Equal for equal offers on every replica.
     pub(crate) fn etag(&self) -> String {
-        format!("{}.{}", self.head.version, self.head.revision)
+        let OfferMark { head: OfferHead { version, revision }, layers } = &self.mark;
+        format!("{version}.{revision}.{layers}")
     }
 
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
@@ -97,9 +107,10 @@ impl Offer {
 }
 
 impl Menus {
-    pub(crate) fn new(config: &Config, storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn new(config: &Config, storage: Arc<dyn Storage>, layers: Arc<LayerCache>) -> Self {
         Self {
             storage,
+            layers,
             version_max_age: config.version_max_age,
             catalogs: ByteCache::new(config.catalog_cache_bytes),
             besides: ByteCache::new(BESIDE_CACHE_BYTES),
@@ -173,11 +184,12 @@ impl Menus {
     }
 
     /// What a store sells now in a product.
-    pub(crate) async fn offer(&self, key: &StoreKey, product: Product) -> Result<Arc<Offer>, Error> {
+    pub(crate) async fn offer(&self, key: &StoreKey, store: &Store, product: Product) -> Result<Arc<Offer>, Error> {
         let not_synced = || Error::NotSynced { store_id: key.store_id.to_string() };
         let head = self.head(key).await?.ok_or_else(not_synced)?;
+        let mark = OfferMark { head, layers: self.layers.mark(key, store).await? };
         let wanted = (key.clone(), product);
-        let cached = || self.offers.get(&wanted).filter(|offer| offer.head == head);
+        let cached = || self.offers.get(&wanted).filter(|offer| offer.mark == mark);
         if let Some(offer) = cached() {
             return Ok(offer);
         }
@@ -188,12 +200,20 @@ impl Menus {
             return Ok(offer);
         }
         let beside = self.beside(key, head.revision).await?;
-        let make = move || match domain::offer(pos.index.catalog(), &beside, product) {
-            Some(offered) => Ok((offered.encoded_len(), Ready::new(offered)?)),
-            None => Ok::<_, Error>((size_of::<Offer>(), pos.as_ref().clone())),
+        let layers = self.layers.at(key, &mark.layers).await?;
+        let make = move || {
+            let mut offered = domain::offer(pos.index.catalog(), &beside, product);
+            if !layers.is_empty() {
+                let catalog = offered.as_ref().unwrap_or(pos.index.catalog());
+                offered = Some(domain::lay_over(catalog, layers.for_domain(), product));
+            }
+            match offered {
+                Some(offered) => Ok((offered.encoded_len(), Ready::new(offered)?)),
+                None => Ok::<_, Error>((size_of::<Offer>(), pos.as_ref().clone())),
+            }
         };
         let (bytes, ready) = ambient::blocking(make).await??;
-        let offer = Arc::new(Offer { head, ready });
+        let offer = Arc::new(Offer { mark, ready });
         self.offers.insert(wanted, Arc::clone(&offer), bytes);
         Ok(offer)
     }
@@ -205,10 +225,10 @@ impl Menus {
         store: &Store,
         (product, mode, locale): (Product, ServiceMode, &str),
     ) -> Result<Arc<Prepared>, Error> {
-        let offer = self.offer(key, product).await?;
+        let offer = self.offer(key, store, product).await?;
         let locale = effective_locale(locale, &store.locales, &offer.ready.locales);
         let question = Question { product, mode, locale, fallbacks: store.locales.clone() };
-        let wanted = (key.clone(), offer.head, question);
+        let wanted = (key.clone(), offer.mark.clone(), question);
         if let Some(prepared) = self.prepared.get(&wanted) {
             return Ok(prepared);
         }

@@ -6,13 +6,15 @@ use futures_util::Stream;
 use posmesh_kit::{ambient, call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
 use posmesh_proto::{
     catalog::v1::{
-        ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, DiffCatalogsRequest, DiffCatalogsResponse,
-        GetCatalogRequest, GetCatalogResponse, GetMenuRequest, GetMenuResponse, GetOfferRequest, GetOfferResponse,
-        GetSyncRunRequest, GetSyncRunResponse, ListAvailabilityRequest, ListAvailabilityResponse,
-        ListCatalogVersionsRequest, ListCatalogVersionsResponse, ListSyncRunsRequest, ListSyncRunsResponse, Menu,
-        RejectSnapshotRequest, RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse,
-        SetAvailabilityRequest, SetAvailabilityResponse, StartSyncRequest, StartSyncResponse, SyncRun, SyncState,
-        SyncTrigger, WatchCatalogRequest, WatchCatalogResponse,
+        ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, DeleteOverlayRequest, DeleteOverlayResponse,
+        DiffCatalogsRequest, DiffCatalogsResponse, GetCatalogRequest, GetCatalogResponse, GetMenuRequest,
+        GetMenuResponse, GetOfferRequest, GetOfferResponse, GetOverlayRequest, GetOverlayResponse, GetSyncRunRequest,
+        GetSyncRunResponse, ListAvailabilityRequest, ListAvailabilityResponse, ListCatalogVersionsRequest,
+        ListCatalogVersionsResponse, ListOverlaysRequest, ListOverlaysResponse, ListSyncRunsRequest,
+        ListSyncRunsResponse, Menu, PutOverlayRequest, PutOverlayResponse, RejectSnapshotRequest,
+        RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse, SetAvailabilityRequest,
+        SetAvailabilityResponse, StartSyncRequest, StartSyncResponse, SyncRun, SyncState, SyncTrigger,
+        WatchCatalogRequest, WatchCatalogResponse,
         catalog_service_server::{CatalogService, CatalogServiceServer},
     },
     store::v1::Store,
@@ -28,6 +30,7 @@ use crate::{
     error::Error,
     get_menu::{self, Answer},
     menus::Menus,
+    overlays::Overlays,
     request::{self, List},
     storage::{Storage, StoreKey},
     sync::Syncs,
@@ -42,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) diffs: Arc<Diffs>,
     pub(crate) watches: Arc<Watches>,
     pub(crate) stock: Stock,
+    pub(crate) overlays: Overlays,
 }
 
 impl Service {
@@ -134,8 +138,8 @@ impl CatalogService for Service {
     async fn get_offer(&self, request: Request<GetOfferRequest>) -> Result<Response<GetOfferResponse>, Status> {
         let request = request.into_inner();
         let product = request::product(request.product)?;
-        let (key, _) = self.store(&request.store_id).await?;
-        let offer = self.menus.offer(&key, product).await?;
+        let (key, store) = self.store(&request.store_id).await?;
+        let offer = self.menus.offer(&key, &store, product).await?;
         let etag = offer.etag();
         let not_modified = etag == request.known_etag;
         let catalog = (!not_modified).then(|| offer.catalog().as_ref().clone());
@@ -283,5 +287,31 @@ impl CatalogService for Service {
         let (key, store) = self.store(&request.store_id).await?;
         let stream = self.watches.watch(Wish { key, store, locale, told }).await?;
         Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn put_overlay(&self, request: Request<PutOverlayRequest>) -> Result<Response<PutOverlayResponse>, Status> {
+        let overlay = self.overlays.put(request.into_inner()).await?;
+        Ok(Response::new(PutOverlayResponse { overlay: Some(overlay) }))
+    }
+
+    async fn get_overlay(&self, request: Request<GetOverlayRequest>) -> Result<Response<GetOverlayResponse>, Status> {
+        let overlay = self.overlays.get(request.into_inner()).await?;
+        Ok(Response::new(GetOverlayResponse { overlay: Some(overlay) }))
+    }
+
+    async fn list_overlays(
+        &self,
+        request: Request<ListOverlaysRequest>,
+    ) -> Result<Response<ListOverlaysResponse>, Status> {
+        let (overlays, next_page_token) = self.overlays.list(request.into_inner()).await?;
+        Ok(Response::new(ListOverlaysResponse { overlays, next_page_token }))
+    }
+
+    async fn delete_overlay(
+        &self,
+        request: Request<DeleteOverlayRequest>,
+    ) -> Result<Response<DeleteOverlayResponse>, Status> {
+        self.overlays.delete(request.into_inner()).await?;
+        Ok(Response::new(DeleteOverlayResponse {}))
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     domain::{self, Sieved, TooLarge},
     error::Error,
     menus::Menus,
+    overlays::Prices,
     pull::{PullError, Pulled, Puller},
     schedule::{self, Schedule},
     storage::{Begun, Content, Judged, OfferHead, Published, Storage, StoreKey},
@@ -48,6 +49,7 @@ pub(crate) struct Syncs {
     pub(crate) storage: Arc<dyn Storage>,
     menus: Arc<Menus>,
     puller: Puller,
+    prices: Arc<Prices>,
     permits: Arc<Semaphore>,
     /// Told whenever a run of this process has ended.
     ended: Notify,
@@ -69,6 +71,7 @@ impl Syncs {
         storage: Arc<dyn Storage>,
         menus: Arc<Menus>,
         router: Channel,
+        prices: Arc<Prices>,
         stores: StoreCache,
         mounted: &Mounted,
     ) -> Arc<Self> {
@@ -76,6 +79,7 @@ impl Syncs {
             storage,
             menus,
             puller: Puller::new(router, config.max_pull_bytes),
+            prices,
             permits: Arc::new(Semaphore::new(config.max_concurrent_syncs)),
             ended: Notify::new(),
             background: mounted.background.clone(),
@@ -177,7 +181,7 @@ impl Syncs {
                 tracing::warn!("the run was ended by another replica");
                 return;
             }
-            outcome = call::in_scope(scope, self.pull(&store, &run, deadline)) => outcome,
+            outcome = call::in_scope(scope, self.read_pos(&key, &store, &run, deadline)) => outcome,
         };
         let went_well = self.record(&key, &store, outcome).await;
         self.menus.forget_head(&key).await;
@@ -196,6 +200,14 @@ impl Syncs {
         if let Err(error) = self.storage.prune(key, versions, runs).await {
             tracing::warn!(%error, "old versions and runs were not deleted");
         }
+    }
+
+    async fn read_pos(&self, key: &StoreKey, store: &Arc<Store>, run: &SyncRun, deadline: Instant) -> Outcome {
+        let outcome = self.pull(store, run, deadline).await;
+        if matches!(outcome, Outcome::Fit(_)) {
+            self.prices.look_again(key).await;
+        }
+        outcome
     }
 
     async fn pull(&self, store: &Arc<Store>, run: &SyncRun, deadline: Instant) -> Outcome {

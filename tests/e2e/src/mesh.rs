@@ -188,8 +188,9 @@ impl Mesh {
     }
 
     /// Where the operator's program finds the services.
-    pub(crate) fn peers(&self) -> [(&'static str, String); 2] {
+    pub(crate) fn peers(&self) -> [(&'static str, String); 3] {
         [
+            ("POSMESH__PEERS__CATALOG", launch::urls(&[self.ports.catalog])),
             ("POSMESH__PEERS__ORDER", launch::urls(&self.ports.orders)),
             ("POSMESH__PEERS__ROUTER", launch::urls(&self.ports.routers)),
         ]

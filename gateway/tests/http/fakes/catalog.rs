@@ -113,5 +113,9 @@ impl CatalogService for FakeCatalog {
         reject_snapshot(RejectSnapshotRequest) -> RejectSnapshotResponse;
         rollback_catalog(RollbackCatalogRequest) -> RollbackCatalogResponse;
         diff_catalogs(DiffCatalogsRequest) -> DiffCatalogsResponse;
+        put_overlay(PutOverlayRequest) -> PutOverlayResponse;
+        get_overlay(GetOverlayRequest) -> GetOverlayResponse;
+        list_overlays(ListOverlaysRequest) -> ListOverlaysResponse;
+        delete_overlay(DeleteOverlayRequest) -> DeleteOverlayResponse;
     }
 }

@@ -63,7 +63,10 @@ fn hash(mut catalog: Catalog) -> Vec<u8> {
 fn texts(catalog: &mut Catalog) -> impl Iterator<Item = &mut LocalizedText> {
     let classes = catalog.tax_classes.iter_mut().map(|class| &mut class.name);
     let categories = catalog.categories.iter_mut().map(|category| &mut category.name);
-    let items = catalog.items.iter_mut().flat_map(|item| [&mut item.name, &mut item.description]);
+    let items = catalog.items.iter_mut().flat_map(|item| {
+        let images = item.images.iter_mut().map(|image| &mut image.alt_text);
+        [&mut item.name, &mut item.description].into_iter().chain(images)
+    });
     let groups = catalog.modifier_groups.iter_mut().flat_map(|group| {
         let modifiers = group.modifiers.iter_mut().map(|modifier| &mut modifier.name);
         std::iter::once(&mut group.name).chain(modifiers)

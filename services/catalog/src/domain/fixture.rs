@@ -10,11 +10,15 @@ use posmesh_proto::{
     store::v1::{ProductPolicy, Store},
 };
 
+/// The brand of the store.
+pub(crate) const BRAND: &str = "izakaya";
+
 /// A store of the group that sells through Table and ToGo, not through Kiosk.
 pub(crate) fn store() -> Store {
     let policy = |product: Product| ProductPolicy { product: product.into(), ..Default::default() };
     Store {
         store_id: "shibuya".to_owned(),
+        brand_id: BRAND.to_owned(),
         currency_code: "JPY".to_owned(),
         locales: vec!["ja".to_owned(), "en".to_owned()],
         product_policies: vec![policy(Product::Table), policy(Product::ToGo)],
@@ -99,7 +103,7 @@ pub(crate) fn item(
         modifier_group_ids: strings(groups),
         available: true,
         sort_order: 0,
-        service_modes: Vec::new(),
+        ..Default::default()
     }
 }
 

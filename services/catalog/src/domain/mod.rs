@@ -7,6 +7,7 @@ mod diff;
 mod fixture;
 mod nesting;
 mod offer;
+mod overlay;
 mod resolve;
 mod run;
 mod sieve;
@@ -17,11 +18,14 @@ pub use content::Content;
 pub(crate) use content::{counts, shown_hash};
 pub(crate) use diff::{Diff, diff};
 pub(crate) use offer::{Beside, offer, pos_words};
+pub(crate) use overlay::{Layers, OverlayMap, lay_over, subject_key};
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
 pub(crate) use run::{
     decided, failed, interrupted, is_running, quarantined, rejected, succeeded, superseded, waiting, waits_already,
 };
-pub(crate) use sieve::{Sieved, problem_about_catalog, sieve};
+pub(crate) use sieve::{
+    MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, Sieved, is_id, is_locale, problem_about_catalog, sieve, text_problem,
+};
 pub(crate) use suspicion::suspicions;
 
 /// Most items that a catalog may have.

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use posmesh_pricing::{CatalogIndex, display_price, is_sold_in, localized, tax_rate_ppm};
 use posmesh_proto::{
     catalog::v1::{
-        Catalog, Category, Item, Menu, MenuCategory, MenuItem, MenuModifier, MenuModifierGroup, Modifier, ModifierGroup,
+        Catalog, Category, Image, Item, Menu, MenuCategory, MenuImage, MenuItem, MenuModifier, MenuModifierGroup,
+        Modifier, ModifierGroup,
     },
     common::v1::{Money, Product, ServiceMode},
 };
@@ -117,7 +118,13 @@ impl<'a> Resolver<'a> {
             tax_rate_ppm: tax_rate_ppm(self.index, &item.id, self.mode).unwrap_or_default(),
             modifier_group_ids: item.modifier_group_ids.clone(),
             available: item.available && self.all_can_be_answered(&item.modifier_group_ids),
+            images: item.images.iter().map(|image| self.image(image)).collect(),
         }
+    }
+
+    fn image(&self, image: &Image) -> MenuImage {
+        let alt_text = localized(image.alt_text.as_ref(), &self.locales).to_owned();
+        MenuImage { url: image.url.clone(), alt_text }
     }
 
     /// Those that an item asks, directly or through a choice; by id.

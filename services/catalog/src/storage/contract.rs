@@ -18,7 +18,7 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Expires at once.
 const DEAD: Duration = Duration::ZERO;
 
-type Subject = Arc<dyn Storage>;
+pub(super) type Subject = Arc<dyn Storage>;
 
 /// One test per clause and storage.
 macro_rules! contract {
@@ -47,6 +47,7 @@ macro_rules! contract {
         }
     };
 }
+pub(super) use contract;
 
 contract! {
     a_store_has_one_run_at_a_time,
@@ -78,7 +79,7 @@ contract! {
     stores_and_tenants_do_not_see_each_other,
 }
 
-async fn on_database(url: String) -> Subject {
+pub(super) async fn on_database(url: String) -> Subject {
     let config = DatabaseConfig { url, max_connections: 8, acquire_timeout: Duration::from_secs(30) };
     super::open(&config).await.unwrap()
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Begun, Content, Judged, OfferHead, Published, Said, Storage, StorageError, StoreKey,
+    overlays::Shelf,
     rules::{self, Head, Held, HeldChange, NewVersion, WordChange, Writes},
 };
 use crate::domain;
@@ -20,6 +21,7 @@ use crate::domain;
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
     state: Mutex<State>,
+    pub(super) overlays: Shelf,
 }
 
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod contract;
 mod memory;
+mod overlays;
 mod postgres;
 mod rules;
 mod sql;
@@ -20,6 +21,7 @@ use crate::domain;
 
 pub use crate::domain::Content;
 pub use memory::MemoryStorage;
+pub use overlays::{MAX_OVERLAYS, OverlaySet, OverlayStorage, ScopeKey, Written};
 use postgres::PostgresStorage;
 use sqlite::SqliteStorage;
 
@@ -48,6 +50,12 @@ pub const MIGRATIONS: &[Script] = &[
         name: "availability beside the versions",
         postgres: include_str!("migrations/0004_postgres.sql"),
         sqlite: include_str!("migrations/0004_sqlite.sql"),
+    },
+    Script {
+        version: 5,
+        name: "overlays",
+        postgres: include_str!("migrations/0005_postgres.sql"),
+        sqlite: include_str!("migrations/0005_sqlite.sql"),
     },
 ];
 
@@ -118,7 +126,7 @@ pub enum Said {
 
 /// The storage of the catalog service. Leases run on the storage's own clock, so that replicas need not agree on the time.
 #[tonic::async_trait]
-pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
+pub trait Storage: OverlayStorage + std::fmt::Debug + 'static {
     /// Records a run as RUNNING and leases the store's one place for it, unless a live run has it. A dead one there is
     /// ended as FAILED first.
     async fn begin_run(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Begun, StorageError>;

@@ -90,7 +90,7 @@ const END: &str = "DELETE FROM availability \
 
 #[derive(Debug)]
 pub(super) struct PostgresStorage {
-    pool: PgPool,
+    pub(super) pool: PgPool,
 }
 
 impl PostgresStorage {

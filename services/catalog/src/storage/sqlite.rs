@@ -84,7 +84,7 @@ const END: &str = "DELETE FROM availability \
 
 #[derive(Debug)]
 pub(super) struct SqliteStorage {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
 }
 
 impl SqliteStorage {

@@ -7,6 +7,7 @@ mod fixture;
 mod approvals;
 mod menus;
 mod mesh;
+mod overlays;
 mod refusals;
 mod scheduled;
 mod stock_outs;

@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,7 @@ use posmesh_proto::{
         catalog_service_client::CatalogServiceClient,
     },
     common::v1::Product,
+    router::v1 as router,
     store::v1::{self as store, GetStoreRequest, GetStoreResponse, Store},
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
@@ -72,6 +76,7 @@ pub(crate) struct World {
     pulls: Arc<Mutex<VecDeque<Pull>>>,
     pulled: Arc<Mutex<Vec<PullCatalogRequest>>>,
     sync_interval: Arc<Mutex<Option<Duration>>>,
+    takes_prices: Arc<AtomicBool>,
     pub(crate) pos: Arc<Mutex<Stock>>,
 }
 
@@ -94,6 +99,11 @@ impl World {
     /// Stores that are read from now on sync so often; before, only when asked.
     pub(crate) fn sync_every(&self, interval: Duration) {
         *self.sync_interval.lock().unwrap() = Some(interval);
+    }
+
+    /// From now on the POS books orders at the prices that they bring.
+    pub(crate) fn take_prices(&self) {
+        self.takes_prices.store(true, Ordering::Relaxed);
     }
 
     /// The pulls that were asked for.
@@ -233,12 +243,63 @@ impl store::store_service_server::StoreService for World {
         Ok(Response::new(Box::pin(tokio_stream::pending())))
     }
 
+    async fn get_brand(
+        &self,
+        request: Request<store::GetBrandRequest>,
+    ) -> Result<Response<store::GetBrandResponse>, Status> {
+        match request.into_inner().brand_id.as_str() {
+            fixture::BRAND => Ok(Response::new(store::GetBrandResponse::default())),
+            _ => Err(posmesh_kit::Failure::new(tonic::Code::NotFound, "BRAND_NOT_FOUND", "no such brand").into()),
+        }
+    }
+
     unimplemented_rpcs! {
         put_brand: store::PutBrandRequest => store::PutBrandResponse,
-        get_brand: store::GetBrandRequest => store::GetBrandResponse,
         list_brands: store::ListBrandsRequest => store::ListBrandsResponse,
         put_store: store::PutStoreRequest => store::PutStoreResponse,
         list_stores: store::ListStoresRequest => store::ListStoresResponse,
+    }
+}
+
+#[tonic::async_trait]
+impl router::router_service_server::RouterService for World {
+    type WatchLinksStream = Streamed<router::WatchLinksResponse>;
+
+    async fn resolve_connection(
+        &self,
+        _: Request<router::ResolveConnectionRequest>,
+    ) -> Result<Response<router::ResolveConnectionResponse>, Status> {
+        use adapter::CapabilitySupport::{Native, Unsupported};
+        let support = if self.takes_prices.load(Ordering::Relaxed) { Native } else { Unsupported };
+        let price_override = adapter::Capability {
+            name: "PRICE_OVERRIDE".to_owned(),
+            support: support.into(),
+            note: "has prices of its own".to_owned(),
+        };
+        let capabilities = vec![price_override];
+        let descriptor = adapter::AdapterDescriptor { vendor: "acme".to_owned(), capabilities, ..Default::default() };
+        Ok(Response::new(router::ResolveConnectionResponse { connection: None, descriptor: Some(descriptor) }))
+    }
+
+    async fn watch_links(
+        &self,
+        _: Request<router::WatchLinksRequest>,
+    ) -> Result<Response<Self::WatchLinksStream>, Status> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    unimplemented_rpcs! {
+        register_adapter: router::RegisterAdapterRequest => router::RegisterAdapterResponse,
+        deregister_adapter: router::DeregisterAdapterRequest => router::DeregisterAdapterResponse,
+        list_adapters: router::ListAdaptersRequest => router::ListAdaptersResponse,
+        put_connection: router::PutConnectionRequest => router::PutConnectionResponse,
+        get_connection: router::GetConnectionRequest => router::GetConnectionResponse,
+        list_connections: router::ListConnectionsRequest => router::ListConnectionsResponse,
+        delete_connection: router::DeleteConnectionRequest => router::DeleteConnectionResponse,
+        list_links: router::ListLinksRequest => router::ListLinksResponse,
+        list_link_events: router::ListLinkEventsRequest => router::ListLinkEventsResponse,
+        probe_connection: router::ProbeConnectionRequest => router::ProbeConnectionResponse,
+        report_links: router::ReportLinksRequest => router::ReportLinksResponse,
     }
 }
 
@@ -270,6 +331,7 @@ impl Mesh {
         let server = Server::builder()
             .add_service(adapter::pos_adapter_service_server::PosAdapterServiceServer::new(world.clone()))
             .add_service(store::store_service_server::StoreServiceServer::new(world.clone()))
+            .add_service(router::router_service_server::RouterServiceServer::new(world.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         Self { world, storage: Arc::default(), fakes }

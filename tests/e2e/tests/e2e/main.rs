@@ -11,6 +11,7 @@ mod gates;
 mod odoo;
 mod orders;
 mod outage;
+mod overlays;
 mod pickup;
 mod polling;
 mod raw;

@@ -22,7 +22,8 @@ use posmesh_proto::{
     store::v1::Store,
 };
 
-pub(crate) use report::problem_about_catalog;
+pub(crate) use report::{MAX_NAME_CHARS, is_id, is_locale, problem_about_catalog, text_problem};
+pub(crate) use things::MAX_DESCRIPTION_CHARS;
 
 use self::report::Report;
 use super::{MAX_ITEMS, counts};

@@ -8,7 +8,7 @@ use posmesh_proto::{
 };
 
 pub(super) const MAX_ID_CHARS: usize = 128;
-pub(super) const MAX_NAME_CHARS: usize = 500;
+pub(crate) const MAX_NAME_CHARS: usize = 500;
 /// The longest well-formed tag that RFC 5646 §4.4.1 asks implementations to hold.
 const MAX_LOCALE_CHARS: usize = 35;
 /// Most problems that a report holds; a last one says how many more there are.
@@ -156,8 +156,7 @@ impl<'s> Report<'s> {
 
     pub(super) fn text(&mut self, at: &At<'_>, field: &str, text: Option<&LocalizedText>, max_chars: usize) {
         for (locale, value) in text.iter().flat_map(|text| &text.texts) {
-            let well_formed = locale.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-            if locale.is_empty() || locale.len() > MAX_LOCALE_CHARS || !well_formed {
+            if !is_locale(locale) {
                 let message = format!("{} is no language tag", quoted(locale));
                 self.add(at, "LOCALE_INVALID", field, message);
             }
@@ -166,24 +165,35 @@ impl<'s> Report<'s> {
     }
 
     pub(super) fn plain_text(&mut self, at: &At<'_>, field: &str, text: &str, max_chars: usize) {
-        // Line breaks and tabs are what people type into descriptions. C1 controls are what UTF-8 looks like when it is
-        // read as Latin-1.
-        if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            let message = format!("it holds the control character U+{:04X}", u32::from(c));
-            self.add(at, "TEXT_INVALID", field, message);
-        } else if text.contains(UNREADABLE) {
-            let message = "some of it could not be read: the charset that is set for the POS may be another one";
-            self.add(at, "TEXT_INVALID", field, message);
-        }
-        let chars = text.chars().count();
-        if chars > max_chars {
-            let message = format!("it has {chars} characters; at most {max_chars} are taken");
-            self.add(at, "TEXT_TOO_LONG", field, message);
+        if let Some((reason, message)) = text_problem(text, max_chars) {
+            self.add(at, reason, field, message);
         }
     }
 }
 
-pub(super) fn is_id(id: &str) -> bool {
+/// What is wrong with a text for people: reason and message.
+pub(crate) fn text_problem(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
+    // Line breaks and tabs are what people type into descriptions. C1 controls are what UTF-8 looks like when it is read
+    // as Latin-1.
+    if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Some(("TEXT_INVALID", format!("it holds the control character U+{:04X}", u32::from(c))));
+    }
+    if text.contains(UNREADABLE) {
+        let message = "some of it could not be read: the charset that is set for the POS may be another one";
+        return Some(("TEXT_INVALID", message.to_owned()));
+    }
+    let chars = text.chars().count();
+    let message = || format!("it has {chars} characters; at most {max_chars} are taken");
+    (chars > max_chars).then(|| ("TEXT_TOO_LONG", message()))
+}
+
+/// Whether it is shaped as a language tag.
+pub(crate) fn is_locale(tag: &str) -> bool {
+    let well_formed = tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    !tag.is_empty() && tag.len() <= MAX_LOCALE_CHARS && well_formed
+}
+
+pub(crate) fn is_id(id: &str) -> bool {
     let chars = id.chars().count();
     chars > 0 && chars <= MAX_ID_CHARS && !id.chars().any(char::is_control)
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::nesting;
 
-const MAX_DESCRIPTION_CHARS: usize = 5_000;
+pub(crate) const MAX_DESCRIPTION_CHARS: usize = 5_000;
 
 /// What every price and every receipt hangs on.
 pub(super) fn whole(catalog: &Catalog, report: &mut Report<'_>) {

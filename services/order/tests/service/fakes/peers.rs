@@ -281,6 +281,18 @@ impl CatalogService for Pos {
     async fn rollback_catalog(&self, _: Request<RollbackCatalogRequest>) -> Answer<RollbackCatalogResponse> {
         unused()
     }
+    async fn put_overlay(&self, _: Request<PutOverlayRequest>) -> Answer<PutOverlayResponse> {
+        unused()
+    }
+    async fn get_overlay(&self, _: Request<GetOverlayRequest>) -> Answer<GetOverlayResponse> {
+        unused()
+    }
+    async fn list_overlays(&self, _: Request<ListOverlaysRequest>) -> Answer<ListOverlaysResponse> {
+        unused()
+    }
+    async fn delete_overlay(&self, _: Request<DeleteOverlayRequest>) -> Answer<DeleteOverlayResponse> {
+        unused()
+    }
 }
 
 #[tonic::async_trait]

@@ -1,5 +1,6 @@
 //! `posmesh menu`: what a store sells, what changed, what was wrong, and what people say about it.
 
+mod overlay;
 mod report;
 mod show;
 mod stock;
@@ -106,6 +107,11 @@ enum Verb {
         #[command(flatten)]
         person: Person,
     },
+    /// Photos, texts, translations, and what is sold in which product: what the POS cannot hold.
+    Overlay {
+        #[command(subcommand)]
+        verb: overlay::Verb,
+    },
 }
 
 #[derive(Args)]
@@ -170,6 +176,7 @@ pub(crate) async fn run(config: &Config, options: &Options) -> anyhow::Result<Ex
         Verb::Stock(store) => stock::list(client, store).await?,
         Verb::Approve(said) => report::run(&approve(client, said).await?),
         Verb::Reject(said) => report::run(&reject(client, said).await?),
+        Verb::Overlay { verb } => overlay::run(client, verb).await?,
         Verb::Rollback { store, version, person } => rollback(client, store, *version, person).await?,
     };
     print!("{printed}");

@@ -11,14 +11,13 @@ const HEAD: [&str; 5] = ["ITEM", "PRICE", "TAX", "", "ID"];
 
 /// Items under their headings, then the questions about them.
 pub(super) fn menu(menu: &Menu) -> String {
-    let of = |name: &str, prefix| name.trim_start_matches(prefix).to_lowercase().replace('_', " ");
     let mut text = format!(
         "{}, version {}: {} items for {} ({}), prices in {} with tax\n",
         menu.store_id,
         menu.catalog_version,
         menu.items.len(),
-        of(menu.product().as_str_name(), "PRODUCT_"),
-        of(menu.service_mode().as_str_name(), "SERVICE_MODE_"),
+        words(menu.product().as_str_name(), "PRODUCT_"),
+        words(menu.service_mode().as_str_name(), "SERVICE_MODE_"),
         menu.currency_code,
     );
     let items: HashMap<&str, &MenuItem> = menu.items.iter().map(|item| (item.id.as_str(), item)).collect();
@@ -40,6 +39,11 @@ pub(super) fn menu(menu: &Menu) -> String {
         let _ = writeln!(text, "  {} ({}): {}", group.name, how_many(group), choices(menu, group));
     }
     text
+}
+
+/// A value of an enum as a person reads it.
+pub(super) fn words(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_lowercase().replace('_', " ")
 }
 
 fn section<'a>(
