@@ -46,6 +46,19 @@ pub(crate) struct Rate {
     pub(crate) included: bool,
 }
 
+impl Rate {
+    /// Whether the tax within a price of whole minor units can be some and a half.
+    pub(crate) fn may_end_in_a_half(self) -> bool {
+        const WHOLE: i32 = 1_000_000;
+        let (mut divisor, mut rest) = (WHOLE, self.rate_ppm);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        // The tax is price × rate / (whole + rate), in lowest terms.
+        (WHOLE + self.rate_ppm) / divisor.max(1) % 2 == 0
+    }
+}
+
 /// An `account.fiscal.position`; the default one changes nothing.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct FiscalPosition {

@@ -301,6 +301,14 @@ async fn tax_in_the_price_at_8_and_10_percent_on_one_check_is_odoos_own_tax(stor
     let onigiri = store.odoo.search_read("product.product", variant, &[]).await.unwrap()[0]["id"].to_string();
     store.settings["takeaway_fiscal_position"] = json!("Take away");
 
+    // All else that the till sells has its tax on top.
+    let (catalog, warnings) = store.pull().await;
+    assert!(catalog.items.iter().all(|item| item.id != onigiri));
+    assert!(warnings.iter().any(|w| w.contains("Onigiri") && w.contains("others on top")), "{warnings:?}");
+    let category = store.create("pos.category", json!({"name": "Rice"})).await;
+    let to_category = json!({"ids": [template], "vals": {"pos_categ_ids": [[6, 0, [category]]]}});
+    store.odoo.call("product.template", "write", to_category).await.unwrap();
+    the_till_sells_only(store, &[category]).await;
     let (catalog, _) = store.pull().await;
     let item = catalog.items.iter().find(|item| item.id == onigiri).unwrap();
     let class = catalog.tax_classes.iter().find(|class| class.id == item.tax_class_id).unwrap();
@@ -317,9 +325,25 @@ async fn tax_in_the_price_at_8_and_10_percent_on_one_check_is_odoos_own_tax(stor
     let draft = store.orders_on_table(21).await.remove(0);
     // 3.33 * 10 / 110 = 0.30 and 9.99 * 8 / 108 = 0.74.
     assert_eq!((&draft["amount_total"], &draft["amount_tax"]), (&json!(13.32), &json!(1.04)));
+
+    // Why they are not sold together: 3 × 3.33 and 3.33 in the price and 15.50 with 15 % on top are 31.15 by the prices,
+    // but Odoo rounds 9.08 + 3.08 + 15.50 as one, from 27.665 to 27.67, and adds 0.91 + 0.25 + 2.33.
+    let (mut here, mut away) = (line(&onigiri, 333), line(&onigiri, 333));
+    here.quantity = 3;
+    away.service_mode = ServiceMode::Takeaway.into();
+    let order = table_order("22", "", &[here, away, line("161", 1550)], 3115);
+    assert_eq!(placed(store.submit(&order).await).total.unwrap().amount, 3116, "what the till then asks for");
+
+    the_till_sells_only(store, &[9, 10]).await;
     let archive = json!({"ids": [template], "vals": {"available_in_pos": false}});
     store.odoo.call("product.template", "write", archive).await.unwrap();
     store.settings = settings;
+}
+
+async fn the_till_sells_only(store: &Store, categories: &[i64]) {
+    let only =
+        json!({"ids": [store.odoo.restaurant_id()], "vals": {"iface_available_categ_ids": [[6, 0, categories]]}});
+    store.odoo.call("pos.config", "write", only).await.unwrap();
 }
 
 async fn what_odoo_does_not_know_is_refused_and_nothing_is_written(store: &mut Store) {

@@ -94,6 +94,7 @@ fn tax_class(class: wire::TaxClass, locale: &str) -> TaxClass {
     let rate = |mode: ServiceMode, percent: u32| TaxRate {
         service_mode: mode.into(),
         rate_ppm: count(percent.saturating_mul(10_000)),
+        ..TaxRate::default()
     };
     TaxClass {
         name: texts([(locale.to_owned(), class.id.clone())].into()),

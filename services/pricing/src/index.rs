@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use posmesh_proto::{
     catalog::v1::{
-        Catalog, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRoundingDirection, TaxRoundingScope, Tender,
+        Catalog, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRate, TaxRoundingDirection, TaxRoundingScope,
+        Tender,
     },
     common::v1::ServiceMode,
 };
@@ -122,6 +123,11 @@ impl CatalogIndex {
         self.tax_classes.get(id).and_then(|&at| self.catalog.tax_classes.get(at))
     }
 
+    /// The POS's id of the tax of a class in a mode; empty where the catalog tells none.
+    pub(crate) fn tax_id(&self, tax_class_id: &str, mode: ServiceMode) -> &str {
+        self.tax_class(tax_class_id).and_then(|class| rate(class, mode)).map_or("", |rate| &rate.tax_id)
+    }
+
     /// A table by id.
     pub fn table(&self, id: &str) -> Option<&Table> {
         self.tables.get(id).and_then(|&at| self.catalog.tables.get(at))
@@ -166,10 +172,15 @@ impl CatalogIndex {
     }
 }
 
-/// The rate of a class in a mode: the mode's own entry, else the one for all modes.
+/// The rate of a class in a mode, in millionths.
 pub(crate) fn rate_ppm(class: &TaxClass, mode: ServiceMode) -> Option<i32> {
+    rate(class, mode).map(|rate| rate.rate_ppm)
+}
+
+/// The rate of a class in a mode: the mode's own entry, else the one for all modes.
+fn rate(class: &TaxClass, mode: ServiceMode) -> Option<&TaxRate> {
     let of = |mode: ServiceMode| class.rates.iter().find(|rate| rate.service_mode == mode as i32);
-    of(mode).or_else(|| of(ServiceMode::Unspecified)).map(|rate| rate.rate_ppm)
+    of(mode).or_else(|| of(ServiceMode::Unspecified))
 }
 
 fn rounding(catalog: &Catalog) -> Result<Rounding, UnusableCatalog> {

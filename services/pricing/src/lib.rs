@@ -12,7 +12,7 @@
 //!   patties, a group "cheese, at most 1" takes at most 2.
 //! - **Tax is rounded once per rate and receipt**, or once per line, as the catalog's `tax_rounding` says. Inclusive
 //!   prices keep their total and the tax is taken out of it; exclusive ones get the tax on top. Prices of both kinds at
-//!   one rate are two groups, each rounded by itself.
+//!   one rate are two groups, each rounded by itself, and so are taxes of one rate that the POS keeps apart (`tax_id`).
 //! - A line, with its modifiers, never costs less than zero.
 
 mod index;

@@ -26,15 +26,10 @@ pub(crate) fn price(index: &CatalogIndex, lines: &[OrderLine]) -> Result<Price, 
             Problem::new(Reason::AmountOutOfRange, "lines", message)
         })
     };
-    for ((rate_ppm, included_in_price), group) in groups(lines, index.rounding()) {
-        net += group.net;
-        tax += group.tax;
-        taxes.push(TaxAmount {
-            rate_ppm,
-            included_in_price,
-            net: Some(money(group.net)?),
-            tax: Some(money(group.tax)?),
-        });
+    for ((rate_ppm, included_in_price), rate) in by_rate(&groups(index, lines)) {
+        net += rate.net;
+        tax += rate.tax;
+        taxes.push(TaxAmount { rate_ppm, included_in_price, net: Some(money(rate.net)?), tax: Some(money(rate.tax)?) });
     }
     Ok(Price {
         status: PriceStatus::Estimate.into(),
@@ -45,32 +40,54 @@ pub(crate) fn price(index: &CatalogIndex, lines: &[OrderLine]) -> Result<Price, 
     })
 }
 
+/// A rate, and whether it is in the price.
+type Rate = (i32, bool);
+
+/// What is rounded together.
 #[derive(Default)]
 struct Group {
     /// What the lines come to as they are priced, with or without tax.
     priced: i128,
+    tax: i128,
+}
+
+/// The lines' sums by rate and by the POS's id of the tax.
+fn groups<'a>(index: &'a CatalogIndex, lines: &[OrderLine]) -> BTreeMap<(Rate, &'a str), Group> {
+    let Rounding { scope, direction } = index.rounding();
+    let mut groups: BTreeMap<_, Group> = BTreeMap::new();
+    for line in lines {
+        let priced = i128::from(money::amount(line.line_price.as_ref()));
+        let tax_id = index.tax_id(&line.tax_class_id, line.service_mode());
+        let group = groups.entry(((line.tax_rate_ppm, line.tax_included), tax_id)).or_default();
+        group.priced += priced;
+        if scope == TaxRoundingScope::Line {
+            group.tax += tax_of(priced, line.tax_rate_ppm, line.tax_included, direction);
+        }
+    }
+    if scope != TaxRoundingScope::Line {
+        for (((rate_ppm, included), _), group) in &mut groups {
+            group.tax = tax_of(group.priced, *rate_ppm, *included, direction);
+        }
+    }
+    groups
+}
+
+/// What the lines of one rate come to.
+#[derive(Default)]
+struct Sums {
     net: i128,
     tax: i128,
 }
 
-/// The lines' sums by rate and by whether the tax is in the price, the lowest rate first.
-fn groups(lines: &[OrderLine], rounding: Rounding) -> BTreeMap<(i32, bool), Group> {
-    let mut groups: BTreeMap<_, Group> = BTreeMap::new();
-    for line in lines {
-        let priced = i128::from(money::amount(line.line_price.as_ref()));
-        let group = groups.entry((line.tax_rate_ppm, line.tax_included)).or_default();
-        group.priced += priced;
-        if rounding.scope == TaxRoundingScope::Line {
-            group.tax += tax_of(priced, line.tax_rate_ppm, line.tax_included, rounding.direction);
-        }
+/// The lowest rate first.
+fn by_rate(groups: &BTreeMap<(Rate, &str), Group>) -> BTreeMap<Rate, Sums> {
+    let mut rates: BTreeMap<Rate, Sums> = BTreeMap::new();
+    for ((rate, _), group) in groups {
+        let sums = rates.entry(*rate).or_default();
+        sums.net += if rate.1 { group.priced - group.tax } else { group.priced };
+        sums.tax += group.tax;
     }
-    for ((rate_ppm, included), group) in &mut groups {
-        if rounding.scope != TaxRoundingScope::Line {
-            group.tax = tax_of(group.priced, *rate_ppm, *included, rounding.direction);
-        }
-        group.net = if *included { group.priced - group.tax } else { group.priced };
-    }
-    groups
+    rates
 }
 
 /// The tax in (`included`) or on an amount that is not negative, in whole minor units.

@@ -1,6 +1,6 @@
 //! Records to catalog: pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use posmesh_proto::catalog::v1::{
     Area, Catalog, Category, Item, Table, TaxRounding, TaxRoundingDirection, TaxRoundingScope, Tender, TenderKind,
@@ -35,12 +35,10 @@ pub(super) fn build(
     for template in &records.sellable {
         builder.template(template, warnings);
     }
-    let Builder { classes, groups, items, category_ids, .. } = builder;
-    for shared in classes.shared_rates() {
-        warnings.push(format!(
-            "taxes {shared}: they have one rate; Odoo rounds each by itself, so totals may differ by one minor unit"
-        ));
+    if till.rounding == RoundingScope::Rate {
+        builder.keep_to_one_kind_of_prices(warnings);
     }
+    let Builder { classes, groups, items, category_ids, .. } = builder;
     if till.config.cash_rounding {
         warnings.push(format!("till {:?} rounds cash totals; the menu shows them unrounded", till.config.name));
     }
@@ -95,6 +93,24 @@ impl Builder<'_> {
                 Ok(item) => self.items.push(item),
                 Err(why) => warnings.push(format!("product {:?}: left out, {why}", template.name)),
             }
+        }
+    }
+
+    /// Leaves out what Odoo would round otherwise than the platform on a receipt with the rest.
+    fn keep_to_one_kind_of_prices(&mut self, warnings: &mut Vec<String>) {
+        let unmixable = self.classes.unmixable(self.items.iter().map(|item| &item.tax_class_id));
+        let names: HashMap<String, &str> = self
+            .records
+            .variants
+            .iter()
+            .filter_map(|v| Some((v.id.to_string(), self.records.templates.get(&v.template_id())?.name.as_str())))
+            .collect();
+        for item in self.items.extract_if(.., |item| unmixable.contains(&item.tax_class_id)) {
+            warnings.push(format!(
+                "product {:?}: left out, some products have their tax in the price and others on top of it, and Odoo \
+                 rounds a receipt with both to another total; have it one way for all, or let Odoo round per line",
+                names.get(&item.id).copied().unwrap_or_default()
+            ));
         }
     }
 

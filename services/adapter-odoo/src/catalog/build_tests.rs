@@ -31,8 +31,12 @@ fn variant(id: i64, template: i64, price: f64) -> Variant {
 }
 
 fn tax(id: i64, percent: f64) -> Value {
+    tax_of_kind(id, percent, false)
+}
+
+fn tax_of_kind(id: i64, percent: f64, in_price: bool) -> Value {
     json!({"id": id, "name": format!("{percent}%"), "amount_type": "percent", "amount": percent,
-           "price_include": false, "company_id": [1, "Acme"]})
+           "price_include": in_price, "company_id": [1, "Acme"]})
 }
 
 fn settings() -> Settings {
@@ -173,4 +177,44 @@ fn a_choice_of_the_guests_own_words_is_left_out_and_the_first_one_is_the_default
     assert_eq!((group.id.as_str(), group.min_choices, group.max_choices), ("attribute-18", 1, 1));
     let defaults: Vec<bool> = group.modifiers.iter().map(|m| m.selected_by_default).collect();
     assert_eq!(defaults, [true, false]);
+}
+
+/// Names of what is left on the menu of products 77, 78, …, each with a tax of its own.
+fn sold_with(taxes: &[(f64, bool)]) -> (Vec<String>, Vec<String>) {
+    let (catalog, warnings) = menu(&records(|records| {
+        let all = (1..).zip(taxes).map(|(id, (percent, in_price))| tax_of_kind(id, *percent, *in_price));
+        records.taxes = Taxes::new(read(all.collect()));
+        let products = (77..).zip(1..).take(taxes.len());
+        (records.sellable, records.variants) = products
+            .map(|(id, tax)| (template(json!({"id": id, "taxes_id": [tax]})), variant(id + 100, id, 1.0)))
+            .unzip();
+    }));
+    (catalog.items.into_iter().map(|item| item.id).collect(), warnings)
+}
+
+#[test]
+fn taxes_of_one_rate_are_told_apart_as_odoo_rounds_each_by_itself() {
+    let (catalog, warnings) = menu(&records(|records| {
+        records.taxes = Taxes::new(read(json!([tax(1, 20.0), tax(2, 20.0)])));
+        records.sellable.push(template(json!({"id": 78, "name": "Service", "taxes_id": [2]})));
+        records.variants.push(variant(162, 78, 5.0));
+    }));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let taxes: Vec<_> = catalog.tax_classes.iter().map(|class| class.rates[0].tax_id.as_str()).collect();
+    assert_eq!(taxes, ["1", "2"]);
+}
+
+#[test]
+fn prices_that_odoo_rounds_otherwise_on_one_receipt_are_not_sold_together() {
+    // 8 % and 10 % in the price: with a tax on top, Odoo rounds what is left of both as one.
+    let (sold, warnings) = sold_with(&[(8.0, true), (10.0, true), (10.0, false)]);
+    assert_eq!(sold, ["177", "178"]);
+    assert!(warnings.iter().any(|w| w.contains("in the price and others on top")), "{warnings:?}");
+    let (sold, _) = sold_with(&[(8.0, false), (10.0, false), (20.0, true)]);
+    assert_eq!(sold, ["177", "178"], "3 cents with 20 % hold half a cent of tax");
+    // One tax that never ends in a half, or none on top: nothing differs.
+    for harmless in [&[(10.0, true), (8.875, false)][..], &[(8.0, true), (10.0, true), (20.0, true)]] {
+        let (sold, warnings) = sold_with(harmless);
+        assert!(sold.len() == harmless.len() && warnings.is_empty(), "{warnings:?}");
+    }
 }

@@ -48,6 +48,13 @@ impl Groups<'_> {
         if per_line_rounding && classes.is_on_top(&menu.tax_class_id) {
             return Err("the company rounds tax per line, and a combo is several lines at the POS".to_owned());
         }
+        if per_line_rounding && classes.bears_tax(&menu.tax_class_id) {
+            warnings.push(format!(
+                "combo {:?}: Odoo rounds the tax in each of its parts, so the tax shown with an order may differ by a \
+                 minor unit; its total does not",
+                template.name
+            ));
+        }
         Ok(menu)
     }
 

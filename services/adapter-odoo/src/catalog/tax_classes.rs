@@ -1,6 +1,6 @@
 //! Products' taxes as tax classes: one per pair of what is due here and what is due for taking away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use posmesh_proto::{
     catalog::v1::{TaxClass, TaxRate},
@@ -37,7 +37,12 @@ impl<'a> TaxClasses<'a> {
         }
         let included = if has_here { here.included } else { away.included };
         let class = self.classes.entry((here, away)).or_insert_with(|| {
-            let rate = |mode: ServiceMode, rate: Rate| TaxRate { service_mode: mode.into(), rate_ppm: rate.rate_ppm };
+            let rate = |mode: ServiceMode, rate: Rate| TaxRate {
+                service_mode: mode.into(),
+                rate_ppm: rate.rate_ppm,
+                // Odoo rounds each tax by itself.
+                tax_id: rate.tax_id.map(|id| id.to_string()).unwrap_or_default(),
+            };
             let name = match (here.tax_id, away.tax_id) {
                 (Some(a), Some(b)) if a != b => format!("{} / {}", self.taxes.name(a), self.taxes.name(b)),
                 (Some(id), _) | (None, Some(id)) => self.taxes.name(id).to_owned(),
@@ -48,7 +53,7 @@ impl<'a> TaxClasses<'a> {
                 id: id(here, away),
                 name: Some(self.names.plain(&name)),
                 included_in_price: included,
-                rates: match here.rate_ppm == away.rate_ppm {
+                rates: match here == away {
                     true => vec![rate(ServiceMode::Unspecified, here)],
                     false => vec![rate(ServiceMode::DineIn, here), rate(ServiceMode::Takeaway, away)],
                 },
@@ -59,20 +64,40 @@ impl<'a> TaxClasses<'a> {
 
     /// Whether a class has tax on top of its prices.
     pub(super) fn is_on_top(&self, id: &str) -> bool {
-        self.classes
-            .values()
-            .any(|class| class.id == id && !class.included_in_price && class.rates.iter().any(|r| r.rate_ppm > 0))
+        self.bears_tax(id) && self.classes.values().any(|class| class.id == id && !class.included_in_price)
     }
 
-    /// Rates that several of Odoo's taxes share: Odoo rounds each tax by itself, the platform each rate.
-    pub(super) fn shared_rates(&self) -> Vec<String> {
-        let mut taxes: BTreeMap<(i32, bool), Vec<i64>> = BTreeMap::new();
-        for rate in self.classes.keys().flat_map(|(here, away)| [here, away]) {
-            let ids = taxes.entry((rate.rate_ppm, rate.included)).or_default();
-            ids.extend(rate.tax_id.filter(|id| rate.rate_ppm > 0 && !ids.contains(id)));
+    /// Whether a class has any rate above zero.
+    pub(super) fn bears_tax(&self, id: &str) -> bool {
+        self.classes.values().any(|class| class.id == id && class.rates.iter().any(|rate| rate.rate_ppm > 0))
+    }
+
+    /// The classes to leave out, so that each receipt comes to what Odoo says; `sold` are the products' classes.
+    ///
+    /// Where any tax of a receipt is on top of its price and tax is rounded once per receipt, Odoo rounds the net of the
+    /// whole receipt, prices that contain their tax included, and adds the rounded taxes. With two taxes in prices, or
+    /// one that can end in half a minor unit, the guest then pays a minor unit more or less than the prices say. The kind
+    /// that fewer products are of is left out.
+    pub(super) fn unmixable(&self, sold: impl Iterator<Item = impl AsRef<str>>) -> HashSet<String> {
+        let rates = || self.classes.keys().flat_map(|(here, away)| [here, away]).filter(|rate| rate.tax_id.is_some());
+        let inside: BTreeSet<&Rate> = rates().filter(|rate| rate.included && rate.rate_ppm > 0).collect();
+        let differs = inside.len() > 1 || inside.iter().any(|rate| rate.may_end_in_a_half());
+        if !differs || rates().all(|rate| rate.included) {
+            return HashSet::new();
         }
-        let shared = taxes.into_values().filter(|ids| ids.len() > 1);
-        shared.map(|ids| ids.iter().map(|id| self.taxes.name(*id)).collect::<Vec<_>>().join(", ")).collect()
+        let on_top =
+            |(here, away): &(Rate, Rate)| [here, away].iter().any(|rate| rate.tax_id.is_some() && !rate.included);
+        let within = |(here, away): &(Rate, Rate)| inside.contains(here) || inside.contains(away);
+        let ids = |of: &dyn Fn(&(Rate, Rate)) -> bool| -> HashSet<String> {
+            self.classes.iter().filter(|(rates, _)| of(rates)).map(|(_, class)| class.id.clone()).collect()
+        };
+        let (on_top, within) = (ids(&on_top), ids(&within));
+        let (mut above, mut contained) = (0, 0);
+        for class in sold {
+            above += usize::from(on_top.contains(class.as_ref()));
+            contained += usize::from(within.contains(class.as_ref()));
+        }
+        if above < contained { on_top } else { within }
     }
 
     pub(super) fn into_classes(self) -> Vec<TaxClass> {

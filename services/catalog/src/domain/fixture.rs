@@ -31,7 +31,7 @@ pub(crate) fn store() -> Store {
 pub(crate) fn catalog() -> Catalog {
     let rates = |dine_in, takeaway| {
         let modes = [(ServiceMode::DineIn, dine_in), (ServiceMode::Takeaway, takeaway)];
-        modes.map(|(mode, rate_ppm)| TaxRate { service_mode: mode.into(), rate_ppm }).to_vec()
+        modes.map(|(mode, rate_ppm)| TaxRate { service_mode: mode.into(), rate_ppm, ..TaxRate::default() }).to_vec()
     };
     let class = |id: &str, ja: &str, included_in_price, rates| TaxClass {
         id: id.to_owned(),

@@ -49,7 +49,10 @@ pub(crate) fn group(id: &str, min_choices: i32, max_choices: i32, modifiers: Vec
 }
 
 pub(crate) fn tax_class(id: &str, included_in_price: bool, rates: &[(ServiceMode, i32)]) -> TaxClass {
-    let rates = rates.iter().map(|&(mode, rate_ppm)| TaxRate { service_mode: mode.into(), rate_ppm }).collect();
+    let rates = rates
+        .iter()
+        .map(|&(mode, rate_ppm)| TaxRate { service_mode: mode.into(), rate_ppm, ..TaxRate::default() })
+        .collect();
     TaxClass { id: id.to_owned(), name: text(id, id), included_in_price, rates }
 }
 

@@ -1,7 +1,9 @@
 //! What holds for every order.
 
-use crate::fixture::{catalog, index, item, line, quote, tax_class};
-use posmesh_pricing::CatalogIndex;
+use std::sync::Arc;
+
+use crate::fixture::{catalog, choice, group, index, item, line, modifier, quote, tax_class};
+use posmesh_pricing::{CatalogIndex, MAX_TOTAL, MAX_UNIT_PRICE, Reason};
 use posmesh_proto::{
     catalog::v1::{TaxRounding, TaxRoundingDirection, TaxRoundingScope},
     common::v1::{Money, ServiceMode},
@@ -129,6 +131,81 @@ proptest! {
                 TaxRoundingDirection::Up => prop_assert!(above >= 0 && above < whole * roundings),
                 _ => prop_assert!(above.abs() * 2 <= whole * roundings),
             }
+        }
+    }
+
+    #[test]
+    fn the_bill_is_what_all_rounds_cost_at_once_and_each_round_is_an_estimate_of_its_share(
+        items in items(), rounds in prop::collection::vec(orders(), 1..6), scope in scope(), direction in direction()
+    ) {
+        let store = store(scope, direction, &items);
+        let price = |picks: &[(Index, i32)]| quote(&store, &lines(&items, picks)).unwrap().price.unwrap();
+        let bill = price(&rounds.concat());
+        let estimates: i128 = rounds.iter().map(|round| amount(&price(round).total)).sum();
+        let off = (amount(&bill.total) - estimates).unsigned_abs();
+        match scope {
+            TaxRoundingScope::Line => prop_assert_eq!(off, 0),
+            _ => prop_assert!(off < (rounds.len() * bill.taxes.len()) as u128, "{} off", off),
+        }
+    }
+
+    #[test]
+    fn a_price_with_its_tax_inside_is_the_price_without_and_its_tax(
+        net in 0..5_000_000_i64, rate in rate(), quantity in 1..=999, scope in scope(), direction in direction()
+    ) {
+        let on_top = store(scope, direction, &[(net, rate, false)]);
+        let on_top = quote(&on_top, &[line("0", quantity)]).unwrap().price.unwrap();
+        // The whole line as one piece, at what the guest paid for it.
+        let paid = on_top.total.as_ref().unwrap().amount;
+        let inside = quote(&store(scope, direction, &[(paid, rate, true)]), &[line("0", 1)]).unwrap().price.unwrap();
+        prop_assert_eq!(amount(&inside.total), amount(&on_top.total));
+        // What the tax was rounded by is in the price, and is taxed with it.
+        prop_assert!((amount(&inside.tax) - amount(&on_top.tax)).abs() <= 1);
+    }
+
+    #[test]
+    fn nothing_costs_less_than_zero_and_beyond_the_range_is_an_error(
+        prices in prop::collection::vec((0..=MAX_UNIT_PRICE, rate(), any::<bool>()), 1..5),
+        picks in prop::collection::vec((any::<Index>(), 1..=999), 1..=500), scope in scope(), direction in direction()
+    ) {
+        match quote(&store(scope, direction, &prices), &lines(&prices, &picks)) {
+            Ok(quote) => {
+                let price = quote.price.unwrap();
+                let sums = price.taxes.iter().flat_map(|tax| [&tax.net, &tax.tax]);
+                for sum in sums.chain([&price.net, &price.tax, &price.total]) {
+                    prop_assert!((0..=i128::from(MAX_TOTAL)).contains(&amount(sum)));
+                }
+            }
+            Err(problems) => {
+                let exact: i128 = lines(&prices, &picks).iter().map(|line| {
+                    let (price, rate, included) = prices[line.item_id.parse::<usize>().unwrap()];
+                    let priced = i128::from(price) * i128::from(line.quantity);
+                    if included { priced } else { priced + priced * i128::from(rate) / 1_000_000 }
+                }).sum();
+                // Each line's tax is rounded by less than one.
+                prop_assert!(exact + 500 > i128::from(MAX_TOTAL));
+                prop_assert!(problems.iter().all(|problem| problem.reason == Reason::AmountOutOfRange));
+            }
+        }
+    }
+
+    #[test]
+    fn a_catalog_with_any_price_and_rate_is_priced_or_refused(
+        price in any::<i64>(), extra in any::<i64>(), rate in any::<i32>(), quantity in any::<i32>()
+    ) {
+        let mut catalog = catalog();
+        catalog.tax_classes.push(tax_class("odd", false, &[(ServiceMode::Unspecified, rate)]));
+        catalog.modifier_groups.push(group("odd", 0, i32::MAX, vec![modifier("odd", extra, i32::MAX, &[])]));
+        catalog.items.push(item("odd", price, "odd", &["odd"]));
+        if let Ok(index) = CatalogIndex::new(Arc::new(catalog)) {
+            let choice = choice("odd", "odd", quantity.unsigned_abs() as i32 & 0x3ff);
+            let order = OrderLineInput { modifiers: vec![choice], ..line("odd", quantity & 0x3ff) };
+            if let Ok(quote) = quote(&index, &[order]) {
+                prop_assert!(amount(&quote.price.unwrap().total) >= 0);
+            }
+        } else {
+            let sane = (0..=MAX_UNIT_PRICE).contains(&price) && extra.unsigned_abs() <= MAX_UNIT_PRICE as u64;
+            prop_assert!(!sane || !(0..=1_000_000).contains(&rate));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Receipts worked out by hand.
 
-use crate::fixture::{catalog, choice, index, line, quote, yen};
+use crate::fixture::{catalog, choice, index, item, line, quote, tax_class, yen};
 use posmesh_pricing::{default_service_mode, display_price, tax_rate_ppm};
 use posmesh_proto::{
     catalog::v1::{TaxRounding, TaxRoundingDirection, TaxRoundingScope},
@@ -76,6 +76,30 @@ fn a_half_goes_up_only_where_the_catalog_says_so() {
     };
     use TaxRoundingDirection::{Down, HalfUp, Up};
     assert_eq!([Down, HalfUp, Up].map(tax_by), [149, 150, 150]);
+}
+
+#[test]
+fn taxes_of_one_rate_that_the_pos_keeps_apart_are_rounded_each_by_itself() {
+    // Two salads under tax 1 and three under tax 2: 598 × 0.10 = 59.8 → 60 and 897 × 0.10 = 89.7 → 90, together 150. As
+    // one tax 1495 × 0.10 = 149.5 → 150 half up, but 149 down, where they are 59 + 89.
+    let tax_by = |direction, ids: [&str; 2]| {
+        let mut catalog = catalog();
+        catalog.tax_rounding = rounding(TaxRoundingScope::Rate, direction);
+        for (at, id) in ids.into_iter().enumerate() {
+            let mut class = tax_class(&format!("tax {at}"), false, &[(ServiceMode::Unspecified, 100_000)]);
+            class.rates[0].tax_id = id.to_owned();
+            catalog.items.push(item(&format!("salad {at}"), 299, &class.id, &[]));
+            catalog.tax_classes.push(class);
+        }
+        let price = quote(&index(catalog), &[line("salad 0", 2), line("salad 1", 3)]).unwrap().price.unwrap();
+        assert_eq!(price.taxes.len(), 1, "a receipt shows one sum per rate");
+        assert_eq!(price.taxes[0].net, yen(1495));
+        price.tax.unwrap().amount
+    };
+    use TaxRoundingDirection::{Down, HalfUp};
+    assert_eq!([Down, HalfUp].map(|direction| tax_by(direction, ["1", "2"])), [148, 150]);
+    assert_eq!([Down, HalfUp].map(|direction| tax_by(direction, ["1", "1"])), [149, 150]);
+    assert_eq!([Down, HalfUp].map(|direction| tax_by(direction, ["", ""])), [149, 150]);
 }
 
 #[test]

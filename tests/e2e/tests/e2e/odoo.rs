@@ -3,6 +3,7 @@
 mod links;
 mod orders;
 mod stock;
+mod totals;
 
 use std::{ffi::OsString, net::SocketAddr, sync::Arc};
 
@@ -52,22 +53,29 @@ impl Restaurant {
 
     /// A store that sells at a till of this Odoo.
     async fn provide(&self, store_id: &str, pos_config: Value) {
+        self.put_store(store_id, "USD").await;
+        self.connect(store_id, pos_config).await;
+    }
+
+    async fn put_store(&self, store_id: &str, currency: &str) {
         let store = Store {
             time_zone: "America/New_York".into(),
-            currency_code: "USD".into(),
+            currency_code: currency.into(),
             locales: ["en", "ja", "ko"].map(Into::into).to_vec(),
             ..provision::store(store_id, &[])
         };
         provision::put_store(&self.mesh, store).await.unwrap();
-        self.connect(store_id, pos_config).await;
     }
 
     /// Ties a store to a till, with the API key that Odoo has now.
     async fn connect(&self, store_id: &str, pos_config: Value) {
-        let settings = json!({
-            "base_url": self.odoo.base_url(), "database": self.odoo.database(), "pos_config": pos_config,
-            "external_payment_method": "Card",
-        });
+        self.connect_with(store_id, json!({"pos_config": pos_config, "external_payment_method": "Card"})).await;
+    }
+
+    /// Likewise with these settings besides the server's.
+    async fn connect_with(&self, store_id: &str, mut settings: Value) {
+        settings["base_url"] = json!(self.odoo.base_url());
+        settings["database"] = json!(self.odoo.database());
         let connection = Connection {
             connection_id: format!("{store_id}-pos"),
             store_id: store_id.into(),

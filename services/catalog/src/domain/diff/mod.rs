@@ -249,16 +249,21 @@ fn tax_class<'a>(differ: &mut Differ<'a>, what: What<'_>, before: &'a TaxClass, 
         differ.tell(what, Kind::Changed, "included_in_price", format!("prices {is} the tax"));
     }
     for mode in [ServiceMode::DineIn, ServiceMode::Takeaway] {
-        let rate = |class: &TaxClass| {
-            let of = |mode: ServiceMode| class.rates.iter().find(|rate| rate.service_mode() == mode);
-            of(mode).or_else(|| of(ServiceMode::Unspecified)).map_or(0, |rate| rate.rate_ppm)
-        };
-        let (was, is) = (rate(before), rate(after));
+        let ((was, was_id), (is, is_id)) = (rate(before, mode), rate(after, mode));
         if was != is {
             let text = format!("tax for {} {} → {}", mode_words(mode), percent(was), percent(is));
             differ.tell(what, Kind::Changed, "rates", text);
+        } else if was_id != is_id {
+            let text = format!("tax for {} is another one of the POS, at {}", mode_words(mode), percent(is));
+            differ.tell(what, Kind::Changed, "rates", text);
         }
     }
+}
+
+/// In millionths, and the POS's id of the tax.
+fn rate(class: &TaxClass, mode: ServiceMode) -> (i32, &str) {
+    let of = |mode: ServiceMode| class.rates.iter().find(|rate| rate.service_mode() == mode);
+    of(mode).or_else(|| of(ServiceMode::Unspecified)).map_or((0, ""), |rate| (rate.rate_ppm, &rate.tax_id))
 }
 
 fn mode_words(mode: ServiceMode) -> String {

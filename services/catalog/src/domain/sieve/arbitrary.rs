@@ -50,7 +50,7 @@ fn count() -> impl Strategy<Value = i32> {
 prop_compose! {
     fn tax_class()(id in id(), name in text(), included in any::<bool>(), odd in 0..40_i32, rate in any::<i32>()) -> TaxClass {
         let rate_ppm = if odd == 0 { rate } else { 100_000 };
-        TaxClass { id, name, included_in_price: included, rates: vec![TaxRate { service_mode: i32::from(odd == 1), rate_ppm }] }
+        TaxClass { id, name, included_in_price: included, rates: vec![TaxRate { service_mode: i32::from(odd == 1), rate_ppm, ..TaxRate::default() }] }
     }
 }
 

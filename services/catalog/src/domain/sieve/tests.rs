@@ -305,7 +305,11 @@ fn groups_may_nest_eight_deep_and_no_deeper() {
 
 #[test]
 fn tax_that_cannot_be_told_for_every_service_mode_is_refused() {
-    let rate = |service_mode: ServiceMode, rate_ppm| TaxRate { service_mode: service_mode.into(), rate_ppm };
+    let rate = |service_mode: ServiceMode, rate_ppm| TaxRate {
+        service_mode: service_mode.into(),
+        rate_ppm,
+        ..TaxRate::default()
+    };
     is(one(|c| c.tax_rounding = None), ["TAX_ROUNDING_MISSING", "catalog", "", "tax_rounding"]);
     is(
         one(|c| c.tax_rounding = Some(TaxRounding { scope: 1, direction: 9 })),

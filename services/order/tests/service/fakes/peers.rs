@@ -179,7 +179,11 @@ impl Pos {
                 id: "standard".into(),
                 name: text("Standard"),
                 included_in_price: true,
-                rates: vec![TaxRate { service_mode: ServiceMode::Unspecified.into(), rate_ppm: 100_000 }],
+                rates: vec![TaxRate {
+                    service_mode: ServiceMode::Unspecified.into(),
+                    rate_ppm: 100_000,
+                    ..TaxRate::default()
+                }],
             }],
             items: vec![Item {
                 id: if state.gone { "wine".into() } else { BEER.into() },
