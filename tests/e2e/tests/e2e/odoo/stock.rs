@@ -23,22 +23,31 @@ impl Restaurant {
         assert!(self.quote(store_id, &item).await.is_ok());
         let template = self.template(&item).await;
 
-        self.write(template, json!({ "list_price": 77.0 })).await;
+        // By little: a price that jumps waits for a person.
+        let price = item.price.as_ref().unwrap().amount + 10;
+        let dollars = format!("{}.{:02}", price / 100, price % 100);
+        self.write(template, json!({ "list_price": dollars.parse::<f64>().unwrap() })).await;
         let changed = Instant::now();
         let told = until(&mut stream, |change| change.entity_id == item.id).await;
         println!("a price changed in Odoo was told after {:.1} s: {}", changed.elapsed().as_secs_f64(), told.text);
-        assert!(told.text.contains(": price ") && told.text.ends_with("→ 77.00"), "{}", told.text);
+        assert!(told.text.contains(": price ") && told.text.ends_with(&format!("→ {dollars}")), "{}", told.text);
 
-        self.write(template, json!({ "available_in_pos": false })).await;
-        let taken_off = Instant::now();
-        let refused = async || self.quote(store_id, &item).await.err();
-        let refused = eventually("what was taken off cannot be ordered", refused).await;
-        println!("what was taken off in Odoo was refused after {:.1} s", taken_off.elapsed().as_secs_f64());
-        assert_eq!(refusal(&refused).0, "ITEM_NOT_FOUND");
-
-        self.write(template, json!({ "available_in_pos": true })).await;
-        let sold = async || self.quote(store_id, &item).await.ok();
-        eventually("what was put back can be ordered", sold).await;
+        let off = [
+            (json!({ "self_order_available": false }), "ITEM_UNAVAILABLE"),
+            (json!({ "available_in_pos": false }), "ITEM_NOT_FOUND"),
+        ];
+        for (values, reason) in off {
+            self.write(template, values.clone()).await;
+            let changed = Instant::now();
+            let refused = async || self.quote(store_id, &item).await.err().filter(|s| refusal(s).0 == reason);
+            let refused = eventually("what was switched off cannot be ordered", refused).await;
+            let after_s = changed.elapsed().as_secs_f64();
+            println!("{values} in Odoo: refused after {after_s:.1} s: {}", refused.message());
+            // Taken out of the point of sale, Odoo switches it off for self-ordering as well.
+            self.write(template, json!({ "available_in_pos": true, "self_order_available": true })).await;
+            let sold = async || self.quote(store_id, &item).await.ok();
+            eventually("what was switched on again can be ordered", sold).await;
+        }
     }
 
     async fn watched(&self, store_id: &str) -> Streaming<WatchCatalogResponse> {
