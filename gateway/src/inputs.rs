@@ -129,6 +129,22 @@ pub(crate) struct QuoteInput {
     pub(crate) service_mode: Option<ServiceMode>,
 }
 
+/// Lines to price for a pickup.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"lines": [{"item_id": "yakitori", "quantity": 2}],
+    "pickup_time": "2026-11-22T18:30:00+09:00"}))]
+pub(crate) struct TogoQuoteInput {
+    /// 1 to 500.
+    #[schema(min_items = 1, max_items = 500)]
+    pub(crate) lines: Vec<LineInput>,
+    /// For lines that name none; absent: `take_away`.
+    pub(crate) service_mode: Option<ServiceMode>,
+    /// RFC 3339; in the future, at most 7 days: what is sold then counts. Absent: what is sold now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) pickup_time: Option<Time>,
+}
+
 /// Opens or joins the check of a table.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -109,6 +109,8 @@ pub(crate) struct Menu {
     items: Vec<Item>,
     /// Those that the items refer to, directly or through a choice.
     modifier_groups: Vec<ModifierGroup>,
+    /// Those that the items refer to, in the order in which they are served.
+    courses: Vec<Course>,
 }
 
 /// A heading of the menu.
@@ -121,6 +123,9 @@ struct Category {
     parent_category_id: String,
     /// In display order.
     item_ids: Vec<String>,
+    /// How the name is read, for sorting and search. Absent: not told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kana: String,
 }
 
 /// Something to order.
@@ -138,19 +143,53 @@ struct Item {
     modifier_group_ids: Vec<String>,
     /// False: show it as sold out.
     available: bool,
+    /// The number or code by which the staff know it. Absent: none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    code: String,
+    /// How the name is read, for sorting, search and voice. Absent: not told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kana: String,
     /// The best first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<Image>,
+    /// Absent: **nobody told**. Say so to the guest, and never that there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allergens: Option<Allergens>,
+    /// In which course it is served. Absent: not told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    course_id: String,
 }
 
-/// A picture.
+/// A picture of an item.
 #[derive(Debug, Serialize, ToSchema)]
 struct Image {
     /// https.
     url: String,
-    /// What is to be seen on it.
+    /// For those who cannot see it.
     #[serde(skip_serializing_if = "String::is_empty")]
     alt_text: String,
+}
+
+/// What is served together.
+#[derive(Debug, Serialize, ToSchema)]
+struct Course {
+    id: String,
+    name: String,
+}
+
+/// What is known of the allergens. What is neither named nor in a list that was checked is **not known**.
+///
+/// Codes are those of the EU's list (`gluten`, `crustacean`, `egg`, …) and of Japan's (`shrimp`, `crab`, `walnut`, …); show
+/// others as they are.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"contains": ["egg", "wheat"], "may_contain": ["shrimp"], "checked_lists": ["jp_mandatory"]}))]
+struct Allergens {
+    /// What is in it.
+    contains: Vec<String>,
+    /// What may have got in where it is made.
+    may_contain: Vec<String>,
+    /// `eu`, `jp_mandatory`, `jp_recommended`: what is in one of these and not named is not in it.
+    checked_lists: Vec<String>,
 }
 
 /// A question about an item, with its choices.
@@ -177,6 +216,12 @@ struct Modifier {
     max_quantity: i32,
     /// Questions about this choice.
     modifier_group_ids: Vec<String>,
+    /// What this choice adds. Absent: **nobody told**.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allergens: Option<Allergens>,
+    /// The item that this choice is, where it is sold by itself too. Absent: none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    item_id: String,
 }
 
 impl Menu {
@@ -197,6 +242,7 @@ impl Menu {
             categories: menu.categories.into_iter().map(Into::into).collect(),
             items: menu.items.into_iter().map(Into::into).collect(),
             modifier_groups: menu.modifier_groups.into_iter().map(Into::into).collect(),
+            courses: menu.courses.into_iter().map(|course| Course { id: course.id, name: course.name }).collect(),
         }
     }
 }
@@ -208,12 +254,26 @@ impl From<catalog::MenuCategory> for Category {
             name: category.name,
             parent_category_id: category.parent_category_id,
             item_ids: category.item_ids,
+            kana: category.kana,
         }
+    }
+}
+
+impl From<catalog::AllergenInfo> for Allergens {
+    fn from(info: catalog::AllergenInfo) -> Self {
+        let lists = info.checked_lists().map(|list| list.as_str_name().trim_start_matches("ALLERGEN_LIST_"));
+        let checked_lists = lists.map(str::to_lowercase).collect();
+        // What is not said to be traces is taken to be in it.
+        let is_trace = |allergen: &catalog::Allergen| allergen.presence() == catalog::AllergenPresence::MayContain;
+        let (may_contain, contains): (Vec<_>, Vec<_>) = info.allergens.into_iter().partition(is_trace);
+        let codes = |allergens: Vec<catalog::Allergen>| allergens.into_iter().map(|allergen| allergen.code).collect();
+        Self { contains: codes(contains), may_contain: codes(may_contain), checked_lists }
     }
 }
 
 impl From<catalog::MenuItem> for Item {
     fn from(item: catalog::MenuItem) -> Self {
+        let image = |image: catalog::MenuImage| Image { url: image.url, alt_text: image.alt_text };
         Self {
             id: item.id,
             name: item.name,
@@ -222,7 +282,11 @@ impl From<catalog::MenuItem> for Item {
             tax_rate_ppm: item.tax_rate_ppm,
             modifier_group_ids: item.modifier_group_ids,
             available: item.available,
-            images: item.images.into_iter().map(|image| Image { url: image.url, alt_text: image.alt_text }).collect(),
+            code: item.code,
+            kana: item.kana,
+            images: item.images.into_iter().map(image).collect(),
+            allergens: item.allergens.map(Into::into),
+            course_id: item.course_id,
         }
     }
 }
@@ -237,6 +301,8 @@ impl From<catalog::MenuModifierGroup> for ModifierGroup {
             selected_by_default: modifier.selected_by_default,
             max_quantity: modifier.max_quantity,
             modifier_group_ids: modifier.modifier_group_ids,
+            allergens: modifier.allergens.map(Into::into),
+            item_id: modifier.item_id,
         });
         Self {
             id: group.id,

@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 use crate::{
     app::{self, App},
     extract::{self, Bearer},
+    inputs::Time,
     problem::{self, Problem},
     token::OrderClaims,
     views::{Placed, ProductName, Quote},
@@ -25,9 +26,10 @@ pub(crate) async fn quote(
     product: ProductName,
     store_id: String,
     lines: Vec<OrderLineInput>,
+    pickup_time: Option<Time>,
 ) -> Result<Quote, Problem> {
-    let request =
-        QuoteOrderRequest { store_id, product: posmesh_proto::common::v1::Product::from(product).into(), lines };
+    let product = posmesh_proto::common::v1::Product::from(product).into();
+    let request = QuoteOrderRequest { store_id, product, lines, pickup_time: pickup_time.map(Into::into) };
     Ok(app.orders.clone().quote_order(request).await?.into_inner().quote.unwrap_or_default().into())
 }
 

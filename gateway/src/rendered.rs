@@ -18,6 +18,7 @@ use posmesh_proto::{
     catalog::v1::{self as catalog, GetMenuRequest, catalog_service_client::CatalogServiceClient},
     common::v1::{self as common, Product},
 };
+use prost_types::Timestamp;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -37,6 +38,8 @@ pub(crate) struct Question {
     pub(crate) product: ProductName,
     pub(crate) locale: String,
     pub(crate) service_mode: Option<ServiceMode>,
+    /// Absent: now.
+    pub(crate) time: Option<Timestamp>,
 }
 
 /// A menu with the gate that stood beside it.
@@ -103,6 +106,7 @@ impl Menus {
             locale: question.locale.clone(),
             service_mode: question.service_mode.map_or(common::ServiceMode::Unspecified, Into::into).into(),
             if_none_match,
+            time: question.time,
         };
         Ok(self.catalog.clone().get_menu(request).await?.into_inner())
     }
@@ -128,7 +132,10 @@ impl Menus {
         let (json, gzip) = written.map_err(|error| Failure::internal("a menu cannot be written", error))?;
         let bytes = json.len() + gzip.len();
         let rendered = Arc::new(Rendered { menu_etag, gate_tag, stood: Mutex::new(asked), json, gzip });
-        self.rendered.insert(question, Arc::clone(&rendered), bytes);
+        // A time is asked for once, by one guest; what all read would be lost for it.
+        if question.time.is_none() {
+            self.rendered.insert(question, Arc::clone(&rendered), bytes);
+        }
         Ok(rendered)
     }
 }

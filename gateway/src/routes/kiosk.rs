@@ -26,7 +26,7 @@ pub(crate) async fn quote(
     extract::Json(input): extract::Json<QuoteInput>,
 ) -> Result<Json<Quote>, Problem> {
     let lines = inputs::lines(input.lines, input.service_mode);
-    Ok(Json(orders::quote(&app, ProductName::Kiosk, store_id, lines).await?))
+    Ok(Json(orders::quote(&app, ProductName::Kiosk, store_id, lines, None).await?))
 }
 
 /// Orders at the terminal.

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use crate::{
     app::App,
     extract::{self, Path, Query},
-    inputs::Text,
+    inputs::{Text, Time},
     menu::{Bootstrap, Menu},
     openapi::StoreProblems,
     problem::Problem,
@@ -48,6 +48,9 @@ pub(crate) struct MenuQuery {
     locale: Text,
     /// Whose prices are shown. Absent: the product's own (ToGo `take_away`, else `eat_in`).
     service_mode: Option<ServiceMode>,
+    /// RFC 3339: what is sold then, for ToGo at the pickup time. Absent: now.
+    #[param(value_type = Option<String>, format = DateTime)]
+    time: Option<Time>,
 }
 
 /// The menu with prices as the guest pays them, and whether the store takes orders now.
@@ -68,5 +71,6 @@ pub(crate) async fn menu(
 ) -> Result<Response, Problem> {
     let gate = app.gates.get(&store_id, product);
     let (locale, service_mode) = (query.locale.into_inner(), query.service_mode);
-    app.menus.answer(Question { store_id, product, locale, service_mode }, gate, &headers).await
+    let question = Question { store_id, product, locale, service_mode, time: query.time.map(Into::into) };
+    app.menus.answer(question, gate, &headers).await
 }

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     events,
     extract::{self, Bearer, IdempotencyKey, Path, Query},
-    inputs::{self, QuoteInput, Text, TogoOrderInput},
+    inputs::{self, Text, TogoOrderInput, TogoQuoteInput},
     openapi::{CancelProblems, OrderProblems, PickupProblems, PlaceProblems, StoreProblems},
     orders,
     problem::Problem,
@@ -24,14 +24,14 @@ use crate::{
 
 /// What an order would cost now.
 #[utoipa::path(post, path = "/togo/v1/stores/{store_id}/quote", tag = "togo", params(("store_id" = String, Path)),
-    request_body = QuoteInput, responses((status = OK, body = Quote), StoreProblems))]
+    request_body = TogoQuoteInput, responses((status = OK, body = Quote), StoreProblems))]
 pub(crate) async fn quote(
     State(app): State<Arc<App>>,
     Path(store_id): Path<String>,
-    extract::Json(input): extract::Json<QuoteInput>,
+    extract::Json(input): extract::Json<TogoQuoteInput>,
 ) -> Result<Json<Quote>, Problem> {
     let lines = inputs::lines(input.lines, input.service_mode);
-    Ok(Json(orders::quote(&app, ProductName::Togo, store_id, lines).await?))
+    Ok(Json(orders::quote(&app, ProductName::Togo, store_id, lines, input.pickup_time).await?))
 }
 
 /// What shall be picked up.

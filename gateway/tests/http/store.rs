@@ -52,6 +52,10 @@ async fn the_menu_shows_tax_included_prices_of_the_asked_service_mode() {
         assert_eq!(menu["items"][0]["display_price"], serde_json::json!({"currency": "JPY", "amount": amount}));
         assert_eq!(menu["modifier_groups"][0]["modifiers"][0]["id"], "salt");
         assert_eq!(menu["categories"][0]["item_ids"][0], "yakitori");
+        let allergens = serde_json::json!({"contains": ["soybean"], "may_contain": ["sesame"],
+            "checked_lists": ["jp_mandatory"]});
+        assert_eq!(menu["items"][0]["allergens"], allergens);
+        assert!(menu["modifier_groups"][0]["modifiers"][0].get("allergens").is_none(), "nobody told");
     }
 }
 

@@ -9,6 +9,7 @@ mod names;
 mod prices;
 mod records;
 mod tax_classes;
+mod times;
 
 use std::collections::HashSet;
 

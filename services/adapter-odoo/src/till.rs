@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Fields of [`Config`].
-const CONFIG_FIELDS: [&str; 15] = [
+const CONFIG_FIELDS: [&str; 16] = [
     "name",
     "module_pos_restaurant",
     "company_id",
@@ -29,6 +29,7 @@ const CONFIG_FIELDS: [&str; 15] = [
     "pricelist_id",
     "cash_rounding",
     "default_preset_id",
+    "printer_ids",
 ];
 
 /// A `pos.config`.
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) cash_rounding: bool,
     #[serde(deserialize_with = "wire::link")]
     pub(crate) default_preset_id: Option<Link>,
+    /// The kitchen's.
+    pub(crate) printer_ids: Vec<i64>,
 }
 
 /// A till with what its money needs.
@@ -220,7 +223,8 @@ pub(crate) mod tests {
             "currency_id": [1, "USD"], "current_session_id": [5, "Restaurant/00002"], "current_session_state": "opened",
             "floor_ids": [2, 3], "payment_method_ids": [2, 3, 6], "limit_categories": true,
             "iface_available_categ_ids": [9, 10], "default_fiscal_position_id": false, "use_pricelist": false,
-            "pricelist_id": false, "cash_rounding": false, "default_preset_id": [1, "Dine In"]});
+            "pricelist_id": false, "cash_rounding": false, "default_preset_id": [1, "Dine In"],
+            "printer_ids": []});
         config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         serde_json::from_value(config).unwrap()
     }

@@ -5,10 +5,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use posmesh_proto::{
     adapter::v1::CatalogState,
     catalog::v1::{
-        Area, Catalog, Category, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRate, TaxRounding,
-        TaxRoundingDirection, TaxRoundingScope, Tender, TenderKind,
+        Allergen, AllergenInfo, AllergenList, AllergenPresence, Area, Catalog, Category, Course, Image, Item,
+        MenuPeriod, Modifier, ModifierGroup, Station, Table, TaxClass, TaxRate, TaxRounding, TaxRoundingDirection,
+        TaxRoundingScope, Tender, TenderKind,
     },
     common::v1::{LocalizedText, Money, ServiceMode},
+    store::v1::OpeningHours,
 };
 
 use serde_json::Value;
@@ -23,15 +25,16 @@ pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
     let currency = menu.currency;
     let locale = menu.locales.first().map_or("en", String::as_str);
     let (mut categories, mut items) = (Vec::new(), Vec::new());
-    for (index, category) in menu.categories.into_iter().enumerate() {
-        for item_on_page in category.items {
-            items.push(item(item_on_page, &category.id, &category.tax_class, items.len(), &currency));
+    for (index, mut category) in menu.categories.into_iter().enumerate() {
+        for item_on_page in std::mem::take(&mut category.items) {
+            items.push(item(item_on_page, &category, items.len(), &currency));
         }
         categories.push(Category {
             id: category.id,
             name: texts(category.name),
             parent_category_id: String::new(),
             sort_order: position(index),
+            kana: category.kana.unwrap_or_default(),
         });
     }
     let mut parts = vec![Catalog {
@@ -47,6 +50,9 @@ pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
         tables: menu.areas.iter().flat_map(tables).collect(),
         areas: menu.areas.into_iter().map(|area| Area { id: area.id, name: texts(area.name) }).collect(),
         tenders: menu.tenders.into_iter().map(tender).collect(),
+        menu_periods: menu.periods.into_iter().map(period).collect(),
+        stations: menu.stations.into_iter().map(|x| Station { id: x.id, name: texts(x.name) }).collect(),
+        courses: menu.courses.into_iter().enumerate().map(course).collect(),
         ..Catalog::default()
     }];
     let of_items = items.chunks(ITEMS_PER_PART).map(|items| Catalog { items: items.to_vec(), ..Catalog::default() });
@@ -107,19 +113,57 @@ fn tax_class(class: wire::TaxClass, locale: &str) -> TaxClass {
     }
 }
 
-fn item(item: wire::Item, category_id: &str, tax_class_id: &str, index: usize, currency: &str) -> Item {
+fn period(period: wire::Period) -> MenuPeriod {
+    let stretches = |hours: wire::PeriodHours| {
+        let stretch = move |weekday: u32| OpeningHours {
+            weekday: count(weekday),
+            open_minutes: count(hours.from_minutes),
+            close_minutes: count(hours.until_minutes),
+        };
+        hours.weekdays.into_iter().map(stretch)
+    };
+    MenuPeriod {
+        id: period.id,
+        name: texts(period.name),
+        hours: period.hours.into_iter().flat_map(stretches).collect(),
+    }
+}
+
+fn course((index, course): (usize, wire::Named)) -> Course {
+    Course { id: course.id, name: texts(course.name), sort_order: position(index) }
+}
+
+fn allergens(allergens: wire::Allergens) -> AllergenInfo {
+    let told = |codes: Vec<String>, presence: AllergenPresence| {
+        codes.into_iter().map(move |code| Allergen { code, presence: presence.into() })
+    };
+    let contains = told(allergens.contains, AllergenPresence::Contains);
+    AllergenInfo {
+        allergens: contains.chain(told(allergens.may_contain, AllergenPresence::MayContain)).collect(),
+        // The list that the vendor has its restaurants go through.
+        checked_lists: vec![AllergenList::JpMandatory.into()],
+    }
+}
+
+fn item(item: wire::Item, category: &wire::Category, index: usize, currency: &str) -> Item {
     Item {
         id: item.id,
         name: texts(item.name),
         description: None,
-        category_ids: vec![category_id.to_owned()],
+        category_ids: vec![category.id.clone()],
         price: money(currency, item.price),
-        tax_class_id: tax_class_id.to_owned(),
+        tax_class_id: category.tax_class.clone(),
         modifier_group_ids: item.groups,
         available: item.available,
         service_modes: if item.takeaway { Vec::new() } else { vec![ServiceMode::DineIn.into()] },
         sort_order: position(index),
-        ..Item::default()
+        code: item.code.unwrap_or_default(),
+        kana: item.kana.unwrap_or_default(),
+        images: item.photo.into_iter().map(|url| Image { url, alt_text: None }).collect(),
+        allergens: item.allergens.map(allergens),
+        station_ids: category.station.iter().cloned().collect(),
+        course_id: category.course.clone().unwrap_or_default(),
+        menu_period_ids: item.periods,
     }
 }
 
@@ -134,6 +178,8 @@ fn modifier_group(group: wire::ModifierGroup, currency: &str) -> ModifierGroup {
         // Only the group has a limit.
         max_quantity: max.max(1),
         modifier_group_ids: option.groups,
+        allergens: None,
+        item_id: option.item.unwrap_or_default(),
     };
     ModifierGroup {
         id: group.id,

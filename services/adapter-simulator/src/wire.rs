@@ -360,6 +360,32 @@ pub(crate) struct Menu {
     pub(crate) modifier_groups: Vec<ModifierGroup>,
     pub(crate) areas: Vec<Area>,
     pub(crate) tenders: Vec<Tender>,
+    pub(crate) stations: Vec<Named>,
+    pub(crate) courses: Vec<Named>,
+    pub(crate) periods: Vec<Period>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+}
+
+/// When some items are on the card.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Period {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) hours: Vec<PeriodHours>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PeriodHours {
+    /// 1 Monday to 7 Sunday.
+    pub(crate) weekdays: Vec<u32>,
+    /// After midnight; beyond 1440 on the next day.
+    pub(crate) from_minutes: u32,
+    pub(crate) until_minutes: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -373,19 +399,37 @@ pub(crate) struct TaxClass {
 pub(crate) struct Category {
     pub(crate) id: String,
     pub(crate) name: Texts,
+    pub(crate) kana: Option<String>,
     pub(crate) tax_class: String,
+    pub(crate) station: Option<String>,
+    pub(crate) course: Option<String>,
     pub(crate) items: Vec<Item>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Item {
     pub(crate) id: String,
+    /// The number on the card.
+    pub(crate) code: Option<String>,
     pub(crate) name: Texts,
+    pub(crate) kana: Option<String>,
     pub(crate) price: i64,
     pub(crate) available: bool,
     /// False for what cannot leave the house.
     pub(crate) takeaway: bool,
     pub(crate) groups: Vec<String>,
+    pub(crate) photo: Option<String>,
+    /// None where nobody has looked.
+    pub(crate) allergens: Option<Allergens>,
+    #[serde(default)]
+    pub(crate) periods: Vec<String>,
+}
+
+/// Looked up in Japan's list of 8.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Allergens {
+    pub(crate) contains: Vec<String>,
+    pub(crate) may_contain: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -402,6 +446,8 @@ pub(crate) struct ModifierOption {
     pub(crate) id: String,
     pub(crate) name: Texts,
     pub(crate) price_delta: i64,
+    /// The item that the option is.
+    pub(crate) item: Option<String>,
     pub(crate) default: bool,
     pub(crate) groups: Vec<String>,
 }

@@ -10,6 +10,7 @@ use std::{
 use posmesh_kit::server::MAX_MESSAGE_BYTES;
 use posmesh_proto::catalog::v1::GetMenuRequest;
 use prost::bytes::Bytes;
+use prost_types::Timestamp;
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -34,6 +35,8 @@ pub(crate) struct Answer {
     pub(crate) not_modified: bool,
     #[prost(string, tag = "3")]
     pub(crate) etag: String,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) change_time: Option<Timestamp>,
 }
 
 /// Lets `GetMenu` be answered from here, instead of by the generated server, which would encode each answer anew.
@@ -91,11 +94,13 @@ mod tests {
     fn an_answer_made_of_encoded_bytes_is_the_one_that_the_contract_says() {
         assert_eq!(PATH, format!("/{SERVICE_NAME}/GetMenu"));
         let menu = Menu { store_id: "ebisu".to_owned(), catalog_version: 7, ..Menu::default() };
-        let answer = Answer { menu: menu.encode_to_vec().into(), not_modified: false, etag: "e".to_owned() };
-        let told = GetMenuResponse { menu: Some(menu), not_modified: false, etag: "e".to_owned() };
+        let change_time = Some(Timestamp { seconds: 1_795_359_600, nanos: 5 });
+        let answer =
+            Answer { menu: menu.encode_to_vec().into(), not_modified: false, etag: "e".to_owned(), change_time };
+        let told = GetMenuResponse { menu: Some(menu), not_modified: false, etag: "e".to_owned(), change_time };
         assert_eq!(GetMenuResponse::decode(answer.encode_to_vec().as_slice()).unwrap(), told);
-        let unchanged = Answer { menu: Bytes::new(), not_modified: true, etag: "e".to_owned() };
-        let told = GetMenuResponse { menu: None, not_modified: true, etag: "e".to_owned() };
+        let unchanged = Answer { menu: Bytes::new(), not_modified: true, etag: "e".to_owned(), change_time: None };
+        let told = GetMenuResponse { menu: None, not_modified: true, etag: "e".to_owned(), change_time: None };
         assert_eq!(GetMenuResponse::decode(unchanged.encode_to_vec().as_slice()).unwrap(), told);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use posmesh_kit::{ambient, byte_cache::ByteCache};
+use posmesh_kit::{ambient, byte_cache::ByteCache, menu_time::MenuTime, time};
 use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
     catalog::v1::Catalog,
@@ -28,6 +28,8 @@ use crate::{
 
 /// Memory for what is said beside the versions, by its encoded size.
 const BESIDE_CACHE_BYTES: usize = 16 << 20;
+/// How long what is sold now is not looked up again where no period is known to begin or end.
+const MAX_NOW_MS: i64 = 24 * 3600 * 1000;
 
 /// A menu with its etag.
 #[derive(Debug)]
@@ -49,6 +51,37 @@ pub(crate) struct Ready {
 pub(crate) struct Offer {
     mark: OfferMark,
     ready: Ready,
+    now: Mutex<Option<Now>>,
+}
+
+/// What is sold now, as long as it stands.
+#[derive(Debug)]
+struct Now {
+    time_zone: String,
+    from_ms: i64,
+    time: Arc<MenuTime>,
+}
+
+impl Offer {
+    /// What the menu periods leave to be sold at a moment; without one, now.
+    fn time(&self, time_zone: &str, asked_ms: Option<i64>) -> Arc<MenuTime> {
+        let periods = &self.ready.index.catalog().menu_periods;
+        if periods.is_empty() || asked_ms.is_some() {
+            return Arc::new(MenuTime::at(periods, time_zone, asked_ms.unwrap_or_default()));
+        }
+        let now_ms = time::now_unix_ms();
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = |now: &&Now| {
+            let until_ms = now.time.until_ms.unwrap_or(now.from_ms.saturating_add(MAX_NOW_MS));
+            now.time_zone == time_zone && (now.from_ms..until_ms).contains(&now_ms)
+        };
+        if let Some(now) = now.as_ref().filter(stands) {
+            return Arc::clone(&now.time);
+        }
+        let time = Arc::new(MenuTime::at(periods, time_zone, now_ms));
+        *now = Some(Now { time_zone: time_zone.to_owned(), from_ms: now_ms, time: Arc::clone(&time) });
+        time
+    }
 }
 
 /// Tells one state of what a store sells from any other.
@@ -213,34 +246,38 @@ impl Menus {
             }
         };
         let (bytes, ready) = ambient::blocking(make).await??;
-        let offer = Arc::new(Offer { mark, ready });
+        let offer = Arc::new(Offer { mark, ready, now: Mutex::default() });
         self.offers.insert(wanted, Arc::clone(&offer), bytes);
         Ok(offer)
     }
 
-    /// The current menu of a store for a product.
+    /// The current menu of a store for a product at a moment, without one now; and when the next menu period begins or
+    /// ends.
     pub(crate) async fn menu(
         &self,
         key: &StoreKey,
         store: &Store,
         (product, mode, locale): (Product, ServiceMode, &str),
-    ) -> Result<Arc<Prepared>, Error> {
+        asked_ms: Option<i64>,
+    ) -> Result<(Arc<Prepared>, Option<i64>), Error> {
         let offer = self.offer(key, store, product).await?;
         let locale = effective_locale(locale, &store.locales, &offer.ready.locales);
-        let question = Question { product, mode, locale, fallbacks: store.locales.clone() };
+        let time = offer.time(&store.time_zone, asked_ms);
+        let (fallbacks, closed) = (store.locales.clone(), time.closed.keys().cloned().collect());
+        let question = Question { product, mode, locale, fallbacks, closed };
         let wanted = (key.clone(), offer.mark.clone(), question);
         if let Some(prepared) = self.prepared.get(&wanted) {
-            return Ok(prepared);
+            return Ok((prepared, time.until_ms));
         }
         let gate = self.gate(key);
         let _preparing = gate.preparing.lock().await;
         if let Some(prepared) = self.prepared.get(&wanted) {
-            return Ok(prepared);
+            return Ok((prepared, time.until_ms));
         }
         let question = wanted.2.clone();
         let prepared = ambient::blocking(move || Arc::new(prepare(&offer.ready.index, &question))).await?;
         self.prepared.insert(wanted, Arc::clone(&prepared), prepared.menu.len());
-        Ok(prepared)
+        Ok((prepared, time.until_ms))
     }
 
     fn gate(&self, key: &StoreKey) -> Arc<Gate> {

@@ -10,6 +10,7 @@ use posmesh_proto::{
     common::v1::{Product, ServiceMode},
 };
 use prost::Message;
+use prost_types::Timestamp;
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -20,6 +21,7 @@ const MAX_PAGE: i32 = 500;
 const MAX_PAGE_BYTES: usize = 2 << 20;
 /// As RFC 5646 §4.4.1 has it.
 const MAX_LOCALE_CHARS: usize = 35;
+const MAX_TIME_AWAY_MS: u64 = 366 * 24 * 3600 * 1000;
 const MAX_BY_CHARS: usize = 100;
 const MAX_NOTE_CHARS: usize = 500;
 const MAX_ID_CHARS: usize = 128;
@@ -72,6 +74,15 @@ pub(crate) fn locale(tag: &str) -> Result<&str, Error> {
         return Err(field("LOCALE_INVALID", "locale", "a locale is a BCP 47 tag, e.g. ja or zh-Hant"));
     }
     Ok(tag)
+}
+
+/// A moment for which a menu may be asked, in milliseconds since the Unix epoch.
+pub(crate) fn menu_time(time: Option<&Timestamp>) -> Result<Option<i64>, Error> {
+    let Some(asked_ms) = time.map(time::to_unix_ms) else { return Ok(None) };
+    if asked_ms.abs_diff(time::now_unix_ms()) > MAX_TIME_AWAY_MS {
+        return Err(field("OUT_OF_RANGE", "time", "ask for a time within a year from now, or leave it out for now"));
+    }
+    Ok(Some(asked_ms))
 }
 
 pub(crate) fn version(name: &'static str, version: i64) -> Result<i64, Error> {

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
-use posmesh_kit::{ambient, call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache};
+use posmesh_kit::{ambient, call, server::MAX_MESSAGE_BYTES, store_cache::StoreCache, time};
 use posmesh_proto::{
     catalog::v1::{
         ApproveSnapshotRequest, ApproveSnapshotResponse, Decision, DeleteOverlayRequest, DeleteOverlayResponse,
@@ -73,10 +73,12 @@ impl Service {
         if !store.product_policies.iter().any(|policy| policy.product() == product) {
             return Err(Error::ProductNotSold { store_id: request.store_id });
         }
-        let prepared = self.menus.menu(&key, &store, (product, mode, locale)).await?;
+        let time_ms = request::menu_time(request.time.as_ref())?;
+        let (prepared, change_ms) = self.menus.menu(&key, &store, (product, mode, locale), time_ms).await?;
         let not_modified = prepared.etag == request.if_none_match;
         let menu = if not_modified { Bytes::new() } else { prepared.menu.clone() };
-        Ok(Answer { menu, not_modified, etag: prepared.etag.clone() })
+        let change_time = change_ms.map(time::from_unix_ms);
+        Ok(Answer { menu, not_modified, etag: prepared.etag.clone(), change_time })
     }
 
     /// What a person says about a run that waits. Said before, it is answered as it was.
@@ -105,10 +107,10 @@ impl CatalogService for Service {
 
     /// Calls over a socket are answered by [`crate::get_menu`], from the same bytes.
     async fn get_menu(&self, request: Request<GetMenuRequest>) -> Result<Response<GetMenuResponse>, Status> {
-        let answer = self.answer_menu(request.into_inner()).await?;
-        let menu = (!answer.not_modified).then(|| Menu::decode(answer.menu)).transpose();
+        let Answer { menu, not_modified, etag, change_time } = self.answer_menu(request.into_inner()).await?;
+        let menu = (!not_modified).then(|| Menu::decode(menu)).transpose();
         let menu = menu.map_err(|error| Status::internal(format!("a prepared menu cannot be decoded: {error}")))?;
-        Ok(Response::new(GetMenuResponse { menu, not_modified: answer.not_modified, etag: answer.etag }))
+        Ok(Response::new(GetMenuResponse { menu, not_modified, etag, change_time }))
     }
 
     async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Result<Response<GetCatalogResponse>, Status> {

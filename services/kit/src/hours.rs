@@ -65,6 +65,11 @@ impl Hours {
         })
     }
 
+    /// That repeat every week in a time zone; at least one.
+    pub(crate) fn weekly(zone: TimeZone, hours: &[OpeningHours]) -> Self {
+        Self { zone, regular: hours.to_vec(), special: BTreeMap::new() }
+    }
+
     /// The store's time zone.
     pub fn zone(&self) -> &TimeZone {
         &self.zone

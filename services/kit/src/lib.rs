@@ -14,6 +14,7 @@ pub mod channel;
 pub mod config;
 pub mod failure;
 pub mod hours;
+pub mod menu_time;
 pub mod server;
 pub mod shutdown;
 pub mod store_cache;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{Failure, ambient, call::Identity, telemetry, time};
+use posmesh_kit::{Failure, ambient, call::Identity, menu_time::MenuTime, telemetry, time};
 use posmesh_kit_db::Rejected;
 use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
@@ -57,10 +57,12 @@ impl Orders {
         store: &Store,
         product: Product,
         lines: &[OrderLineInput],
+        pickup_ms: Option<i64>,
     ) -> Result<Quote, Error> {
         // A rehearsal may be quoted as well.
         let policy = accept::policy(store, product, OrderPurpose::Test)?;
-        let mut quote = self.quote(store, product, lines).await?;
+        let at_ms = pickup_ms.unwrap_or_else(|| self.dispatcher.clock.now_unix_ms());
+        let mut quote = self.quote(store, product, lines, at_ms).await?;
         if product == Product::ToGo {
             let kitchen = kitchen(store, policy, lines.iter().map(|line| line.item_id.as_str()))?;
             let now_ms = time::now_unix_ms();
@@ -70,10 +72,17 @@ impl Orders {
         Ok(quote)
     }
 
-    /// What the lines cost now.
-    async fn quote(&self, store: &Store, product: Product, lines: &[OrderLineInput]) -> Result<Quote, Failure> {
+    /// What the lines cost now. They must be sold at the time for which they are ordered.
+    async fn quote(
+        &self,
+        store: &Store,
+        product: Product,
+        lines: &[OrderLineInput],
+        at_ms: i64,
+    ) -> Result<Quote, Failure> {
         let catalog = self.reader.catalog(&store.store_id, product).await?;
-        let terms = Terms { default_mode: default_service_mode(product), locales: &store.locales };
+        let closed = MenuTime::at(&catalog.catalog().menu_periods, &store.time_zone, at_ms).closed;
+        let terms = Terms { default_mode: default_service_mode(product), locales: &store.locales, closed: &closed };
         price_lines(&catalog, lines, terms).map_err(|problems| accept::from_problems(&problems))
     }
 
@@ -114,7 +123,8 @@ impl Orders {
         self.gates.refuse_at_once(&who.tenant_id, &store, kind, asked)?;
         let link = self.reader.link(&request.store_id, product, kind.1).await;
         let gate = self.gate(who, &store, kind, (asked, now_ms), link.as_deref().ok()).await?;
-        let quote = self.quote(&store, product, &request.lines).await?;
+        let wanted_ms = request.pickup_time.as_ref().map_or(now_ms, time::to_unix_ms);
+        let quote = self.quote(&store, product, &request.lines, wanted_ms).await?;
         accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id, product).await?)?;
         accept::check_price(&request, &quote)?;
         let link = link?;

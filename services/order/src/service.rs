@@ -65,8 +65,10 @@ impl OrderService for Service {
     async fn quote_order(&self, request: Request<QuoteOrderRequest>) -> Result<Response<QuoteOrderResponse>, Status> {
         let request = request.into_inner();
         let product = accept::check_product(request.product)?;
+        let now_ms = self.orders.dispatcher.clock.now_unix_ms();
+        let pickup_ms = accept::check_pickup_time(product, request.pickup_time.as_ref(), now_ms)?;
         let store = self.orders.reader.stores.get(&request.store_id).await?;
-        let quote = self.orders.quote_order(&call::identity(), &store, product, &request.lines).await?;
+        let quote = self.orders.quote_order(&call::identity(), &store, product, &request.lines, pickup_ms).await?;
         Ok(Response::new(QuoteOrderResponse { quote: Some(quote) }))
     }
 

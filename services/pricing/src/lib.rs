@@ -19,11 +19,11 @@ mod index;
 mod line;
 mod money;
 mod problem;
+mod sold;
 mod tax;
 mod text;
 
 use posmesh_proto::{
-    catalog::v1::Item,
     common::v1::{Money, Product, ServiceMode},
     order::v1::{OrderLineInput, Quote},
 };
@@ -31,6 +31,7 @@ use posmesh_proto::{
 pub use index::{CatalogIndex, UnusableCatalog};
 pub use money::{MAX_TOTAL, MAX_UNIT_PRICE, shown_amount};
 pub use problem::{Problem, Reason};
+pub use sold::{ClosedPeriods, is_choice_available, is_sold_in, is_sold_while};
 pub use text::{check_text, localized};
 
 /// Most lines that one order may have.
@@ -49,6 +50,8 @@ pub struct Terms<'a> {
     pub default_mode: ServiceMode,
     /// Languages of the names on the lines, the best first: the store's own.
     pub locales: &'a [String],
+    /// The menu periods that do not go on at the order's time.
+    pub closed: &'a ClosedPeriods,
 }
 
 /// How a product serves a line that does not say so: takeaway for ToGo, else dine-in.
@@ -57,11 +60,6 @@ pub fn default_service_mode(product: Product) -> ServiceMode {
         Product::ToGo => ServiceMode::Takeaway,
         Product::Unspecified | Product::Table | Product::Kiosk => ServiceMode::DineIn,
     }
-}
-
-/// Whether an item is sold in a service mode: its own modes, or any where it names none.
-pub fn is_sold_in(item: &Item, mode: ServiceMode) -> bool {
-    item.service_modes.is_empty() || item.service_modes.contains(&mode.into())
 }
 
 /// Checks the lines against the catalog and prices them. The lines of the quote stand in the order of the input, without

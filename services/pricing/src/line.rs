@@ -10,7 +10,7 @@ use posmesh_proto::{
 
 use crate::{
     CatalogIndex, MAX_DEPTH, MAX_NOTE_CHARS, MAX_QUANTITY, MAX_TOTAL, Problem, Reason, Terms, check_text, index,
-    is_sold_in, localized, money, text::shown,
+    is_choice_available, is_sold_in, is_sold_while, localized, money, sold::sold_again, text::shown,
 };
 
 /// All lines priced, or all that is wrong with them (up to the limit).
@@ -67,6 +67,14 @@ impl<'a> Resolver<'a> {
         if !item.available {
             let message = format!("{} is sold out; take it off the order", self.named(item.name.as_ref(), &item.id));
             self.problem(Reason::ItemUnavailable, format!("{path}.item_id"), message);
+        }
+        if !is_sold_while(item, |id| self.terms.closed.contains_key(id)) {
+            let again = match sold_again(item, self.terms.closed) {
+                Some(begin) => format!("it is sold again from {begin}"),
+                None => "take it off the order".to_owned(),
+            };
+            let message = format!("{} is not sold at that time; {again}", self.named(item.name.as_ref(), &item.id));
+            self.problem(Reason::ItemNotSoldNow, format!("{path}.item_id"), message);
         }
         let asker = Asker {
             name: format!("item {}", shown(&item.id)),
@@ -169,7 +177,7 @@ impl<'a> Resolver<'a> {
             self.problem(Reason::ModifierNotFound, format!("{path}.modifier_id"), message);
             return None;
         };
-        if !modifier.available {
+        if !is_choice_available(index, modifier) {
             let message = format!("{} is sold out; choose another", self.named(modifier.name.as_ref(), &modifier.id));
             self.problem(Reason::ModifierUnavailable, format!("{path}.modifier_id"), message);
         }

@@ -54,6 +54,8 @@ reasons! {
     TooManyLines = "TOO_MANY_LINES",
     /// The catalog has no such item.
     ItemNotFound = "ITEM_NOT_FOUND",
+    /// No menu period of the item goes on at the order's time.
+    ItemNotSoldNow = "ITEM_NOT_SOLD_NOW",
     /// The item is sold out or switched off.
     ItemUnavailable = "ITEM_UNAVAILABLE",
     /// The item, or the choice, does not ask this question.
@@ -88,7 +90,7 @@ impl Reason {
     /// Whether the request itself is well-formed and only the state of the store speaks against it: the same request may
     /// succeed later.
     pub fn is_unavailability(self) -> bool {
-        matches!(self, Self::ItemUnavailable | Self::ModifierUnavailable)
+        matches!(self, Self::ItemUnavailable | Self::ItemNotSoldNow | Self::ModifierUnavailable)
     }
 }
 

@@ -63,6 +63,14 @@ mod tests {
         for group in referred {
             assert!(menu.group(group).is_some(), "{group}");
         }
+        assert!(options.iter().filter_map(|option| option.item.as_ref()).all(|id| menu.item(id).is_some()));
+        for category in &menu.categories {
+            assert!(menu.stations.iter().any(|station| Some(&station.id) == category.station.as_ref()));
+            assert!(menu.courses.iter().any(|course| Some(&course.id) == category.course.as_ref()));
+        }
+        let codes: BTreeSet<_> = items.iter().filter_map(|item| item.code.as_ref()).collect();
+        assert_eq!(codes.len(), items.len());
+        assert!(items.iter().all(|item| item.kana.is_some()));
     }
 
     #[test]

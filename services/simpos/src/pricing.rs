@@ -82,6 +82,10 @@ fn choose_one(menu: &Menu, groups: &[String], input: &ModifierInput, at: &str) -
         let message = format!("there is no option {:?} of group {:?} here", input.option_id, input.group_id);
         return Err(Refusal::new(422, cause::MODIFIER_UNKNOWN, message).at(at));
     };
+    if let Some((item, _)) = option.item.as_ref().and_then(|id| menu.item(id)).filter(|(item, _)| !item.available) {
+        let message = format!("{} ({}) is sold out", menu.printed_name(&option.name), item.id);
+        return Err(Refusal::new(422, cause::ITEM_SOLD_OUT, message).at(at).item(&item.id));
+    }
     let (modifiers, extra) = choose(menu, &option.groups, &input.modifiers, at)?;
     let price = option.price_delta.saturating_add(extra).saturating_mul(i64::from(input.quantity));
     let modifier = Modifier {

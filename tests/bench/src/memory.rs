@@ -126,7 +126,7 @@ async fn place(mesh: &Mesh, count: usize, stores: usize) -> Result<Vec<String>> 
     let client = OrderServiceClient::new(launch::channel(mesh.order)?);
     let lines = vec![OrderLineInput { item_id: "ramune".to_owned(), quantity: 1, ..OrderLineInput::default() }];
     let product = Product::Kiosk.into();
-    let quote = QuoteOrderRequest { store_id: order::store_id(0), product, lines: lines.clone() };
+    let quote = QuoteOrderRequest { store_id: order::store_id(0), product, lines: lines.clone(), ..Default::default() };
     let quote = client.clone().quote_order(quote).await?.into_inner().quote;
     let total: Option<Money> = quote.and_then(|quote| quote.price).and_then(|price| price.total);
     let until = Instant::now() + DRAIN_LIMIT;

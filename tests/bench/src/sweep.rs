@@ -57,8 +57,12 @@ impl Backend {
         let line =
             |item_id: &str| OrderLineInput { item_id: item_id.to_owned(), quantity: 1, ..OrderLineInput::default() };
         let lines = ["yaki_onigiri", "ramune", "edamame"].map(line).to_vec();
-        let quote =
-            QuoteOrderRequest { store_id: order::store_id(0), product: Product::Kiosk.into(), lines: lines.clone() };
+        let quote = QuoteOrderRequest {
+            store_id: order::store_id(0),
+            product: Product::Kiosk.into(),
+            lines: lines.clone(),
+            ..Default::default()
+        };
         let quote = client.clone().quote_order(quote).await?.into_inner().quote;
         let total = quote.and_then(|quote| quote.price).and_then(|price| price.total);
         Ok(Self { client, stores, next_store: Arc::default(), lines, total })

@@ -129,6 +129,7 @@ impl World {
             store_id: self.store_id.clone(),
             product: Product::Kiosk.into(),
             lines: lines.iter().map(to_line).collect(),
+            ..Default::default()
         };
         let quote = self.replicas[0].clone().quote_order(request).await.context("a basket has no price")?;
         let price = quote.into_inner().quote.and_then(|quote| quote.price?.total).context("a quote without a price")?;

@@ -182,8 +182,12 @@ impl Shop {
     /// # Panics
     /// When they cannot be priced.
     pub async fn total(&self, product: Product, lines: &[OrderLineInput]) -> i64 {
-        let request =
-            QuoteOrderRequest { store_id: self.store_id.clone(), product: product.into(), lines: lines.to_vec() };
+        let request = QuoteOrderRequest {
+            store_id: self.store_id.clone(),
+            product: product.into(),
+            lines: lines.to_vec(),
+            ..Default::default()
+        };
         let answer = self.orders(0).quote_order(request).await.unwrap_or_else(|status| panic!("no quote: {status}"));
         let price = answer.into_inner().quote.and_then(|quote| quote.price);
         price.and_then(|price| price.total).map(|total| total.amount).unwrap_or_default()

@@ -46,7 +46,7 @@ impl CatalogService for FakeCatalog {
         let takeaway = request.service_mode() == ServiceMode::Takeaway;
         let etag = format!("menu-{}-{}-{takeaway}", self.etag.lock().unwrap(), request.locale);
         if request.if_none_match == etag {
-            return Ok(Response::new(GetMenuResponse { menu: None, not_modified: true, etag }));
+            return Ok(Response::new(GetMenuResponse { menu: None, not_modified: true, etag, change_time: None }));
         }
         let (amount, tax_rate_ppm) = if takeaway { (529, 80_000) } else { (539, 100_000) };
         let item = MenuItem {
@@ -56,6 +56,13 @@ impl CatalogService for FakeCatalog {
             tax_rate_ppm,
             modifier_group_ids: vec!["seasoning".to_owned()],
             available: true,
+            allergens: Some(AllergenInfo {
+                allergens: vec![
+                    Allergen { code: "soybean".to_owned(), presence: AllergenPresence::Contains.into() },
+                    Allergen { code: "sesame".to_owned(), presence: AllergenPresence::MayContain.into() },
+                ],
+                checked_lists: vec![AllergenList::JpMandatory.into()],
+            }),
             ..Default::default()
         };
         let salt = MenuModifier {
@@ -86,8 +93,9 @@ impl CatalogService for FakeCatalog {
                 max_choices: 1,
                 modifiers: vec![salt],
             }],
+            ..Default::default()
         };
-        Ok(Response::new(GetMenuResponse { menu: Some(menu), not_modified: false, etag }))
+        Ok(Response::new(GetMenuResponse { menu: Some(menu), not_modified: false, etag, change_time: None }))
     }
 
     async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Result<Response<GetCatalogResponse>, Status> {

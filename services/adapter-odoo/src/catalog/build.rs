@@ -13,6 +13,7 @@ use super::{
     names::{Named, Names},
     records::{PaymentMethod, Records, Template, Variant},
     tax_classes::TaxClasses,
+    times,
 };
 
 /// Everything that the till sells. What cannot be told is left out and named in `warnings`.
@@ -38,16 +39,13 @@ pub(super) fn build(
     if till.rounding == RoundingScope::Rate {
         builder.keep_to_one_kind_of_prices(warnings);
     }
-    let Builder { classes, groups, items, category_ids, .. } = builder;
+    let Builder { classes, mut groups, items, category_ids, .. } = builder;
+    // Parts of combos that the till does not sell by themselves are no items.
+    let sold: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+    let choices = groups.groups.values_mut().flat_map(|group| &mut group.modifiers);
+    choices.filter(|choice| !sold.contains(choice.item_id.as_str())).for_each(|choice| choice.item_id.clear());
     if till.config.cash_rounding {
         warnings.push(format!("till {:?} rounds cash totals; the menu shows them unrounded", till.config.name));
-    }
-    for category in records.categories.iter().filter(|c| c.hour_after > 0.0 || c.hour_until < 24.0) {
-        let (from, until) = (category.hour_after, category.hour_until);
-        warnings.push(format!(
-            "category {:?}: the till sells it from {from} to {until} o'clock only, the menu shows it all day",
-            category.name
-        ));
     }
     let scope = match till.rounding {
         RoundingScope::Rate => TaxRoundingScope::Rate,
@@ -62,6 +60,8 @@ pub(super) fn build(
         modifier_groups: groups.groups.into_values().collect(),
         areas: areas(records, names),
         tables: tables(records),
+        menu_periods: times::menu_periods(records, names),
+        stations: times::stations(records, names),
         tenders: records.payment_methods.iter().map(|method| tender(method, settings, names)).collect(),
         ..Catalog::default()
     }
@@ -142,18 +142,22 @@ impl Builder<'_> {
             modifier_group_ids,
             available: template.self_order_available,
             sort_order: i32::try_from(self.items.len()).unwrap_or(i32::MAX),
+            code: variant.code().to_owned(),
+            station_ids: times::station_ids(self.records, template),
+            menu_period_ids: times::menu_period_ids(self.records, template),
             ..Item::default()
         })
     }
 }
 
 fn categories(records: &Records, names: &Names, published: &HashSet<i64>) -> Vec<Category> {
-    let parent = |link: &crate::wire::Link| published.contains(&link.0).then(|| link.0.to_string());
+    let parent = |id: i64| published.contains(&id).then(|| id.to_string());
     let category = |category: &super::records::Category| Category {
         id: category.id.to_string(),
         name: names.text(Named::Category, category.id),
-        parent_category_id: category.parent_id.as_ref().and_then(parent).unwrap_or_default(),
+        parent_category_id: category.parent().and_then(parent).unwrap_or_default(),
         sort_order: category.sequence,
+        ..Category::default()
     };
     records.categories.iter().map(category).collect()
 }

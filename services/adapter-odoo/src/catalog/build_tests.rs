@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use posmesh_proto::catalog::v1::MenuPeriod;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tax::Taxes;
+use crate::{catalog::records::Category, tax::Taxes};
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -27,7 +28,7 @@ fn template(changes: Value) -> Template {
 
 fn variant(id: i64, template: i64, price: f64) -> Variant {
     read(json!({"id": id, "product_tmpl_id": [template, "x"], "lst_price": price,
-                "product_template_variant_value_ids": [], "active": true}))
+                "default_code": false, "barcode": "490100", "product_template_variant_value_ids": [], "active": true}))
 }
 
 fn tax(id: i64, percent: f64) -> Value {
@@ -89,6 +90,7 @@ fn menu(records: &Records) -> (Catalog, Vec<String>) {
         (Named::Template, 78, "en", "Cheese Burger"),
         (Named::Combo, 6, "en", "Burgers"),
         (Named::Value, 5, "en", "Large"),
+        (Named::Category, 9, "en", "Food"),
     ]);
     let mut warnings = Vec::new();
     let catalog = build(&crate::till::tests::till(), &settings(), records, &names, &mut warnings);
@@ -131,10 +133,13 @@ fn what_cannot_be_told_exactly_is_left_out_and_named() {
 fn variants_are_items_of_their_own_named_by_their_values() {
     let (catalog, _) = menu(&records(|records| {
         records.variants.push(read(json!({"id": 170, "product_tmpl_id": [77, "x"], "lst_price": 18.0,
+                                          "default_code": " BBL ", "barcode": false,
                                           "product_template_variant_value_ids": [5], "active": true})));
     }));
     let names: Vec<&str> = catalog.items.iter().map(|item| item.name.as_ref().unwrap().texts["en"].as_str()).collect();
     assert_eq!(names, ["Bacon Burger", "Bacon Burger (Large)"]);
+    let codes: Vec<&str> = catalog.items.iter().map(|item| item.code.as_str()).collect();
+    assert_eq!(codes, ["490100", "BBL"], "the internal reference, else the barcode");
 }
 
 #[test]
@@ -148,6 +153,50 @@ fn a_combos_pieces_beyond_the_free_ones_are_a_group_with_the_base_price() {
     assert_eq!((group("combo-6").min_choices, group("combo-6").max_choices, prices("combo-6")), (1, 1, vec![0, 150]));
     let extra = group("combo-extra-6");
     assert_eq!((extra.min_choices, extra.max_choices, prices("combo-extra-6")), (0, 2, vec![1300, 1450]));
+    let items: Vec<&str> = extra.modifiers.iter().map(|choice| choice.item_id.as_str()).collect();
+    assert_eq!(items, ["", "161"], "the till sells the one only within combos");
+}
+
+fn category(id: i64, parent: Value, hours: (f64, f64)) -> Category {
+    read(json!({"id": id, "name": format!("Category {id}"), "parent_id": parent, "sequence": id,
+                "hour_after": hours.0, "hour_until": hours.1}))
+}
+
+#[test]
+fn a_product_is_sold_while_one_of_its_categories_is_and_always_where_one_always_is() {
+    let periods = |categories: &[(i64, (f64, f64))], of_template: &[i64]| {
+        let (catalog, warnings) = menu(&records(|records| {
+            records.categories = categories.iter().map(|&(id, hours)| category(id, json!(false), hours)).collect();
+            records.sellable[0].pos_categ_ids = of_template.to_vec();
+        }));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        (catalog.items[0].menu_period_ids.clone(), catalog.menu_periods)
+    };
+    let (ids, all) = periods(&[(9, (11.5, 14.0)), (10, (17.0, 24.0))], &[9, 10]);
+    assert_eq!(ids, ["category-9", "category-10"]);
+    let hours = |period: &MenuPeriod| {
+        assert_eq!(period.hours.iter().map(|hours| hours.weekday).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+        (period.hours[0].open_minutes, period.hours[0].close_minutes)
+    };
+    assert_eq!(all.iter().map(hours).collect::<Vec<_>>(), [(690, 840), (1020, 1440)]);
+    assert!(periods(&[(9, (11.5, 14.0)), (10, (0.0, 24.0))], &[9, 10]).0.is_empty());
+    assert!(periods(&[(9, (11.5, 14.0))], &[]).0.is_empty());
+    // As Odoo's own menu reads them: equal, or the wrong way round.
+    assert!(periods(&[(9, (6.0, 6.0))], &[9]).0.is_empty() && periods(&[(9, (22.0, 0.0))], &[9]).0.is_empty());
+}
+
+#[test]
+fn a_product_is_made_where_the_printer_of_its_category_or_of_one_above_stands() {
+    let (catalog, _) = menu(&records(|records| {
+        let whole_day = (0.0, 24.0);
+        records.categories = vec![category(9, json!([11, "x"]), whole_day), category(11, json!([9, "x"]), whole_day)];
+        records.printers = [(1, "Grill", 9), (2, "Hot", 11), (3, "Bar", 10)]
+            .map(|(id, name, of)| read(json!({"id": id, "name": name, "product_categories_ids": [of]})))
+            .to_vec();
+    }));
+    assert_eq!(catalog.items[0].station_ids, ["1", "2"]);
+    let names: Vec<&str> = catalog.stations.iter().map(|x| x.name.as_ref().unwrap().texts["en"].as_str()).collect();
+    assert_eq!(names, ["Grill", "Hot", "Bar"]);
 }
 
 #[test]

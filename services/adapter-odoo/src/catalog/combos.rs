@@ -115,6 +115,8 @@ impl Groups<'_> {
             selected_by_default: false,
             max_quantity: 1,
             modifier_group_ids: self.of_template(part, warnings)?,
+            item_id: item.product_id().to_string(),
+            ..Modifier::default()
         })
     }
 

@@ -93,7 +93,7 @@ impl<'a> Groups<'a> {
             available: true,
             selected_by_default: false,
             max_quantity: 1,
-            modifier_group_ids: Vec::new(),
+            ..Modifier::default()
         })
     }
 

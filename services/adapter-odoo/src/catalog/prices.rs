@@ -126,7 +126,7 @@ mod tests {
 
     fn variant() -> Variant {
         let variant = json!({"id": 161, "product_tmpl_id": [77, "Bacon Burger"], "lst_price": 15.5,
-            "product_template_variant_value_ids": [], "active": true});
+            "product_template_variant_value_ids": [], "default_code": false, "barcode": false, "active": true});
         serde_json::from_value(variant).unwrap()
     }
 

@@ -49,6 +49,10 @@ pub(super) struct Variant {
     #[serde(deserialize_with = "wire::link")]
     product_tmpl_id: Option<Link>,
     pub(super) lst_price: f64,
+    #[serde(deserialize_with = "wire::text")]
+    default_code: String,
+    #[serde(deserialize_with = "wire::text")]
+    barcode: String,
     pub(super) product_template_variant_value_ids: Vec<i64>,
     pub(super) active: bool,
 }
@@ -56,6 +60,12 @@ pub(super) struct Variant {
 impl Variant {
     pub(super) fn template_id(&self) -> i64 {
         self.product_tmpl_id.as_ref().map_or(0, |link| link.0)
+    }
+
+    /// What Odoo calls the internal reference; else the barcode.
+    pub(super) fn code(&self) -> &str {
+        let reference = self.default_code.trim();
+        if reference.is_empty() { self.barcode.trim() } else { reference }
     }
 }
 
@@ -125,12 +135,34 @@ impl ComboItem {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Category {
     pub(super) id: i64,
-    pub(super) name: String,
     #[serde(deserialize_with = "wire::link")]
-    pub(super) parent_id: Option<Link>,
+    parent_id: Option<Link>,
     pub(super) sequence: i32,
-    pub(super) hour_after: f64,
-    pub(super) hour_until: f64,
+    hour_after: f64,
+    hour_until: f64,
+}
+
+impl Category {
+    pub(super) fn parent(&self) -> Option<i64> {
+        self.parent_id.as_ref().map(|link| link.0)
+    }
+
+    /// When guests who order by themselves may order from it, in minutes after midnight; `None`: always, which is also
+    /// how Odoo's own menu reads hours that are equal or the wrong way round.
+    pub(super) fn hours(&self) -> Option<(i32, i32)> {
+        // Both lie between 0 and 24.
+        let minutes = |hours: f64| (hours.clamp(0.0, 24.0) * 60.0).round() as i32;
+        let (after, until) = (minutes(self.hour_after), minutes(self.hour_until));
+        (after < until && (after, until) != (0, 24 * 60)).then_some((after, until))
+    }
+}
+
+/// A `pos.printer` of the kitchen.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Printer {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) product_categories_ids: Vec<i64>,
 }
 
 /// A `restaurant.floor`.
@@ -175,6 +207,7 @@ pub(super) struct Records {
     /// Templates with values that exclude each other.
     pub(super) exclusions: HashSet<i64>,
     pub(super) categories: Vec<Category>,
+    pub(super) printers: Vec<Printer>,
     pub(super) floors: Vec<Floor>,
     pub(super) tables: Vec<Table>,
     pub(super) payment_methods: Vec<PaymentMethod>,
@@ -184,7 +217,8 @@ pub(super) struct Records {
     pub(super) prices: Prices,
 }
 
-const VARIANT_FIELDS: [&str; 4] = ["product_tmpl_id", "lst_price", "product_template_variant_value_ids", "active"];
+const VARIANT_FIELDS: [&str; 6] =
+    ["product_tmpl_id", "lst_price", "default_code", "barcode", "product_template_variant_value_ids", "active"];
 
 impl Records {
     pub(super) async fn read(
@@ -205,14 +239,14 @@ impl Records {
         Ok(records)
     }
 
-    /// Categories, floors, tables, payment methods.
+    /// Categories, printers, floors, tables, payment methods.
     async fn read_store(&mut self, api: &Api<'_>, till: &Till, scope: &Scope<'_>) -> Result<(), ApiError> {
         let config = &till.config;
         let categories = match config.limit_categories {
             true => json!([["id", "in", config.iface_available_categ_ids]]),
             false => json!([]),
         };
-        let category_fields = ["name", "parent_id", "sequence", "hour_after", "hour_until"];
+        let category_fields = ["parent_id", "sequence", "hour_after", "hour_until"];
         let table_fields = ["table_number", "seats", "floor_id"];
         let tables = json!([["floor_id", "in", config.floor_ids]]);
         (self.categories, self.payment_methods) = tokio::try_join!(
@@ -224,6 +258,8 @@ impl Records {
                 scope
             ),
         )?;
+        let printers: BTreeSet<i64> = config.printer_ids.iter().copied().collect();
+        self.printers = search(api, "pos.printer", "id", printers, &["name", "product_categories_ids"], scope).await?;
         if config.module_pos_restaurant {
             (self.floors, self.tables) = tokio::try_join!(
                 api.search_read("restaurant.floor", json!([["id", "in", config.floor_ids]]), &["name"], scope),

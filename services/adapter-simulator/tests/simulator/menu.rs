@@ -4,9 +4,12 @@ use std::collections::HashSet;
 
 use posmesh_proto::{
     adapter::v1::{PullCatalogRequest, pull_catalog_response::Piece},
-    catalog::v1::{Catalog, TaxRoundingDirection, TaxRoundingScope, TenderKind},
+    catalog::v1::{
+        AllergenList, AllergenPresence::MayContain, Catalog, TaxRoundingDirection, TaxRoundingScope, TenderKind,
+    },
     common::v1::ServiceMode,
 };
+use posmesh_simpos::api::{Period, PeriodHours, Texts};
 use reqwest::Method;
 use serde_json::json;
 
@@ -31,6 +34,9 @@ async fn pull(pair: &Pair) -> Result<(Catalog, Vec<String>), String> {
                 whole.areas.extend(part.areas);
                 whole.tables.extend(part.tables);
                 whole.tenders.extend(part.tenders);
+                whole.menu_periods.extend(part.menu_periods);
+                whole.stations.extend(part.stations);
+                whole.courses.extend(part.courses);
             }
             Piece::End(end) => return Ok((whole, end.warnings)),
             Piece::Failed(failed) => return Err(failed.cause),
@@ -101,6 +107,41 @@ async fn tenders_tell_whether_the_money_was_taken_elsewhere() {
             ("external", TenderKind::External)
         ]
     );
+}
+
+#[tokio::test]
+async fn what_the_pos_tells_of_an_item_besides_comes_along_and_what_nobody_looked_up_is_not_known() {
+    let pair = Pair::start().await;
+    let mut menu = posmesh_simpos::builtin_menu();
+    let lunch = PeriodHours { weekdays: vec![1, 5], from_minutes: 660, until_minutes: 840 };
+    let name: Texts = [("en".to_owned(), "Lunch".to_owned())].into();
+    menu.periods = vec![Period { id: "lunch".into(), name, hours: vec![lunch] }];
+    let edamame = &mut menu.categories[0].items[0];
+    edamame.periods = vec!["lunch".into()];
+    edamame.photo = Some("https://img.example/edamame.jpg".into());
+    pair.pos(Method::POST, "/control/master", serde_json::to_value(&menu).unwrap()).await;
+
+    let (catalog, _) = pull(&pair).await.unwrap();
+    let item = |id: &str| catalog.items.iter().find(|item| item.id == id).unwrap();
+    let edamame = item("edamame");
+    assert_eq!((edamame.code.as_str(), edamame.kana.as_str()), ("101", "エダマメ"));
+    assert_eq!(edamame.images[0].url, "https://img.example/edamame.jpg");
+    assert_eq!((edamame.station_ids.as_slice(), edamame.course_id.as_str()), (["cold".to_owned()].as_slice(), "first"));
+    assert_eq!(edamame.menu_period_ids, ["lunch"]);
+    let hours: Vec<i32> = catalog.menu_periods[0].hours.iter().map(|hours| hours.weekday).collect();
+    assert_eq!((hours, catalog.menu_periods[0].hours[0].close_minutes), (vec![1, 5], 840));
+    assert_eq!(catalog.categories[0].kana, "スグデルイッピン");
+    let courses: Vec<&str> = catalog.courses.iter().map(|course| course.id.as_str()).collect();
+    assert_eq!((courses, catalog.stations.len()), (vec!["drinks", "first", "main", "last"], 4));
+
+    let told = item("ebi_tempura").allergens.clone().unwrap();
+    assert_eq!(told.checked_lists().collect::<Vec<_>>(), [AllergenList::JpMandatory]);
+    let traces: Vec<&str> = told.allergens.iter().filter(|a| a.presence() == MayContain).map(|a| &*a.code).collect();
+    assert_eq!((traces, told.allergens.len()), (vec!["crab"], 4));
+    assert!(item("gohan").allergens.as_ref().is_some_and(|info| info.allergens.is_empty()), "looked up, and none");
+    assert_eq!(item("takowasa").allergens, None, "nobody looked");
+    let drinks = catalog.modifier_groups.iter().find(|group| group.id == "set_drink").unwrap();
+    assert_eq!(drinks.modifiers[1].item_id, "cola");
 }
 
 #[tokio::test]

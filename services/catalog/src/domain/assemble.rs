@@ -1,6 +1,6 @@
 //! The pieces of a pull, put together.
 
-use posmesh_proto::catalog::v1::Catalog;
+use posmesh_proto::catalog::v1::{AllergenInfo, Catalog};
 use prost::Message as _;
 
 /// Collects the pieces of one pull, up to a size.
@@ -40,6 +40,9 @@ impl Assembly {
         all.areas.extend(piece.areas);
         all.tables.extend(piece.tables);
         all.tenders.extend(piece.tenders);
+        all.menu_periods.extend(piece.menu_periods);
+        all.stations.extend(piece.stations);
+        all.courses.extend(piece.courses);
         Ok(())
     }
 
@@ -52,13 +55,30 @@ impl Assembly {
         catalog.tax_classes.iter_mut().for_each(|class| class.rates.sort_by_key(|rate| rate.service_mode));
         catalog.categories.sort_by(|a, b| a.id.cmp(&b.id));
         catalog.items.sort_by(|a, b| a.id.cmp(&b.id));
-        catalog.items.iter_mut().for_each(|item| item.category_ids.sort());
+        for item in &mut catalog.items {
+            item.category_ids.sort();
+            item.station_ids.sort();
+            item.menu_period_ids.sort();
+            item.allergens.iter_mut().for_each(sort_allergens);
+        }
         catalog.modifier_groups.sort_by(|a, b| a.id.cmp(&b.id));
+        let choices = catalog.modifier_groups.iter_mut().flat_map(|group| &mut group.modifiers);
+        choices.flat_map(|choice| &mut choice.allergens).for_each(sort_allergens);
         catalog.areas.sort_by(|a, b| a.id.cmp(&b.id));
         catalog.tables.sort_by(|a, b| a.id.cmp(&b.id));
         catalog.tenders.sort_by(|a, b| a.id.cmp(&b.id));
+        catalog.menu_periods.sort_by(|a, b| a.id.cmp(&b.id));
+        let hours = catalog.menu_periods.iter_mut().map(|period| &mut period.hours);
+        hours.for_each(|hours| hours.sort_by_key(|h| (h.weekday, h.open_minutes, h.close_minutes)));
+        catalog.stations.sort_by(|a, b| a.id.cmp(&b.id));
+        catalog.courses.sort_by(|a, b| a.id.cmp(&b.id));
         catalog
     }
+}
+
+fn sort_allergens(info: &mut AllergenInfo) {
+    info.allergens.sort_by(|a, b| a.code.cmp(&b.code));
+    info.checked_lists.sort_unstable();
 }
 
 #[cfg(test)]

@@ -73,7 +73,11 @@ fn texts(catalog: &mut Catalog) -> impl Iterator<Item = &mut LocalizedText> {
     });
     let areas = catalog.areas.iter_mut().map(|area| &mut area.name);
     let tenders = catalog.tenders.iter_mut().map(|tender| &mut tender.name);
-    classes.chain(categories).chain(items).chain(groups).chain(areas).chain(tenders).flatten()
+    let periods = catalog.menu_periods.iter_mut().map(|period| &mut period.name);
+    let stations = catalog.stations.iter_mut().map(|station| &mut station.name);
+    let courses = catalog.courses.iter_mut().map(|course| &mut course.name);
+    let things = classes.chain(categories).chain(items).chain(groups).chain(areas).chain(tenders);
+    things.chain(periods).chain(stations).chain(courses).flatten()
 }
 
 #[cfg(test)]

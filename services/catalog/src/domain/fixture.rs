@@ -19,6 +19,7 @@ pub(crate) fn store() -> Store {
     Store {
         store_id: "shibuya".to_owned(),
         brand_id: BRAND.to_owned(),
+        time_zone: "Asia/Tokyo".to_owned(),
         currency_code: "JPY".to_owned(),
         locales: vec!["ja".to_owned(), "en".to_owned()],
         product_policies: vec![policy(Product::Table), policy(Product::ToGo)],
@@ -81,7 +82,13 @@ pub(crate) fn yen(amount: i64) -> Option<Money> {
 }
 
 pub(crate) fn category(id: &str, ja: &str, parent: &str, sort_order: i32) -> Category {
-    Category { id: id.to_owned(), name: text(&[("ja", ja)]), parent_category_id: parent.to_owned(), sort_order }
+    Category {
+        id: id.to_owned(),
+        name: text(&[("ja", ja)]),
+        parent_category_id: parent.to_owned(),
+        sort_order,
+        ..Default::default()
+    }
 }
 
 pub(crate) fn item(
@@ -96,13 +103,11 @@ pub(crate) fn item(
     Item {
         id: id.to_owned(),
         name: text(&[("ja", ja), ("en", en)]),
-        description: None,
         category_ids: strings(categories),
         price: yen(price),
         tax_class_id: tax_class_id.to_owned(),
         modifier_group_ids: strings(groups),
         available: true,
-        sort_order: 0,
         ..Default::default()
     }
 }
@@ -117,9 +122,9 @@ pub(crate) fn modifier(id: &str, ja: &str, price: i64, groups: &[&str]) -> Modif
         name: text(&[("ja", ja)]),
         price: yen(price),
         available: true,
-        selected_by_default: false,
         max_quantity: 1,
         modifier_group_ids: strings(groups),
+        ..Default::default()
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use posmesh_pricing::{CatalogIndex, display_price, is_sold_in, localized, tax_rate_ppm};
+use posmesh_pricing::{
+    CatalogIndex, display_price, is_choice_available, is_sold_in, is_sold_while, localized, tax_rate_ppm,
+};
 use posmesh_proto::{
     catalog::v1::{
-        Catalog, Category, Image, Item, Menu, MenuCategory, MenuImage, MenuItem, MenuModifier, MenuModifierGroup,
-        Modifier, ModifierGroup,
+        Catalog, Category, Course, Image, Item, Menu, MenuCategory, MenuCourse, MenuImage, MenuItem, MenuModifier,
+        MenuModifierGroup, Modifier, ModifierGroup,
     },
     common::v1::{Money, Product, ServiceMode},
 };
@@ -23,6 +25,8 @@ pub(crate) struct Question {
     pub(crate) locale: String,
     /// Where a text lacks that locale: the store's, its own first.
     pub(crate) fallbacks: Vec<String>,
+    /// The menu periods that do not go on.
+    pub(crate) closed: BTreeSet<String>,
 }
 
 /// The locales that a catalog's items are named in.
@@ -55,7 +59,9 @@ pub(crate) fn resolve_menu(index: &CatalogIndex, question: &Question) -> Menu {
         mode: question.mode,
         can_be_answered: HashMap::new(),
     };
-    let mut items: Vec<&Item> = catalog.items.iter().filter(|item| is_sold_in(item, question.mode)).collect();
+    let is_sold =
+        |item: &&Item| is_sold_in(item, question.mode) && is_sold_while(item, |id| question.closed.contains(id));
+    let mut items: Vec<&Item> = catalog.items.iter().filter(is_sold).collect();
     items.sort_by(|a, b| (a.sort_order, &a.id).cmp(&(b.sort_order, &b.id)));
     Menu {
         store_id: catalog.store_id.clone(),
@@ -66,6 +72,7 @@ pub(crate) fn resolve_menu(index: &CatalogIndex, question: &Question) -> Menu {
         catalog_version: catalog.version,
         categories: resolver.categories(&items),
         modifier_groups: resolver.modifier_groups(&items),
+        courses: resolver.courses(&items),
         items: items.iter().map(|item| resolver.item(item)).collect(),
     }
 }
@@ -105,6 +112,7 @@ impl<'a> Resolver<'a> {
                 name: localized(category.name.as_ref(), &self.locales).to_owned(),
                 parent_category_id: category.parent_category_id.clone(),
                 item_ids: item_ids.remove(category.id.as_str()).unwrap_or_default(),
+                kana: category.kana.clone(),
             })
             .collect()
     }
@@ -118,13 +126,27 @@ impl<'a> Resolver<'a> {
             tax_rate_ppm: tax_rate_ppm(self.index, &item.id, self.mode).unwrap_or_default(),
             modifier_group_ids: item.modifier_group_ids.clone(),
             available: item.available && self.all_can_be_answered(&item.modifier_group_ids),
+            code: item.code.clone(),
+            kana: item.kana.clone(),
             images: item.images.iter().map(|image| self.image(image)).collect(),
+            allergens: item.allergens.clone(),
+            course_id: item.course_id.clone(),
         }
     }
 
     fn image(&self, image: &Image) -> MenuImage {
         let alt_text = localized(image.alt_text.as_ref(), &self.locales).to_owned();
         MenuImage { url: image.url.clone(), alt_text }
+    }
+
+    /// Those that an item refers to, in the order in which they are served.
+    fn courses(&self, items: &[&'a Item]) -> Vec<MenuCourse> {
+        let served: HashSet<&str> = items.iter().map(|item| item.course_id.as_str()).collect();
+        let all = self.index.catalog().courses.iter();
+        let mut courses: Vec<&Course> = all.filter(|course| served.contains(course.id.as_str())).collect();
+        courses.sort_by(|a, b| (a.sort_order, &a.id).cmp(&(b.sort_order, &b.id)));
+        let named = |course: &Course| localized(course.name.as_ref(), &self.locales).to_owned();
+        courses.into_iter().map(|course| MenuCourse { id: course.id.clone(), name: named(course) }).collect()
     }
 
     /// Those that an item asks, directly or through a choice; by id.
@@ -162,11 +184,13 @@ impl<'a> Resolver<'a> {
             selected_by_default: modifier.selected_by_default,
             max_quantity: modifier.max_quantity,
             modifier_group_ids: modifier.modifier_group_ids.clone(),
+            allergens: modifier.allergens.clone(),
+            item_id: modifier.item_id.clone(),
         }
     }
 
     fn can_be_chosen(&mut self, modifier: &'a Modifier) -> bool {
-        modifier.available && self.all_can_be_answered(&modifier.modifier_group_ids)
+        is_choice_available(self.index, modifier) && self.all_can_be_answered(&modifier.modifier_group_ids)
     }
 
     /// What must be asked but can no longer be answered is sold out, whatever the POS says of the item itself.

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use posmesh_catalog::Config;
-use posmesh_proto::common::v1::{Product, ServiceMode};
+use posmesh_kit::{failure, time};
+use posmesh_proto::{
+    catalog::v1::MenuPeriod,
+    common::v1::{Product, ServiceMode},
+    store::v1::OpeningHours,
+};
 
 use crate::{
-    fixture::{catalog, yen},
-    mesh::{Mesh, Pull, config, until},
+    fixture::{catalog, text, yen},
+    mesh::{Mesh, Pull, Replica, config, until},
 };
 
 #[tokio::test]
@@ -35,6 +40,44 @@ async fn a_menu_is_resolved_for_product_service_mode_and_locale() {
         request.service_mode = ServiceMode::DineIn.into();
     });
     assert_eq!(eat_in.await.unwrap().menu.unwrap().items[1].tax_rate_ppm, 100_000);
+}
+
+/// Whether the menu has the beer, which is sold at lunch on working days; and when that changes, after Monday midnight.
+async fn beer_at(replica: &Replica, monday_ms: i64, hour: i64) -> (bool, i64) {
+    let at_ms = monday_ms + hour * HOUR_MS;
+    let answer = replica.menu(|request| request.time = Some(time::from_unix_ms(at_ms))).await.unwrap();
+    let change_ms = time::to_unix_ms(&answer.change_time.unwrap());
+    (answer.menu.unwrap().items.iter().any(|item| item.id == "beer"), (change_ms - monday_ms) / HOUR_MS)
+}
+
+const HOUR_MS: i64 = 3600 * 1000;
+
+#[tokio::test]
+async fn a_menu_holds_what_is_sold_at_the_asked_time_by_the_stores_clock() {
+    let mesh = Mesh::start().await;
+    let replica = mesh.replica().await;
+    let hours = (1..=5).map(|weekday| OpeningHours { weekday, open_minutes: 660, close_minutes: 840 }).collect();
+    let lunch = MenuPeriod { id: "lunch".to_owned(), name: text(&[("ja", "ランチ")]), hours };
+    let mut at_lunch = catalog();
+    at_lunch.items[0].menu_period_ids = vec!["lunch".to_owned()];
+    at_lunch.menu_periods = vec![lunch];
+    mesh.world.next(Pull::Sends(at_lunch));
+    replica.sync().await;
+
+    // Monday 23 November 2026 in Tokyo, or the Monday of this week.
+    let week_ms = 7 * 24 * HOUR_MS;
+    let monday_ms = time::now_unix_ms() - (time::now_unix_ms() - 1_795_359_600_000).rem_euclid(week_ms);
+    assert_eq!(beer_at(&replica, monday_ms, 10).await, (false, 11));
+    assert_eq!(beer_at(&replica, monday_ms, 11).await, (true, 14));
+    assert_eq!(beer_at(&replica, monday_ms, 14).await, (false, 24 + 11));
+    assert_eq!(beer_at(&replica, monday_ms, 4 * 24 + 15).await, (false, 7 * 24 + 11), "not at the weekend");
+
+    // Now is one of these, and the same as naming it.
+    let now = replica.menu(|_| ()).await.unwrap();
+    let named = replica.menu(|request| request.time = Some(time::now())).await.unwrap();
+    assert_eq!((now.etag, now.change_time), (named.etag, named.change_time));
+    let refused = replica.menu(|request| request.time = Some(time::from_unix_ms(0))).await.unwrap_err();
+    assert_eq!(failure::reason(&refused), "OUT_OF_RANGE");
 }
 
 #[tokio::test]

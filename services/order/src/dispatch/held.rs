@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posmesh_kit::{ambient, time};
+use posmesh_kit::{ambient, menu_time::MenuTime, time};
 use posmesh_pricing::{Terms, default_service_mode, price_lines};
 use posmesh_proto::{
     common::v1::Product,
@@ -194,7 +194,10 @@ impl Dispatcher {
         let store = self.reader.stores.get(&order.store_id).await.ok()?;
         let catalog = self.reader.catalog(&order.store_id, order.product()).await.ok()?;
         let lines: Vec<OrderLineInput> = order.lines.iter().map(to_input).collect();
-        let terms = Terms { default_mode: default_service_mode(order.product()), locales: &store.locales };
+        let wanted_ms = order.pickup_time.as_ref().map_or_else(|| self.clock.now_unix_ms(), time::to_unix_ms);
+        let closed = MenuTime::at(&catalog.catalog().menu_periods, &store.time_zone, wanted_ms).closed;
+        let default_mode = default_service_mode(order.product());
+        let terms = Terms { default_mode, locales: &store.locales, closed: &closed };
         match price_lines(&catalog, &lines, terms) {
             Err(problems) => {
                 let problem = problems.first()?;

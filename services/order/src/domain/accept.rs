@@ -9,6 +9,7 @@ use posmesh_proto::{
     store::v1::{ProductPolicy, Store, StoreLifecycle},
 };
 use prost::Message as _;
+use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tonic::Code;
 use uuid::Uuid;
@@ -87,21 +88,29 @@ pub(crate) fn check_product(product: i32) -> Result<Product, Failure> {
 }
 
 fn check_pickup(request: &PlaceOrderRequest, product: Product, now_ms: i64) -> Result<(), Failure> {
-    match (&request.pickup_time, product) {
-        (None, Product::ToGo) => Err(Failure::field("REQUIRED", "pickup_time", "say when the guest comes")),
-        (Some(_), Product::Table | Product::Kiosk | Product::Unspecified) => {
-            Err(Failure::field("NOT_ALLOWED", "pickup_time", "only ToGo orders are picked up"))
-        }
-        (Some(pickup), Product::ToGo) => {
-            let ahead_ms = time::to_unix_ms(pickup).saturating_sub(now_ms);
-            if ahead_ms <= 0 || ahead_ms > MAX_PICKUP_AHEAD_MS {
-                let message = "must be in the future and at most 7 days ahead";
-                return Err(Failure::field("OUT_OF_RANGE", "pickup_time", message));
-            }
-            Ok(())
-        }
-        (None, _) => Ok(()),
+    let pickup_ms = check_pickup_time(product, request.pickup_time.as_ref(), now_ms)?;
+    if product == Product::ToGo && pickup_ms.is_none() {
+        return Err(Failure::field("REQUIRED", "pickup_time", "say when the guest comes"));
     }
+    Ok(())
+}
+
+/// When the guest comes, if that is said.
+pub(crate) fn check_pickup_time(
+    product: Product,
+    pickup: Option<&Timestamp>,
+    now_ms: i64,
+) -> Result<Option<i64>, Failure> {
+    let Some(pickup_ms) = pickup.map(time::to_unix_ms) else { return Ok(None) };
+    if product != Product::ToGo {
+        return Err(Failure::field("NOT_ALLOWED", "pickup_time", "only ToGo orders are picked up"));
+    }
+    let ahead_ms = pickup_ms.saturating_sub(now_ms);
+    if ahead_ms <= 0 || ahead_ms > MAX_PICKUP_AHEAD_MS {
+        let message = "must be in the future and at most 7 days ahead";
+        return Err(Failure::field("OUT_OF_RANGE", "pickup_time", message));
+    }
+    Ok(Some(pickup_ms))
 }
 
 fn check_contact(contact: &GuestContact) -> Result<(), Failure> {

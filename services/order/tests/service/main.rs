@@ -69,7 +69,12 @@ async fn the_same_request_again_is_the_same_order_even_when_the_price_has_moved_
     again.pickup_time = Some(first.pickup_time.unwrap());
     assert_eq!(replica.place(again.clone()).await.unwrap().order_id, first.order_id);
     pos.state.lock().unwrap().price = 600;
-    let quote = || QuoteOrderRequest { store_id: STORE.into(), product: Product::ToGo.into(), lines: vec![beer(1)] };
+    let quote = || QuoteOrderRequest {
+        store_id: STORE.into(),
+        product: Product::ToGo.into(),
+        lines: vec![beer(1)],
+        ..Default::default()
+    };
     let total = |quote: Quote| quote.price.unwrap().total.unwrap().amount;
     while total(replica.client.clone().quote_order(quote()).await.unwrap().into_inner().quote.unwrap()) != 600 {}
     assert_eq!(replica.place(again).await.unwrap().order_id, first.order_id);
@@ -260,7 +265,12 @@ async fn the_same_request_again_is_the_same_order_even_when_the_item_is_off_the_
     let request = beer_to_go("r1");
     let first = replica.place(request.clone()).await.unwrap();
     pos.state.lock().unwrap().gone = true;
-    let quote = || QuoteOrderRequest { store_id: STORE.into(), product: Product::ToGo.into(), lines: vec![beer(1)] };
+    let quote = || QuoteOrderRequest {
+        store_id: STORE.into(),
+        product: Product::ToGo.into(),
+        lines: vec![beer(1)],
+        ..Default::default()
+    };
     while replica.client.clone().quote_order(quote()).await.is_ok() {}
     assert_eq!(replica.place(request.clone()).await.unwrap().order_id, first.order_id);
     let other_body = PlaceOrderRequest { note: "cold".into(), ..request };

@@ -22,7 +22,7 @@ use tonic::{Code, Status};
 use crate::{
     attempts,
     fakes::{Act, BEER, OTHER_STORE, Pos, Replica, STORE, beer, beer_to_go, config, replica},
-    memory,
+    field, memory,
 };
 
 fn seconds(seconds: i64) -> Option<prost_types::Duration> {
@@ -156,7 +156,12 @@ async fn a_pickup_that_the_kitchen_cannot_make_is_refused_with_the_earliest_one_
     let next = next_pickup_time(&refused);
     let wait_s = next.seconds - in_ms(0).seconds;
     assert!((3_599..=3_661).contains(&wait_s), "{wait_s}");
-    let quote = QuoteOrderRequest { store_id: STORE.into(), product: Product::ToGo.into(), lines: vec![beer(1)] };
+    let quote = QuoteOrderRequest {
+        store_id: STORE.into(),
+        product: Product::ToGo.into(),
+        lines: vec![beer(1)],
+        ..Default::default()
+    };
     let quote = replica.client.clone().quote_order(quote).await.unwrap().into_inner().quote.unwrap();
     assert!((0..=60).contains(&(quote.earliest_pickup_time.unwrap().seconds - next.seconds)));
     assert_eq!(replica.place(beer_at("r2", next)).await.unwrap().state(), OrderState::Held);
@@ -183,6 +188,42 @@ async fn a_pickup_while_the_store_is_closed_is_refused_with_the_time_at_which_it
     let after_hours = time::from_unix_ms((opens_s + 3_601) * 1000);
     let refused = replica.place(beer_at("r3", after_hours)).await.unwrap_err();
     assert_eq!(failure::reason(&refused), "PICKUP_OUTSIDE_HOURS");
+    assert_eq!(pos.submits(), 0);
+}
+
+#[tokio::test]
+async fn what_is_sold_in_a_menu_period_is_ordered_for_a_pickup_within_it_and_refused_by_name_outside() {
+    let pos = kitchen_of(600);
+    let zone = jiff::tz::TimeZone::get("Asia/Tokyo").unwrap();
+    let begins = jiff::Timestamp::from_millisecond(time::now_unix_ms() + 3 * 3_600_000).unwrap().to_zoned(zone);
+    let open_minutes = i32::from(begins.hour()) * 60 + i32::from(begins.minute());
+    let weekday = i32::from(begins.weekday().to_monday_one_offset());
+    // For an hour, once a week.
+    let hours = OpeningHours { weekday, open_minutes, close_minutes: open_minutes + 60 };
+    pos.state.lock().unwrap().beer_hours = vec![hours];
+    let replica = replica(memory(), &pos, &config());
+    let refused = replica.place(beer_at("r1", in_ms(2 * 3_600_000))).await.unwrap_err();
+    let told = (refused.code(), failure::reason(&refused));
+    assert_eq!(told, (Code::FailedPrecondition, "ITEM_NOT_SOLD_NOW".to_owned()));
+    let again = begins.strftime("%Y-%m-%d %H:%M").to_string();
+    assert!(refused.message().contains("Beer") && refused.message().contains(&again), "{}", refused.message());
+    assert_eq!(field(&refused), "lines[0].item_id");
+
+    let within = in_ms(3 * 3_600_000 + 60_000);
+    let quote = |pickup_time| {
+        let request = QuoteOrderRequest {
+            store_id: STORE.into(),
+            product: Product::ToGo.into(),
+            lines: vec![beer(1)],
+            pickup_time,
+        };
+        let mut client = replica.client.clone();
+        async move { client.quote_order(request).await.map_err(|refused| failure::reason(&refused)) }
+    };
+    assert_eq!(quote(None).await.unwrap_err(), "ITEM_NOT_SOLD_NOW");
+    assert_eq!(quote(Some(in_ms(-1_000))).await.unwrap_err(), "OUT_OF_RANGE");
+    assert!(quote(Some(within)).await.is_ok());
+    assert_eq!(replica.place(beer_at("r2", within)).await.unwrap().state(), OrderState::Held);
     assert_eq!(pos.submits(), 0);
 }
 

@@ -55,8 +55,12 @@ pub(super) async fn print(mesh: &DevMesh) {
 /// What two of the item cost, in yen.
 async fn total(orders: Channel, product: Product) -> anyhow::Result<i64> {
     let line = OrderLineInput { item_id: ITEM_ID.into(), quantity: 2, ..OrderLineInput::default() };
-    let mut request =
-        Request::new(QuoteOrderRequest { store_id: STORE_ID.into(), product: product.into(), lines: vec![line] });
+    let mut request = Request::new(QuoteOrderRequest {
+        store_id: STORE_ID.into(),
+        product: product.into(),
+        lines: vec![line],
+        ..Default::default()
+    });
     request.set_timeout(QUOTE_TIMEOUT);
     let quote = OrderServiceClient::new(orders).quote_order(request).await?.into_inner().quote;
     let total = quote.and_then(|quote| quote.price).and_then(|price| price.total);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use posmesh_pricing::{CatalogIndex, Problem, Reason, Terms, price_lines};
+use posmesh_pricing::{CatalogIndex, ClosedPeriods, Problem, Reason, Terms, price_lines};
 use posmesh_proto::{
     catalog::v1::{
         Catalog, Item, Modifier, ModifierGroup, TaxClass, TaxRate, TaxRounding, TaxRoundingDirection, TaxRoundingScope,
@@ -111,7 +111,16 @@ pub(crate) fn choice(group_id: &str, modifier_id: &str, quantity: i32) -> Modifi
 
 /// Priced in the store, names in Japanese.
 pub(crate) fn quote(index: &CatalogIndex, lines: &[OrderLineInput]) -> Result<Quote, Vec<Problem>> {
-    price_lines(index, lines, Terms { default_mode: ServiceMode::DineIn, locales: &["ja".to_owned()] })
+    quote_while(index, lines, &ClosedPeriods::new())
+}
+
+/// As [`quote`], while some menu periods do not go on.
+pub(crate) fn quote_while(
+    index: &CatalogIndex,
+    lines: &[OrderLineInput],
+    closed: &ClosedPeriods,
+) -> Result<Quote, Vec<Problem>> {
+    price_lines(index, lines, Terms { default_mode: ServiceMode::DineIn, locales: &["ja".to_owned()], closed })
 }
 
 /// What a refused order names: reason and field.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::fixture::{catalog, choice, group, index, item, line, modifier, problems, quote, yen};
-use posmesh_pricing::{CatalogIndex, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, Terms, UnusableCatalog, price_lines};
+use crate::fixture::{catalog, choice, group, index, item, line, modifier, problems, quote, quote_while, yen};
+use posmesh_pricing::{
+    CatalogIndex, ClosedPeriods, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, Terms, UnusableCatalog, price_lines,
+};
 use posmesh_proto::{
     catalog::v1::Item,
     common::v1::ServiceMode,
@@ -46,13 +48,43 @@ fn what_is_sold_out_is_named_as_the_guest_knows_it() {
     let index = index(catalog());
     let locales = ["en".to_owned(), "ja".to_owned()];
     let said = |locales: &[String], lines: &[OrderLineInput]| {
-        let terms = Terms { default_mode: ServiceMode::DineIn, locales };
+        let terms = Terms { default_mode: ServiceMode::DineIn, locales, closed: &ClosedPeriods::new() };
         price_lines(&index, lines, terms).unwrap_err().remove(0).message
     };
     assert_eq!(said(&locales, &[line("eel", 1)]), "eel en is sold out; take it off the order");
     assert_eq!(said(&locales[1..], &[line("eel", 1)]), "eel 和 is sold out; take it off the order");
     let blue = ModifierInput { modifiers: vec![choice("cheese", "blue", 1)], ..choice("patty", "beef", 1) };
     assert_eq!(said(&locales, &[burger(vec![blue])]), "blue en is sold out; choose another");
+}
+
+#[test]
+fn a_choice_is_sold_out_while_the_item_that_it_is_is_sold_out() {
+    let mut catalog = catalog();
+    catalog.modifier_groups[2].modifiers[0].item_id = "gyoza".into();
+    let with_egg = burger(vec![choice("patty", "beef", 1), choice("extra", "egg", 1)]);
+    assert!(quote(&index(catalog.clone()), std::slice::from_ref(&with_egg)).is_ok());
+    catalog.items[3].available = false;
+    let found = problems(&index(catalog), &[with_egg]);
+    assert_eq!(found, [(Reason::ModifierUnavailable, "lines[0].modifiers[1].modifier_id".to_owned())]);
+}
+
+#[test]
+fn an_item_outside_of_its_menu_periods_is_refused_by_name_and_told_when_it_is_sold_again() {
+    let mut catalog = catalog();
+    catalog.items[3].menu_period_ids = vec!["lunch".into(), "late".into()];
+    let index = index(catalog);
+    let closed = |ids: &[(&str, &str)]| ids.iter().map(|&(id, again)| (id.to_owned(), again.to_owned())).collect();
+    let refused = |ids: &[(&str, &str)]| quote_while(&index, &[line("gyoza", 1)], &closed(ids)).unwrap_err().remove(0);
+
+    let problem = refused(&[("lunch", "2026-11-24 11:00"), ("late", "2026-11-23 22:00")]);
+    assert_eq!((problem.reason, problem.field.as_str()), (Reason::ItemNotSoldNow, "lines[0].item_id"));
+    assert!(problem.reason.is_unavailability());
+    assert_eq!(problem.message, "gyoza 和 is not sold at that time; it is sold again from 2026-11-23 22:00");
+    let problem = refused(&[("lunch", ""), ("late", "")]);
+    assert!(problem.message.ends_with("take it off the order"), "{}", problem.message);
+    // One of its periods goes on, and what names none is sold always.
+    assert!(quote_while(&index, &[line("gyoza", 1)], &closed(&[("lunch", "")])).is_ok());
+    assert!(quote_while(&index, &[line("draft", 1)], &closed(&[("lunch", ""), ("late", "")])).is_ok());
 }
 
 #[test]

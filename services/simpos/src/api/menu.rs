@@ -28,6 +28,60 @@ pub struct Menu {
     pub areas: Vec<Area>,
     /// Means of payment.
     pub tenders: Vec<TenderType>,
+    /// Parts of the kitchen that categories refer to by id.
+    #[serde(default)]
+    pub stations: Vec<Station>,
+    /// What is served together, in order; categories refer to it by id.
+    #[serde(default)]
+    pub courses: Vec<Course>,
+    /// Times of the week that items refer to by id.
+    #[serde(default)]
+    pub periods: Vec<Period>,
+}
+
+/// A part of the kitchen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Station {
+    /// Id, unique among stations.
+    pub id: String,
+    /// Name per locale.
+    pub name: Texts,
+}
+
+/// What is served together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Course {
+    /// Id, unique among courses.
+    pub id: String,
+    /// Name per locale.
+    pub name: Texts,
+}
+
+/// A time of the week in which some items are on the card: lunch, happy hour. Screens of guests keep to it; the till sells
+/// everything at any time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Period {
+    /// Id, unique among periods.
+    pub id: String,
+    /// Name per locale.
+    pub name: Texts,
+    /// When it goes on, by the restaurant's clock.
+    pub hours: Vec<PeriodHours>,
+}
+
+/// A stretch of some days.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeriodHours {
+    /// 1 Monday to 7 Sunday.
+    pub weekdays: Vec<u32>,
+    /// Minutes after midnight.
+    pub from_minutes: u32,
+    /// Likewise; beyond 1440 it ends on the next day.
+    pub until_minutes: u32,
 }
 
 /// The rates of one tax class. Prices include tax, whatever the rate.
@@ -50,8 +104,17 @@ pub struct Category {
     pub id: String,
     /// Name per locale.
     pub name: Texts,
+    /// How the name is read, in katakana.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kana: Option<String>,
     /// Tax class of its items.
     pub tax_class: String,
+    /// Where its items are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub station: Option<String>,
+    /// The course in which its items are served unless somebody says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<String>,
     /// The items.
     pub items: Vec<Item>,
 }
@@ -62,8 +125,14 @@ pub struct Category {
 pub struct Item {
     /// Id, unique among items.
     pub id: String,
+    /// The number on the card, by which staff enter it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Name per locale.
     pub name: Texts,
+    /// How the name is read, in katakana.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kana: Option<String>,
     /// Price in yen, tax included, without modifiers.
     pub price: i64,
     /// False while sold out.
@@ -75,6 +144,28 @@ pub struct Item {
     /// Ids of the modifier groups to choose from.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Address of a photo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photo: Option<String>,
+    /// What the restaurant has looked up; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allergens: Option<Allergens>,
+    /// Ids of the periods in which it is on the card; always, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<String>,
+}
+
+/// The allergens of an item, looked up in the list that Japan's law demands (8) and told as `egg`, `milk`, `wheat`, `shrimp`,
+/// `crab`, `walnut`, `buckwheat`, `peanut`; others as the restaurant knows them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allergens {
+    /// What is in it.
+    #[serde(default)]
+    pub contains: Vec<String>,
+    /// What is worked with beside it.
+    #[serde(default)]
+    pub may_contain: Vec<String>,
 }
 
 /// Options of which some are chosen.
@@ -105,6 +196,9 @@ pub struct ModifierOption {
     /// Yen added to the unit price for each one chosen; may be negative.
     #[serde(default)]
     pub price_delta: i64,
+    /// The item that the option is, where it is on the card by itself: sold out with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
     /// Chosen on the screen unless the guest changes it.
     #[serde(default)]
     pub default: bool,

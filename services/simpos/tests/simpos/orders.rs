@@ -160,6 +160,23 @@ async fn a_sold_out_item_is_named_and_nothing_is_recorded() {
 }
 
 #[tokio::test]
+async fn an_option_is_sold_out_with_the_item_that_it_is() {
+    let linked = in_memory().await;
+    let pos = &linked.pos;
+    let set = |reference: &str, drink: &str| {
+        let choose = |group: &str, option: &str| json!({"group_id": group, "option_id": option, "quantity": 1});
+        let mut order = round(reference, "T1");
+        order["lines"] = json!([{"reference": "l1", "item_id": "set_kids", "quantity": 1, "service_mode": "dine_in",
+            "modifiers": [choose("kids_main", "karaage"), choose("set_drink", drink)]}]);
+        order
+    };
+    pos.ask(Method::PUT, "/api/items/cola/availability", json!({"available": false})).await;
+    assert_eq!(pos.refused("/api/orders", set("t1", "cola")).await, (422, "ITEM_SOLD_OUT".into()));
+    pos.post("/api/orders", set("t2", "orange_juice")).await;
+    linked.stop().await;
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_with_a_cause_and_changes_nothing() {
     let linked = in_memory().await;
     let pos = &linked.pos;

@@ -103,7 +103,12 @@ async fn a_menu_that_was_mended_is_published(shape: Shape) {
     assert_eq!(run.state(), SyncState::Published, "{run:#?}");
     let sold_again = async || {
         let lines = vec![line("edamame", 1)];
-        let request = QuoteOrderRequest { store_id: shop.store_id.clone(), product: Product::Kiosk.into(), lines };
+        let request = QuoteOrderRequest {
+            store_id: shop.store_id.clone(),
+            product: Product::Kiosk.into(),
+            lines,
+            ..Default::default()
+        };
         // Not in the menu until the order service has heard of the new one.
         let quote = shop.orders(0).quote_order(request).await.ok()?.into_inner().quote?;
         (quote.price?.total?.amount == 400).then_some(())

@@ -39,6 +39,7 @@ async fn set_policy(shop: &Shop, orders_per_slot: i32) {
                 store_id: shop.store_id.clone(),
                 product: Product::ToGo.into(),
                 lines: vec![line("ramune", 1)],
+                ..Default::default()
             };
             let quote = shop.orders(replica).quote_order(request).await.ok()?.into_inner().quote?;
             let earliest = SystemTime::try_from(quote.earliest_pickup_time?).ok()?;

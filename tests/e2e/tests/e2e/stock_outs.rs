@@ -24,7 +24,8 @@ posmesh_e2e::on_both_shapes!(
 const PRODUCTS: [Product; 3] = [Product::Table, Product::ToGo, Product::Kiosk];
 
 async fn quote(shop: &Shop, product: Product, lines: Vec<OrderLineInput>) -> Result<(), Status> {
-    let request = QuoteOrderRequest { store_id: shop.store_id.clone(), product: product.into(), lines };
+    let request =
+        QuoteOrderRequest { store_id: shop.store_id.clone(), product: product.into(), lines, ..Default::default() };
     shop.orders(0).quote_order(request).await.map(drop)
 }
 

@@ -139,7 +139,12 @@ fn is_final(status: &Status) -> bool {
 }
 
 async fn quote(client: &mut OrderServiceClient<Channel>, wish: &Wish) -> Result<i64, Status> {
-    let request = QuoteOrderRequest { store_id: STORE.to_owned(), product: wish.product.into(), lines: wish.lines() };
+    let request = QuoteOrderRequest {
+        store_id: STORE.to_owned(),
+        product: wish.product.into(),
+        lines: wish.lines(),
+        pickup_time: None,
+    };
     let quote = client.quote_order(timed(request, CALL_TIMEOUT)).await?.into_inner().quote.unwrap_or_default();
     Ok(quote.price.and_then(|price| price.total).map_or(0, |total| total.amount))
 }

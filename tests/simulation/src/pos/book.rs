@@ -306,6 +306,11 @@ impl Book {
             available: *available,
             takeaway: true,
             groups: Vec::new(),
+            code: None,
+            kana: None,
+            photo: None,
+            allergens: None,
+            periods: Vec::new(),
         };
         Menu {
             revision: self.revision,
@@ -320,6 +325,9 @@ impl Book {
                 id: "card".to_owned(),
                 name: texts("Card"),
                 tax_class: "all".to_owned(),
+                kana: None,
+                station: None,
+                course: None,
                 items: self.prices.iter().map(item).collect(),
             }],
             modifier_groups: Vec::new(),
@@ -329,6 +337,9 @@ impl Book {
                 tables: TABLES.map(|id| Table { id: id.to_owned(), seats: 4 }).to_vec(),
             }],
             tenders: vec![TenderType { id: "external".to_owned(), name: texts("App"), external: true }],
+            stations: Vec::new(),
+            courses: Vec::new(),
+            periods: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use posmesh_proto::catalog::v1::{CatalogChangeKind as Kind, Modifier, ModifierGroup};
 
-use super::{Differ, What};
+use super::{Differ, What, details};
 
 pub(super) fn compare(differ: &mut Differ<'_>) {
     let groups = &differ.before.modifier_groups;
@@ -81,5 +81,9 @@ fn choice_changed<'a>(differ: &mut Differ<'a>, what: What<'_>, was: &'a Modifier
     }
     if was.modifier_group_ids != is.modifier_group_ids {
         differ.tell(what, Kind::Changed, "modifier_group_ids", "asks other questions".to_owned());
+    }
+    details::allergens(differ, what, was.allergens.as_ref(), is.allergens.as_ref());
+    if was.item_id != is.item_id {
+        differ.tell(what, Kind::Changed, "item_id", "it is another item".to_owned());
     }
 }

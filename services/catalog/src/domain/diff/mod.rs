@@ -2,6 +2,7 @@
 //! things that are told apart by their ids.
 
 mod choices;
+mod details;
 mod items;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,10 @@ use std::collections::{HashMap, HashSet};
 
 use posmesh_pricing::{localized, shown_amount};
 use posmesh_proto::{
-    catalog::v1::{Area, Catalog, CatalogChange, CatalogChangeKind as Kind, Category, Table, TaxClass, Tender},
+    catalog::v1::{
+        Area, Catalog, CatalogChange, CatalogChangeKind as Kind, Category, Course, MenuPeriod, Station, Table,
+        TaxClass, Tender,
+    },
     common::v1::{LocalizedText, Money, ServiceMode},
 };
 
@@ -36,6 +40,9 @@ pub(crate) fn diff(before: &Catalog, after: &Catalog, locales: &[String]) -> Dif
     differ.things("table", (&before.tables, &after.tables), table);
     differ.things("tender", (&before.tenders, &after.tenders), tender);
     differ.things("tax_class", (&before.tax_classes, &after.tax_classes), tax_class);
+    differ.things("menu_period", (&before.menu_periods, &after.menu_periods), details::menu_period);
+    differ.things("station", (&before.stations, &after.stations), details::station);
+    differ.things("course", (&before.courses, &after.courses), details::course);
     if (&before.currency_code, &before.tax_rounding) != (&after.currency_code, &after.tax_rounding) {
         let what = What { entity: "catalog", id: "", name: "The store", group_id: "" };
         differ.tell(what, Kind::Changed, "tax_rounding", "currency or the rounding of tax changed".to_owned());
@@ -78,7 +85,7 @@ macro_rules! things {
         }
     )+};
 }
-things!(Category, Area, Tender, TaxClass);
+things!(Category, Area, Tender, TaxClass, MenuPeriod, Station, Course);
 
 impl Thing for Table {
     fn id(&self) -> &str {
@@ -216,6 +223,7 @@ fn category<'a>(differ: &mut Differ<'a>, what: What<'_>, before: &'a Category, a
     if before.sort_order != after.sort_order {
         differ.tell(what, Kind::Changed, "sort_order", "its place in the menu changed".to_owned());
     }
+    details::texts(differ, what, "kana", "reading", (&before.kana, &after.kana));
 }
 
 fn area<'a>(differ: &mut Differ<'a>, what: What<'_>, before: &'a Area, after: &'a Area) {

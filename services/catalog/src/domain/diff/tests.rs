@@ -1,5 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use posmesh_proto::{
+    catalog::v1::{Allergen, AllergenInfo, AllergenList, Image},
+    store::v1::OpeningHours,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -34,6 +38,49 @@ fn each_change_that_a_guest_or_the_staff_would_notice_is_one_line() {
     assert_eq!(lines(|c| c.tables[0].seats = 6), ["1: seats 4 → 6"]);
     assert_eq!(lines(|c| c.tax_classes[1].rates[1].rate_ppm = 72_500), ["食品: tax for takeaway 8 % → 7.25 %"]);
     assert_eq!(lines(|c| c.categories[2].parent_category_id.clear()), ["串焼き: moved from 料理 to the top"]);
+}
+
+#[test]
+fn what_an_item_tells_besides_is_told_in_words_as_well() {
+    let with = |change: fn(&mut Catalog)| {
+        let mut before = catalog();
+        before.menu_periods = vec![lunch(660)];
+        before.stations = vec![Station { id: "bar".into(), name: text(&[("en", "Bar")]) }];
+        before.courses = vec![Course { id: "first".into(), name: text(&[("en", "First")]), sort_order: 1 }];
+        let mut after = before.clone();
+        change(&mut after);
+        let changes = diff(&before, &after, &["en".to_owned(), "ja".to_owned()]).changes;
+        changes.into_iter().map(|change| change.text).collect::<Vec<_>>()
+    };
+    assert_eq!(with(|c| c.items[0].code = "101".into()), ["Draft beer: code none → 101"]);
+    assert_eq!(with(|c| c.items[0].kana = "ナマビール".into()), ["Draft beer: reading none → ナマビール"]);
+    assert_eq!(with(|c| c.items[0].menu_period_ids = vec!["lunch".into()]), ["Draft beer: sold always → Lunch"]);
+    assert_eq!(with(|c| c.items[0].station_ids = vec!["bar".into()]), ["Draft beer: now made at Bar"]);
+    assert_eq!(with(|c| c.items[0].course_id = "first".into()), ["Draft beer: course none → First"]);
+    assert_eq!(with(|c| c.items[0].images.push(Image::default())), ["Draft beer: pictures changed"]);
+    let allergens = |c: &mut Catalog| {
+        let of = |code: &str, presence| Allergen { code: code.to_owned(), presence };
+        let checked_lists = vec![AllergenList::JpMandatory.into()];
+        c.items[0].allergens = Some(AllergenInfo { allergens: vec![of("wheat", 1), of("egg", 2)], checked_lists });
+    };
+    assert_eq!(with(allergens), ["Draft beer: allergens not known → wheat, egg (traces) of jp mandatory"]);
+    assert_eq!(
+        with(|c| c.items[0].allergens = Some(AllergenInfo::default())),
+        ["Draft beer: allergens not known → none told"]
+    );
+    let later = with(|c| c.menu_periods = vec![lunch(690)]);
+    assert_eq!(later, ["Lunch: Mon-Fri 11:00-14:00, Sat Sun 12:00-26:00 → Mon-Fri 11:30-14:00, Sat Sun 12:00-26:00"]);
+    assert_eq!(with(|c| c.stations.clear()), ["Bar: station gone"]);
+    assert_eq!(with(|c| c.courses[0].sort_order = 2), ["First: its place among the courses changed"]);
+    assert_eq!(with(|c| c.modifier_groups[2].modifiers[0].item_id = "beer".into()), ["sauce, 塩: it is another item"]);
+}
+
+/// On working days from a minute on, at the weekend until two at night.
+fn lunch(from: i32) -> MenuPeriod {
+    let hours = |weekday, open_minutes, close_minutes| OpeningHours { weekday, open_minutes, close_minutes };
+    let mut all: Vec<OpeningHours> = (1..=5).map(|weekday| hours(weekday, from, 840)).collect();
+    all.extend([hours(6, 720, 1560), hours(7, 720, 1560)]);
+    MenuPeriod { id: "lunch".into(), name: text(&[("en", "Lunch")]), hours: all }
 }
 
 #[test]

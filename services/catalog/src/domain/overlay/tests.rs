@@ -221,7 +221,7 @@ proptest! {
         prop_assert_eq!((&sold.tables, &sold.tenders, &sold.tax_classes), (&catalog.tables, &catalog.tenders, &catalog.tax_classes));
         // Whoever sells it can be asked: a menu has an answer to each of its questions, or is sold out.
         let index = CatalogIndex::new(Arc::new(sold)).unwrap();
-        let question = Question { product, mode: ServiceMode::DineIn, locale: "ja".into(), fallbacks: vec![] };
+        let question = Question { product, mode: ServiceMode::DineIn, locale: "ja".into(), fallbacks: vec![], closed: std::collections::BTreeSet::new() };
         let menu = resolve_menu(&index, &question);
         for item in menu.items.iter().filter(|item| item.available) {
             let asked = menu.modifier_groups.iter().filter(|group| item.modifier_group_ids.contains(&group.id));

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use posmesh_proto::catalog::v1::{Allergen, AllergenInfo, AllergenList, AllergenPresence};
+
 use super::*;
 use crate::domain::fixture::{self, catalog, yen};
 
 fn question(mode: ServiceMode, locale: &str) -> Question {
-    Question { product: Product::Table, mode, locale: locale.to_owned(), fallbacks: fixture::store().locales }
+    let fallbacks = fixture::store().locales;
+    Question { product: Product::Table, mode, locale: locale.to_owned(), fallbacks, closed: BTreeSet::new() }
 }
 
 fn menu(catalog: Catalog, mode: ServiceMode, locale: &str) -> Menu {
@@ -52,6 +55,61 @@ fn only_categories_with_something_in_them_are_shown_in_their_order() {
     let shown: Vec<_> = menu.categories.iter().map(|c| (c.id.as_str(), c.item_ids.join(","))).collect();
     // "food" holds nothing itself but the category "grill"; "seasonal" is empty.
     assert_eq!(shown, [("food", String::new()), ("drinks", "beer".to_owned()), ("grill", "yakitori".to_owned())]);
+}
+
+#[test]
+fn what_is_not_sold_at_the_time_is_not_shown_nor_is_its_heading() {
+    let mut catalog = catalog();
+    catalog.items[0].menu_period_ids = vec!["happy".into(), "lunch".into()];
+    let index = CatalogIndex::new(Arc::new(catalog)).unwrap();
+    let shown = |closed: &[&str]| {
+        let closed = closed.iter().map(|&id| id.to_owned()).collect();
+        let menu = resolve_menu(&index, &Question { closed, ..question(ServiceMode::DineIn, "ja") });
+        let categories: Vec<_> = menu.categories.into_iter().map(|category| category.id).collect();
+        (menu.items.len(), categories.contains(&"drinks".to_owned()))
+    };
+    assert_eq!(shown(&["happy"]), (2, true));
+    assert_eq!(shown(&["happy", "lunch"]), (1, false));
+}
+
+#[test]
+fn a_guest_sees_what_the_pos_tells_of_an_item_and_not_known_is_not_none() {
+    let mut catalog = catalog();
+    catalog.courses = [("last", 2), ("main", 1), ("first", 0)]
+        .map(|(id, sort_order)| Course { id: id.to_owned(), name: fixture::text(&[("ja", id)]), sort_order })
+        .to_vec();
+    let alt_text = fixture::text(&[("ja", "串"), ("en", "Skewers")]);
+    let egg = Allergen { code: "egg".to_owned(), presence: AllergenPresence::MayContain.into() };
+    let told = AllergenInfo { allergens: vec![egg], checked_lists: vec![AllergenList::Eu.into()] };
+    let item = &mut catalog.items[1];
+    (item.code, item.kana, item.course_id) = ("401".to_owned(), "ヤキトリ".to_owned(), "main".to_owned());
+    item.images = vec![Image { url: "https://x.example/a.jpg".to_owned(), alt_text }];
+    item.allergens = Some(told.clone());
+    catalog.categories[2].kana = "クシヤキ".to_owned();
+    let menu = menu(catalog, ServiceMode::DineIn, "en");
+    let [beer, yakitori] = menu.items.as_slice() else { panic!("{:?}", menu.items) };
+    assert_eq!(
+        (yakitori.code.as_str(), yakitori.kana.as_str(), yakitori.course_id.as_str()),
+        ("401", "ヤキトリ", "main")
+    );
+    assert_eq!(yakitori.images[0].alt_text, "Skewers");
+    assert_eq!((&yakitori.allergens, &beer.allergens), (&Some(told), &None));
+    assert_eq!(menu.courses.iter().map(|course| course.id.as_str()).collect::<Vec<_>>(), ["main"]);
+    assert_eq!(menu.categories.iter().find(|category| category.id == "grill").unwrap().kana, "クシヤキ");
+}
+
+#[test]
+fn a_question_that_nobody_can_answer_because_its_items_are_sold_out_sells_out_what_asks_it() {
+    let mut catalog = catalog();
+    for choice in &mut catalog.modifier_groups[2].modifiers {
+        choice.item_id = "beer".to_owned();
+    }
+    assert!(menu(catalog.clone(), ServiceMode::DineIn, "ja").items[1].available);
+    catalog.items[0].available = false;
+    let menu = menu(catalog, ServiceMode::DineIn, "ja");
+    assert!(!menu.items[1].available);
+    let sauce = menu.modifier_groups.iter().find(|group| group.id == "sauce").unwrap();
+    assert!(sauce.modifiers.iter().all(|choice| !choice.available && choice.item_id == "beer"));
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::{collections::HashSet, sync::Arc};
 use posmesh_pricing::{CatalogIndex, MAX_DEPTH, MAX_UNIT_PRICE, localized};
 use posmesh_proto::{
     catalog::v1::{
-        Area, Catalog, Category, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRate, TaxRounding, Tender,
+        Allergen, AllergenInfo, Area, Catalog, Category, Course, Image, Item, MenuPeriod, Modifier, ModifierGroup,
+        Station, Table, TaxClass, TaxRate, TaxRounding, Tender,
     },
     common::v1::{LocalizedText, Money, Product, ServiceMode},
+    store::v1::OpeningHours,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -55,9 +57,44 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn category()(id in id(), name in text(), parent in prop_oneof![Just(String::new()), id()]) -> Category {
-        Category { id, name, parent_category_id: parent, sort_order: 0 }
+    fn category()(id in id(), name in text(), kana in word(), parent in prop_oneof![Just(String::new()), id()]) -> Category {
+        Category { id, name, parent_category_id: parent, sort_order: 0, kana }
     }
+}
+
+/// A reading or a code.
+fn word() -> impl Strategy<Value = String> {
+    select(vec!["", "ｶﾅ", "ｶﾅ", "101", "a\0"]).prop_map(str::to_owned)
+}
+
+fn minutes() -> impl Strategy<Value = i32> {
+    prop_oneof![20 => 0..2881_i32, 1 => any::<i32>()]
+}
+
+prop_compose! {
+    fn menu_period()(id in id(), name in text(), hours in vec((0..9_i32, minutes(), minutes()), 0..3)) -> MenuPeriod {
+        let stretch = |(weekday, open_minutes, close_minutes)| OpeningHours { weekday, open_minutes, close_minutes };
+        MenuPeriod { id, name, hours: hours.into_iter().map(stretch).collect() }
+    }
+}
+
+fn images() -> impl Strategy<Value = Vec<Image>> {
+    let of = |url: &str, alt_text: &str| Image {
+        url: url.to_owned(),
+        alt_text: Some(LocalizedText { texts: [("ja".to_owned(), alt_text.to_owned())].into() }),
+    };
+    let fine = of("https://x.example/a.jpg", "茶");
+    select(vec![vec![], vec![fine.clone()], vec![of("http://x.example/", "茶"), of("https://x/", "a\0"), fine]])
+}
+
+fn allergens() -> impl Strategy<Value = Option<AllergenInfo>> {
+    let told = |allergens: &[(&str, i32)], list: i32| {
+        let allergen = |&(code, presence): &(&str, i32)| Allergen { code: code.to_owned(), presence };
+        Some(AllergenInfo { allergens: allergens.iter().map(allergen).collect(), checked_lists: vec![list] })
+    };
+    let fine = told(&[("egg", 1), ("milk", 2)], 1);
+    let wrong = [told(&[("egg", 9)], 1), told(&[("ÉGG", 1)], 1), told(&[], 9), told(&[("egg", 2), ("egg", 1)], 2)];
+    select([vec![None, None, fine.clone(), fine, told(&[], 3)], wrong.to_vec()].concat())
 }
 
 prop_compose! {
@@ -70,8 +107,13 @@ prop_compose! {
         modifier_group_ids in ids(),
         available in any::<bool>(),
         service_modes in vec(0..4_i32, 0..3),
+        (code, kana, images, allergens) in (word(), word(), images(), allergens()),
+        (station_ids, course_id, menu_period_ids) in (ids(), id(), ids()),
     ) -> Item {
-        Item { id, name, description, category_ids, price, tax_class_id, modifier_group_ids, available, service_modes, ..Default::default() }
+        Item {
+            id, name, description, category_ids, price, tax_class_id, modifier_group_ids, available, service_modes, code, kana,
+            images, allergens, station_ids, course_id, menu_period_ids, ..Default::default()
+        }
     }
 }
 
@@ -83,8 +125,10 @@ prop_compose! {
         max_quantity in count(),
         modifier_group_ids in ids(),
         available in any::<bool>(),
+        allergens in allergens(),
+        item_id in prop_oneof![Just(String::new()), id()],
     ) -> Modifier {
-        Modifier { id, name, price, available, max_quantity, modifier_group_ids, ..Default::default() }
+        Modifier { id, name, price, available, max_quantity, modifier_group_ids, allergens, item_id, ..Default::default() }
     }
 }
 
@@ -105,6 +149,8 @@ prop_compose! {
         areas in vec((id(), text()), 0..3),
         tables in vec((id(), "[0-9]?", id(), count()), 0..4),
         tenders in vec((id(), text(), 0..9_i32), 0..3),
+        menu_periods in vec(menu_period(), 0..4),
+        (stations, courses) in (vec((id(), text()), 0..4), vec((id(), text()), 0..4)),
     ) -> Catalog {
         Catalog {
             currency_code: currency.to_owned(),
@@ -116,6 +162,9 @@ prop_compose! {
             areas: areas.into_iter().map(|(id, name)| Area { id, name }).collect(),
             tables: tables.into_iter().map(|(id, name, area_id, seats)| Table { id, name, area_id, seats }).collect(),
             tenders: tenders.into_iter().map(|(id, name, kind)| Tender { id, name, kind }).collect(),
+            menu_periods,
+            stations: stations.into_iter().map(|(id, name)| Station { id, name }).collect(),
+            courses: courses.into_iter().map(|(id, name)| Course { id, name, sort_order: 0 }).collect(),
             ..Default::default()
         }
     }
@@ -143,6 +192,14 @@ fn is_named(name: Option<&LocalizedText>) {
     assert!(!localized(name, &store().locales).trim().is_empty());
 }
 
+/// Each allergen once, and nothing that says neither yes nor no.
+fn are_told(info: Option<&AllergenInfo>) {
+    let allergens = info.into_iter().flat_map(|info| &info.allergens);
+    unique(allergens.clone().map(|allergen| &allergen.code));
+    assert!(allergens.into_iter().all(|allergen| [1, 2].contains(&allergen.presence)));
+    assert!(info.into_iter().flat_map(|info| &info.checked_lists).all(|list| (1..=3).contains(list)));
+}
+
 /// The rules, written down a second time.
 fn breaks_no_rule(catalog: &Catalog) {
     assert_eq!(catalog.currency_code, "JPY");
@@ -150,7 +207,10 @@ fn breaks_no_rule(catalog: &Catalog) {
     let categories = unique(catalog.categories.iter().map(|x| &x.id));
     let groups = unique(catalog.modifier_groups.iter().map(|x| &x.id));
     let areas = unique(catalog.areas.iter().map(|x| &x.id));
-    unique(catalog.items.iter().map(|x| &x.id));
+    let items = unique(catalog.items.iter().map(|x| &x.id));
+    let periods = unique(catalog.menu_periods.iter().map(|x| &x.id));
+    let stations = unique(catalog.stations.iter().map(|x| &x.id));
+    let courses = unique(catalog.courses.iter().map(|x| &x.id));
     unique(catalog.tables.iter().map(|x| &x.id));
     unique(catalog.tenders.iter().map(|x| &x.id));
     let in_range = |price: &Money| {
@@ -167,6 +227,19 @@ fn breaks_no_rule(catalog: &Catalog) {
         assert!(item.category_ids.iter().all(|id| categories.contains(id.as_str())));
         assert!(item.service_modes.iter().all(|mode| [1, 2].contains(mode)), "{:?}", item.service_modes);
         asks(&item.modifier_group_ids);
+        assert!(unique(item.menu_period_ids.iter()).iter().all(|id| periods.contains(id)));
+        assert!(item.station_ids.iter().all(|id| stations.contains(id.as_str())));
+        assert!(item.course_id.is_empty() || courses.contains(item.course_id.as_str()));
+        assert!(item.images.iter().all(|image| image.url.starts_with("https://") && !image.url.contains(['"', '@'])));
+        are_told(item.allergens.as_ref());
+    }
+    for period in &catalog.menu_periods {
+        is_named(period.name.as_ref());
+        assert!(!period.hours.is_empty());
+        for OpeningHours { weekday, open_minutes, close_minutes } in &period.hours {
+            assert!((1..=7).contains(weekday) && (0..1440).contains(open_minutes) && close_minutes > open_minutes);
+            assert!(*close_minutes <= 2880);
+        }
     }
     for group in &catalog.modifier_groups {
         is_named(group.name.as_ref());
@@ -179,6 +252,8 @@ fn breaks_no_rule(catalog: &Catalog) {
             modifier.price.iter().for_each(in_range);
             assert!((1..=999).contains(&modifier.max_quantity));
             asks(&modifier.modifier_group_ids);
+            are_told(modifier.allergens.as_ref());
+            assert!(modifier.item_id.is_empty() || items.contains(modifier.item_id.as_str()));
         }
         // Ends: no way down is longer than the deepest that is allowed.
         let mut level: HashSet<&str> = [group.id.as_str()].into();
@@ -225,7 +300,7 @@ proptest! {
                 prop_assert_eq!(Content::new(left.clone()).hash, Content::new(again.catalog).hash);
                 let index = CatalogIndex::new(Arc::new(left)).unwrap();
                 for mode in [ServiceMode::DineIn, ServiceMode::Takeaway] {
-                    let question = Question { product: Product::Kiosk, mode, locale: "ja".into(), fallbacks: vec![] };
+                    let question = Question { product: Product::Kiosk, mode, locale: "ja".into(), fallbacks: vec![], closed: ["a".to_owned()].into() };
                     resolve_menu(&index, &question);
                 }
             }

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use posmesh_pricing::MAX_DEPTH;
-use posmesh_proto::catalog::v1::{Modifier, ModifierGroup, ProblemEffect};
+use posmesh_proto::catalog::v1::{Catalog, Modifier, ModifierGroup, ProblemEffect};
 
 use super::{
+    details,
     report::{At, Report, quoted},
     things::price,
 };
@@ -112,7 +113,7 @@ fn each_choice_once(at: &At<'_>, modifiers: &mut Vec<Modifier>, report: &mut Rep
 }
 
 fn choice(modifier: &mut Modifier, fates: &Groups, report: &mut Report<'_>) {
-    let Modifier { id, name, price: amount, max_quantity, modifier_group_ids, .. } = modifier;
+    let Modifier { id, name, price: amount, max_quantity, modifier_group_ids, allergens, .. } = modifier;
     let at = report.at("modifier", id, name.as_ref(), ProblemEffect::LeftOut);
     report.id(&at);
     report.name(&at, name.as_ref());
@@ -124,7 +125,22 @@ fn choice(modifier: &mut Modifier, fates: &Groups, report: &mut Report<'_>) {
         let message = format!("it may be chosen {max_quantity} times; must be 1 to {MAX_CHOICES}");
         report.add(&at, "CHOICES_OUT_OF_RANGE", "max_quantity", message);
     }
+    details::allergens(&at, allergens, report);
     fates.check(&at, modifier_group_ids, report);
+}
+
+/// Strikes out the items that choices are said to be and that are not there. Items are judged before.
+pub(super) fn items_of_choices(catalog: &mut Catalog, report: &mut Report<'_>) {
+    let items: HashSet<&str> = catalog.items.iter().map(|item| item.id.as_str()).collect();
+    for modifier in catalog.modifier_groups.iter_mut().flat_map(|group| &mut group.modifiers) {
+        let Modifier { id, name, item_id, .. } = modifier;
+        if !item_id.is_empty() && !items.contains(item_id.as_str()) {
+            let at = report.at("modifier", id, name.as_ref(), ProblemEffect::Corrected);
+            let message = format!("the item {} that it is said to be is not there; it stands alone", quoted(item_id));
+            report.add(&at, "DANGLING_REFERENCE", "item_id", message);
+            item_id.clear();
+        }
+    }
 }
 
 impl Groups {

@@ -9,6 +9,7 @@
 #[allow(clippy::unwrap_used)]
 pub(super) mod arbitrary;
 mod choices;
+mod details;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ pub(crate) fn sieve(mut catalog: Catalog, store: &Store) -> Result<Sieved, Vec<C
     things::places(&mut catalog, &mut report);
     let groups = choices::groups(&mut catalog.modifier_groups, &mut report);
     things::items(&mut catalog, &groups, &mut report);
+    choices::items_of_choices(&mut catalog, &mut report);
     let left = counts(&catalog);
     let left_out = CatalogCounts {
         categories: sent.categories - left.categories,
@@ -82,6 +84,9 @@ fn each_id_once(catalog: &mut Catalog, report: &mut Report<'_>) {
     once(&mut catalog.areas, "area", |x| (&x.id, x.name.as_ref()), report);
     once(&mut catalog.tables, "table", |x| (&x.id, None), report);
     once(&mut catalog.tenders, "tender", |x| (&x.id, x.name.as_ref()), report);
+    once(&mut catalog.menu_periods, "menu_period", |x| (&x.id, x.name.as_ref()), report);
+    once(&mut catalog.stations, "station", |x| (&x.id, x.name.as_ref()), report);
+    once(&mut catalog.courses, "course", |x| (&x.id, x.name.as_ref()), report);
 }
 
 fn once<T: PartialEq>(

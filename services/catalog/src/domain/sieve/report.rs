@@ -102,6 +102,11 @@ impl<'s> Report<'s> {
         }
     }
 
+    /// How many problems there are by now.
+    pub(super) fn found(&self) -> usize {
+        self.found
+    }
+
     /// The whole is wrong.
     pub(super) fn refuse(&mut self, problem: CatalogProblem) {
         self.found += 1;

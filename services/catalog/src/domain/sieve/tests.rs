@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
 use posmesh_proto::{
-    catalog::v1::{Item, TaxRate, TaxRounding},
+    catalog::v1::{
+        Allergen, AllergenInfo, AllergenList, AllergenPresence, Image, Item, MenuPeriod, TaxRate, TaxRounding,
+    },
     common::v1::ServiceMode,
+    store::v1::OpeningHours,
 };
 
 use super::{report::MAX_PROBLEMS, *};
@@ -339,6 +342,102 @@ fn service_modes_of_an_item_are_known_and_named_once() {
         ["DUPLICATE_SERVICE_MODE", "item", "beer", "service_modes"],
     );
     assert_eq!(modes(&[ServiceMode::Takeaway.into(), ServiceMode::DineIn.into()]), []);
+}
+
+fn lunch() -> MenuPeriod {
+    let hours = (1..=5).map(|weekday| OpeningHours { weekday, open_minutes: 660, close_minutes: 840 }).collect();
+    MenuPeriod { id: "lunch".into(), name: text(&[("ja", "ランチ")]), hours }
+}
+
+#[test]
+fn what_is_sold_at_a_time_that_nobody_knows_is_not_sold_at_all() {
+    let at_lunch = |c: &mut Catalog, period: MenuPeriod| {
+        c.menu_periods.push(period);
+        c.items[0].menu_period_ids.push("lunch".into());
+    };
+    assert_eq!(problems(|c| at_lunch(c, lunch())), []);
+    let wrong = [(0, 660, 840), (8, 660, 840), (1, 840, 840), (1, -1, 60), (1, 1440, 1500), (1, 660, 2881)];
+    for (weekday, open_minutes, close_minutes) in wrong {
+        let hours = vec![OpeningHours { weekday, open_minutes, close_minutes }];
+        let period = MenuPeriod { hours, ..lunch() };
+        let (left_out, found) = gone(|c| at_lunch(c, period));
+        assert_eq!(left_out, ["beer"], "{weekday} {open_minutes} {close_minutes}");
+        assert_eq!((found[0].0.as_str(), found[1].0.as_str()), ("HOURS_INVALID", "REFERENCE_LEFT_OUT"));
+    }
+    is(
+        one(|c| at_lunch(c, MenuPeriod { hours: vec![], ..lunch() })),
+        ["HOURS_INVALID", "menu_period", "lunch", "hours"],
+    );
+    let (left_out, _) = gone(|c| c.items[0].menu_period_ids.push("brunch".into()));
+    assert_eq!(left_out, ["beer"]);
+    // Past midnight is fine.
+    assert_eq!(
+        problems(|c| {
+            let late = OpeningHours { weekday: 7, open_minutes: 1320, close_minutes: 1560 };
+            at_lunch(c, MenuPeriod { hours: vec![late], ..lunch() });
+        }),
+        []
+    );
+}
+
+#[test]
+fn allergens_that_are_told_wrong_are_not_known_rather_than_half_told() {
+    let told = |allergens: &[(&str, AllergenPresence)], lists: &[i32]| {
+        let allergen = |&(code, presence): &(&str, AllergenPresence)| Allergen {
+            code: code.to_owned(),
+            presence: presence.into(),
+        };
+        let info = AllergenInfo { allergens: allergens.iter().map(allergen).collect(), checked_lists: lists.to_vec() };
+        let sieved = sieved(|c| c.items[0].allergens = Some(info.clone())).unwrap();
+        let reasons: Vec<String> = sieved.problems.into_iter().map(|problem| problem.reason).collect();
+        assert_eq!(sieved.left_out.items, 0);
+        (sieved.catalog.items[0].allergens.clone(), reasons)
+    };
+    use AllergenPresence::{Contains, MayContain, Unspecified};
+    let (kept, problems) = told(&[("egg", Contains), ("star_fruit", MayContain)], &[AllergenList::Eu.into()]);
+    assert_eq!((kept.unwrap().allergens.len(), problems.len()), (2, 0), "codes of other lists are taken as they are");
+    assert_eq!(told(&[], &[1]).1.len(), 0, "none of a list");
+    for wrong in
+        [told(&[("egg", Contains), ("Egg!", Contains)], &[]), told(&[("egg", Unspecified)], &[]), told(&[], &[9])]
+    {
+        assert_eq!(wrong, (None, vec!["ALLERGENS_INVALID".to_owned()]));
+    }
+    let (kept, problems) = told(&[("egg", MayContain), ("egg", Contains)], &[]);
+    assert_eq!(problems, ["DUPLICATE_REFERENCE"]);
+    let kept = kept.unwrap().allergens;
+    assert_eq!((kept.len(), kept[0].presence()), (1, Contains), "the worse counts");
+}
+
+#[test]
+fn what_an_item_can_stand_without_is_struck_out_and_told() {
+    let corrected = |change: &dyn Fn(&mut Catalog), expected: [&str; 2]| {
+        let sieved = sieved(change).unwrap();
+        let [problem] = sieved.problems.as_slice() else { panic!("{:#?}", sieved.problems) };
+        assert_eq!([problem.reason.as_str(), problem.field.as_str()], expected);
+        assert_eq!((problem.effect(), sieved.catalog), (ProblemEffect::Corrected, menu()));
+    };
+    corrected(&|c| c.items[0].code = "a\0".into(), ["CODE_INVALID", "code"]);
+    corrected(&|c| c.items[0].code = "1".repeat(129), ["CODE_INVALID", "code"]);
+    corrected(&|c| c.items[0].kana = "\u{fffd}".into(), ["TEXT_INVALID", "kana"]);
+    corrected(&|c| c.categories[0].kana = "カ".repeat(501), ["TEXT_TOO_LONG", "kana"]);
+    corrected(&|c| c.items[0].station_ids.push("x".into()), ["DANGLING_REFERENCE", "station_ids"]);
+    corrected(&|c| c.items[0].course_id = "x".into(), ["DANGLING_REFERENCE", "course_id"]);
+    corrected(&|c| c.modifier_groups[2].modifiers[0].item_id = "x".into(), ["DANGLING_REFERENCE", "item_id"]);
+    for url in
+        ["http://x.example/a.jpg", "javascript:alert(1)", "https://", "https://a@x.example/", "https://x/\"onload="]
+    {
+        let image = Image { url: url.into(), alt_text: None };
+        corrected(&|c| c.items[0].images.push(image.clone()), ["IMAGE_INVALID", "images"]);
+    }
+    let right = sieved(|c| {
+        c.items[0]
+            .images
+            .push(Image { url: "https://x.example/麦酒.jpg?w=1".into(), alt_text: text(&[("ja", "麦酒")]) });
+        c.items[0].code = "101".into();
+        c.items[0].kana = "ﾅﾏﾋﾞｰﾙ".into();
+        c.modifier_groups[2].modifiers[0].item_id = "yakitori".into();
+    });
+    assert_eq!(right.unwrap().problems, []);
 }
 
 #[test]

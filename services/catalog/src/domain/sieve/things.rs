@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use posmesh_pricing::MAX_UNIT_PRICE;
 use posmesh_proto::{
     catalog::v1::{Catalog, Category, Item, ProblemEffect, Table, TaxClass, TaxRoundingDirection, TaxRoundingScope},
-    common::v1::{Money, ServiceMode},
+    common::v1::{LocalizedText, Money, ServiceMode},
 };
 
 use super::{
     choices::Groups,
+    details,
     report::{At, MAX_NAME_CHARS, Report, problem_about_catalog, quoted},
 };
 use crate::domain::nesting;
@@ -60,37 +61,37 @@ pub(super) fn tax_classes(classes: &[TaxClass], report: &mut Report<'_>) {
     }
 }
 
-/// Headings, areas with their tables, and tenders.
+/// Headings, areas with their tables, tenders, and what items refer to.
 pub(super) fn places(catalog: &mut Catalog, report: &mut Report<'_>) {
     let effect = ProblemEffect::LeftOut;
     let sent = ids(catalog.categories.iter().map(|category| &category.id));
-    catalog.categories.retain(|category| {
+    catalog.categories.retain_mut(|category| {
         let at = report.at("category", &category.id, category.name.as_ref(), effect);
         report.is_fine(|report| {
             report.id(&at);
             report.name(&at, category.name.as_ref());
+            details::kana(&at, &mut category.kana, report);
         })
     });
     parents(&mut catalog.categories, &sent, report);
 
     let sent = ids(catalog.areas.iter().map(|area| &area.id));
-    catalog.areas.retain(|area| {
-        let at = report.at("area", &area.id, area.name.as_ref(), effect);
-        report.is_fine(|report| {
-            report.id(&at);
-            report.name(&at, area.name.as_ref());
-        })
-    });
+    catalog.areas.retain(|x| named(("area", &x.id, x.name.as_ref()), report));
     let kept = ids(catalog.areas.iter().map(|area| &area.id));
     catalog.tables.retain_mut(|table| report.is_fine(|report| check_table(table, (&sent, &kept), report)));
 
-    catalog.tenders.retain(|tender| {
-        let at = report.at("tender", &tender.id, tender.name.as_ref(), effect);
-        report.is_fine(|report| {
-            report.id(&at);
-            report.name(&at, tender.name.as_ref());
-        })
-    });
+    catalog.tenders.retain(|x| named(("tender", &x.id, x.name.as_ref()), report));
+    catalog.stations.retain(|x| named(("station", &x.id, x.name.as_ref()), report));
+    catalog.courses.retain(|x| named(("course", &x.id, x.name.as_ref()), report));
+}
+
+/// Whether something of which nothing but its id and name is needed has both.
+fn named((entity, id, name): (&'static str, &String, Option<&LocalizedText>), report: &mut Report<'_>) -> bool {
+    let at = report.at(entity, id, name, ProblemEffect::LeftOut);
+    report.is_fine(|report| {
+        report.id(&at);
+        report.name(&at, name);
+    })
 }
 
 /// A heading whose place is wrong stands at the top.
@@ -148,22 +149,36 @@ fn is_gone(
     true
 }
 
-/// Leaves out the items that are wrong, and those that ask what is gone.
-pub(super) fn items(catalog: &mut Catalog, groups: &Groups, report: &mut Report<'_>) {
-    let tax_classes = ids(catalog.tax_classes.iter().map(|class| &class.id));
-    let categories = ids(catalog.categories.iter().map(|category| &category.id));
-    catalog
-        .items
-        .retain_mut(|item| report.is_fine(|report| check_item(item, &tax_classes, &categories, groups, report)));
+/// What items refer to.
+struct Referred<'a> {
+    groups: &'a Groups,
+    tax_classes: HashSet<String>,
+    categories: HashSet<String>,
+    stations: HashSet<String>,
+    courses: HashSet<String>,
+    periods: HashSet<String>,
+    /// Those that were left out too.
+    periods_sent: HashSet<String>,
 }
 
-fn check_item(
-    item: &mut Item,
-    tax_classes: &HashSet<String>,
-    categories: &HashSet<String>,
-    groups: &Groups,
-    report: &mut Report<'_>,
-) {
+/// Leaves out the items that are wrong, those that ask what is gone, and those of which it is not known when they are
+/// sold.
+pub(super) fn items(catalog: &mut Catalog, groups: &Groups, report: &mut Report<'_>) {
+    let periods_sent = ids(catalog.menu_periods.iter().map(|period| &period.id));
+    catalog.menu_periods.retain(|period| report.is_fine(|report| details::menu_period(period, report)));
+    let referred = Referred {
+        groups,
+        tax_classes: ids(catalog.tax_classes.iter().map(|class| &class.id)),
+        categories: ids(catalog.categories.iter().map(|category| &category.id)),
+        stations: ids(catalog.stations.iter().map(|station| &station.id)),
+        courses: ids(catalog.courses.iter().map(|course| &course.id)),
+        periods: ids(catalog.menu_periods.iter().map(|period| &period.id)),
+        periods_sent,
+    };
+    catalog.items.retain_mut(|item| report.is_fine(|report| check_item(item, &referred, report)));
+}
+
+fn check_item(item: &mut Item, referred: &Referred<'_>, report: &mut Report<'_>) {
     let at = report.at("item", &item.id, item.name.as_ref(), ProblemEffect::LeftOut);
     report.id(&at);
     report.name(&at, item.name.as_ref());
@@ -176,19 +191,53 @@ fn check_item(
         }
         Some(amount) => price(&at, amount, report),
     }
-    if !tax_classes.contains(&item.tax_class_id) {
+    if !referred.tax_classes.contains(&item.tax_class_id) {
         report.dangling(&at, "tax_class_id", "tax class", &item.tax_class_id);
     }
-    item.category_ids.retain(|id| {
-        let is_there = categories.contains(id);
-        if !is_there {
-            let message = format!("its category {} is not there; it stands without", quoted(id));
-            report.add(&at.corrected(), "DANGLING_REFERENCE", "category_ids", message);
-        }
-        is_there
-    });
-    groups.check(&at, &mut item.modifier_group_ids, report);
+    item.category_ids.retain(|id| is_there(&at, ("category_ids", "category"), id, &referred.categories, report));
+    referred.groups.check(&at, &mut item.modifier_group_ids, report);
     service_modes(&at, &mut item.service_modes, report);
+    menu_periods(&at, &mut item.menu_period_ids, referred, report);
+
+    details::code(&at, &mut item.code, report);
+    details::kana(&at, &mut item.kana, report);
+    details::images(&at, &mut item.images, report);
+    details::allergens(&at, &mut item.allergens, report);
+    item.station_ids.retain(|id| is_there(&at, ("station_ids", "station"), id, &referred.stations, report));
+    if !item.course_id.is_empty() && !is_there(&at, ("course_id", "course"), &item.course_id, &referred.courses, report)
+    {
+        item.course_id.clear();
+    }
+}
+
+/// Whether there is what an item can stand without.
+fn is_there(
+    at: &At<'_>,
+    (field, what): (&str, &str),
+    id: &String,
+    kept: &HashSet<String>,
+    report: &mut Report<'_>,
+) -> bool {
+    let is_there = kept.contains(id);
+    if !is_there {
+        let message = format!("its {what} {} is not there; it stands without", quoted(id));
+        report.add(&at.corrected(), "DANGLING_REFERENCE", field, message);
+    }
+    is_there
+}
+
+/// A period that is not there must not be dropped: without it the item could seem to be sold always.
+fn menu_periods(at: &At<'_>, ids: &mut Vec<String>, referred: &Referred<'_>, report: &mut Report<'_>) {
+    let mut seen = HashSet::new();
+    ids.retain(|id| {
+        is_gone(at, "menu_period_ids", "menu period", id, (&referred.periods_sent, &referred.periods), report);
+        let is_first = seen.insert(id.clone());
+        if !is_first {
+            let message = format!("it names the menu period {} twice", quoted(id));
+            report.add(&at.corrected(), "DUPLICATE_REFERENCE", "menu_period_ids", message);
+        }
+        is_first
+    });
 }
 
 /// A mode that is not known here must not be dropped: without it the item could seem to be sold in all of them.

@@ -96,6 +96,8 @@ pub(crate) struct PosState {
     pub(crate) table: ProductPolicy,
     /// When the store is open; empty: always.
     pub(crate) hours: Vec<OpeningHours>,
+    /// When beer is sold; always, if there are none.
+    pub(crate) beer_hours: Vec<OpeningHours>,
     /// The POS of this store answers nothing until it is let go.
     pub(crate) hangs: Option<(String, CancellationToken)>,
     /// The next submit of this store fails with this.

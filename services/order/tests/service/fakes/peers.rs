@@ -191,8 +191,10 @@ impl Pos {
                 price: Some(yen(price)),
                 tax_class_id: "standard".into(),
                 available: !state.sold_out,
+                menu_period_ids: state.beer_hours.iter().map(|_| "bar".to_owned()).take(1).collect(),
                 ..Item::default()
             }],
+            menu_periods: vec![MenuPeriod { id: "bar".into(), name: text("Bar"), hours: state.beer_hours.clone() }],
             tables: ["t1", "t2", "t3"].map(|id| Table { id: id.into(), name: id.into(), ..Table::default() }).into(),
             ..Catalog::default()
         }

@@ -9,7 +9,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use posmesh_kit::{Channel, backoff::Backoff, failure};
+use posmesh_kit::{Channel, backoff::Backoff, failure, time};
 use posmesh_proto::{
     catalog::v1::{
         ApproveSnapshotRequest, DiffCatalogsRequest, GetMenuRequest, ListCatalogVersionsRequest, ListSyncRunsRequest,
@@ -45,6 +45,9 @@ enum Verb {
         /// Whose menu; else that of the first product that the store sells through.
         #[arg(long, value_name = "NAME")]
         product: Option<ProductName>,
+        /// What is sold then, e.g. 2026-11-24T12:00:00+09:00; else now.
+        #[arg(long, value_name = "TIME")]
+        time: Option<jiff::Timestamp>,
         #[command(flatten)]
         language: Language,
     },
@@ -156,7 +159,9 @@ pub(crate) async fn run(config: &Config, options: &Options) -> anyhow::Result<Ex
     let channel = channel("peers.catalog", &config.peers.catalog, config)?;
     let client = CatalogServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
     let printed = match &options.verb {
-        Verb::Show { store, product, language } => show::menu(&menu(client, store, *product, language).await?),
+        Verb::Show { store, product, time, language } => {
+            show::menu(&menu(client, store, (*product, *time), language).await?)
+        }
         Verb::Diff { store, from, to, language } => diff(client, store, (*from, *to), language).await?,
         Verb::Watch { store, language } => follow(&client, &store.store_id, &language.locale).await,
         Verb::Versions(store) => versions(client, store).await?,
@@ -197,7 +202,7 @@ fn refused(status: Status) -> anyhow::Error {
 async fn menu(
     mut client: Client,
     store: &StoreName,
-    product: Option<ProductName>,
+    (product, time): (Option<ProductName>, Option<jiff::Timestamp>),
     language: &Language,
 ) -> anyhow::Result<Menu> {
     let products: Vec<Product> = match product {
@@ -209,6 +214,7 @@ async fn menu(
             store_id: store.store_id.clone(),
             product: (*product).into(),
             locale: language.locale.clone(),
+            time: time.map(|time| time::from_unix_ms(time.as_millisecond())),
             ..Default::default()
         };
         match client.get_menu(soon(request)).await {

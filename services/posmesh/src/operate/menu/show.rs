@@ -3,11 +3,13 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use posmesh_pricing::shown_amount;
-use posmesh_proto::catalog::v1::{Menu, MenuCategory, MenuItem, MenuModifier, MenuModifierGroup};
+use posmesh_proto::catalog::v1::{
+    AllergenInfo, AllergenPresence, Menu, MenuCategory, MenuItem, MenuModifier, MenuModifierGroup,
+};
 
 use crate::operate::table::table;
 
-const HEAD: [&str; 5] = ["ITEM", "PRICE", "TAX", "", "ID"];
+const HEAD: [&str; 6] = ["CODE", "ITEM", "PRICE", "TAX", "", "ID"];
 
 /// Items under their headings, then the questions about them.
 pub(super) fn menu(menu: &Menu) -> String {
@@ -37,6 +39,10 @@ pub(super) fn menu(menu: &Menu) -> String {
     for group in &menu.modifier_groups {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {} ({}): {}", group.name, how_many(group), choices(menu, group));
+    }
+    let unknown = menu.items.iter().filter(|item| item.allergens.is_none()).count();
+    if unknown > 0 {
+        let _ = writeln!(text, "\nAllergens of {unknown} items are not known.");
     }
     text
 }
@@ -71,7 +77,7 @@ fn path(menu: &Menu, category: &MenuCategory) -> String {
     path
 }
 
-fn row(item: &MenuItem, questions: &HashMap<&str, &MenuModifierGroup>) -> [String; 5] {
+fn row(item: &MenuItem, questions: &HashMap<&str, &MenuModifierGroup>) -> [String; 6] {
     let price = item.display_price.as_ref();
     let asks = item.modifier_group_ids.iter().filter_map(|id| questions.get(id.as_str()));
     let asks: Vec<&str> = asks.map(|group| group.name.as_str()).collect();
@@ -82,13 +88,27 @@ fn row(item: &MenuItem, questions: &HashMap<&str, &MenuModifierGroup>) -> [Strin
     if !asks.is_empty() {
         notes.push(format!("asks {}", asks.join(", ")));
     }
+    if let Some(info) = &item.allergens {
+        notes.extend(allergens(info));
+    }
     [
+        item.code.clone(),
         item.name.clone(),
         price.map(|price| shown_amount(&price.currency_code, price.amount)).unwrap_or_default(),
         percent(item.tax_rate_ppm),
         notes.join("; "),
         item.id.clone(),
     ]
+}
+
+/// `contains egg, milk`, `traces of shrimp`; nothing where none is named.
+fn allergens(info: &AllergenInfo) -> impl Iterator<Item = String> {
+    use AllergenPresence::{Contains, MayContain};
+    [("contains", Contains), ("traces of", MayContain)].into_iter().filter_map(|(words, presence)| {
+        let codes = info.allergens.iter().filter(|allergen| allergen.presence() == presence);
+        let codes: Vec<&str> = codes.map(|allergen| allergen.code.as_str()).collect();
+        (!codes.is_empty()).then(|| format!("{words} {}", codes.join(", ")))
+    })
 }
 
 fn percent(ppm: i32) -> String {
@@ -118,7 +138,10 @@ fn choices(menu: &Menu, group: &MenuModifierGroup) -> String {
 
 #[cfg(test)]
 mod tests {
-    use posmesh_proto::common::v1::{Money, Product, ServiceMode};
+    use posmesh_proto::{
+        catalog::v1::Allergen,
+        common::v1::{Money, Product, ServiceMode},
+    };
 
     use super::*;
 
@@ -138,6 +161,7 @@ mod tests {
             name: name.into(),
             parent_category_id: above.into(),
             item_ids: item_ids.iter().map(|id| (*id).to_owned()).collect(),
+            ..Default::default()
         };
         let choice = |name: &str, amount, available| MenuModifier {
             name: name.into(),
@@ -153,7 +177,17 @@ mod tests {
             catalog_version: 12,
             categories: vec![category("food", "料理", "", &[]), category("noodles", "麺", "food", &["ramen", "udon"])],
             items: vec![
-                MenuItem { modifier_group_ids: vec!["extra".into()], ..item("ramen", "ラーメン", 1_080, true) },
+                MenuItem {
+                    modifier_group_ids: vec!["extra".into()],
+                    code: "801".into(),
+                    allergens: Some(AllergenInfo {
+                        allergens: [("wheat", 1), ("egg", 1), ("shrimp", 2)]
+                            .map(|(code, presence)| Allergen { code: code.into(), presence })
+                            .to_vec(),
+                        ..Default::default()
+                    }),
+                    ..item("ramen", "ラーメン", 1_080, true)
+                },
                 item("udon", "うどん", 700, false),
                 item("bag", "Bag", 5, true),
             ],
@@ -170,16 +204,18 @@ mod tests {
 shibuya, version 12: 3 items for to go (takeaway), prices in JPY with tax
 
 料理 › 麺
-ITEM      PRICE  TAX              ID
-ラーメン  1,080  8 %  asks Extra  ramen
-うどん    700    8 %  SOLD OUT    udon
+CODE  ITEM      PRICE  TAX                                                       ID
+801   ラーメン  1,080  8 %  asks Extra; contains wheat, egg; traces of shrimp  ramen
+      うどん    700    8 %  SOLD OUT                                             udon
 
 Under no heading
-ITEM  PRICE  TAX    ID
-Bag   5      8 %    bag
+CODE  ITEM  PRICE  TAX    ID
+      Bag   5      8 %    bag
 
 Questions
   Extra (up to 3): Egg +120, Nori (SOLD OUT), Half -100
+
+Allergens of 2 items are not known.
 ";
         assert_eq!(super::menu(&menu), expected);
     }

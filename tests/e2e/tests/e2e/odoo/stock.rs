@@ -78,7 +78,12 @@ impl Restaurant {
 
     async fn quote(&self, store_id: &str, item: &Item) -> Result<(), Status> {
         let lines = vec![line(&item.id, 1)];
-        let request = QuoteOrderRequest { store_id: store_id.into(), product: Product::Table.into(), lines };
+        let request = QuoteOrderRequest {
+            store_id: store_id.into(),
+            product: Product::Table.into(),
+            lines,
+            ..Default::default()
+        };
         OrderServiceClient::new(self.mesh.order(0).unwrap()).quote_order(request).await.map(drop)
     }
 }
