@@ -59,9 +59,9 @@ pub(crate) fn lay_over(catalog: &Catalog, layers: Layers<'_>, product: Product) 
     let gone = laying.hidden_categories(&catalog.categories);
     sold.categories.retain(|category| !gone.contains(category.id.as_str()));
     sold.categories.iter_mut().for_each(|category| laying.category(category));
-    sold.items.retain(|item| !laying.hides_item(item, &gone));
+    let hidden = laying.hidden_items(&mut sold.items, &gone);
     sold.items.iter_mut().for_each(|item| laying.item(item, &gone));
-    sold.modifier_groups.iter_mut().for_each(|group| laying.group(group));
+    sold.modifier_groups.iter_mut().for_each(|group| laying.group(group, &hidden));
     close_questions(&mut sold);
     sold
 }
@@ -136,6 +136,12 @@ impl<'a> Laying<'a> {
         }
     }
 
+    /// Takes the hidden ones out, and tells by id whether each was sold out.
+    fn hidden_items(&self, items: &mut Vec<Item>, gone: &HashSet<&str>) -> HashMap<String, bool> {
+        let hidden = items.extract_if(.., |item| self.hides_item(item, gone));
+        hidden.map(|item| (item.id, !item.available)).collect()
+    }
+
     fn hides_item(&self, item: &Item, gone: &HashSet<&str>) -> bool {
         let stands_nowhere = || {
             let mut ids = item.category_ids.iter();
@@ -158,7 +164,8 @@ impl<'a> Laying<'a> {
         self.lay_price(&voices, &mut item.price);
     }
 
-    fn group(&self, group: &mut ModifierGroup) {
+    /// A choice that is a hidden item stays: what is not sold by itself may be part of something else.
+    fn group(&self, group: &mut ModifierGroup, hidden: &HashMap<String, bool>) {
         let ModifierGroup { id, modifiers, .. } = group;
         let voices = |modifier_id: &str| self.own(&modifier_key(id, modifier_id));
         modifiers.retain(|modifier| !voices(&modifier.id).hides(self.product));
@@ -166,6 +173,10 @@ impl<'a> Laying<'a> {
             let voices = voices(&modifier.id);
             voices.lay_text(&mut modifier.name, |overlay| overlay.name.as_ref());
             self.lay_price(&voices, &mut modifier.price);
+            if let Some(sold_out) = hidden.get(&modifier.item_id) {
+                modifier.available &= !sold_out;
+                modifier.item_id.clear();
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use posmesh_pricing::{CatalogIndex, MAX_UNIT_PRICE};
 use posmesh_proto::{catalog::v1::Image, common::v1::ServiceMode};
@@ -147,6 +150,20 @@ fn an_item_with_a_question_that_nobody_can_answer_any_more_is_sold_out() {
     assert_eq!((sold_now.items[1].available, extra.modifiers[0].available), (true, false));
 }
 
+#[test]
+fn a_choice_that_is_a_hidden_item_is_still_sold_with_what_asks_it_and_sold_out_with_the_item() {
+    let hides_beer = overlays(&[(item_key("beer"), hidden as Says)]);
+    for available in [true, false] {
+        let mut catalog = catalog();
+        catalog.items[0].available = available;
+        catalog.modifier_groups[0].modifiers[0].item_id = "beer".to_owned();
+        let layers = Layers { store: &hides_beer, brand: &OverlayMap::new(), carries_prices: false };
+        let sold = lay_over(&catalog, layers, Product::Table);
+        let choice = &sold.modifier_groups[0].modifiers[0];
+        assert_eq!((ids(&sold), choice.item_id.as_str(), choice.available), (vec!["yakitori"], "", available));
+    }
+}
+
 fn some_text() -> impl Strategy<Value = Option<LocalizedText>> {
     prop_oneof![2 => Just(None), 1 => select(vec!["ja", "en", "JA"]).prop_map(|tag| text(&[(tag, "別の名")]))]
 }
@@ -221,7 +238,7 @@ proptest! {
         prop_assert_eq!((&sold.tables, &sold.tenders, &sold.tax_classes), (&catalog.tables, &catalog.tenders, &catalog.tax_classes));
         // Whoever sells it can be asked: a menu has an answer to each of its questions, or is sold out.
         let index = CatalogIndex::new(Arc::new(sold)).unwrap();
-        let question = Question { product, mode: ServiceMode::DineIn, locale: "ja".into(), fallbacks: vec![], closed: std::collections::BTreeSet::new() };
+        let question = Question { product, mode: ServiceMode::DineIn, locale: "ja".into(), fallbacks: vec![], closed: BTreeSet::new() };
         let menu = resolve_menu(&index, &question);
         for item in menu.items.iter().filter(|item| item.available) {
             let asked = menu.modifier_groups.iter().filter(|group| item.modifier_group_ids.contains(&group.id));
