@@ -204,9 +204,9 @@ mod tests {
 shibuya, version 12: 3 items for to go (takeaway), prices in JPY with tax
 
 料理 › 麺
-CODE  ITEM      PRICE  TAX                                                       ID
+CODE  ITEM      PRICE  TAX                                                     ID
 801   ラーメン  1,080  8 %  asks Extra; contains wheat, egg; traces of shrimp  ramen
-      うどん    700    8 %  SOLD OUT                                             udon
+      うどん    700    8 %  SOLD OUT                                           udon
 
 Under no heading
 CODE  ITEM  PRICE  TAX    ID
