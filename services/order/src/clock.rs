@@ -1,7 +1,10 @@
 //! This replica's clock, watched.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,12 +12,14 @@ use posmesh_kit::time;
 use tokio::time::Instant;
 
 use crate::{
-    domain::clock::{ClockWatch, Disturbance, Reading},
+    domain::clock::{BELIEVED_AFTER_MS, ClockWatch, Disturbance, Reading},
     storage::Storage,
 };
 
 /// Less is the scheduler's doing, not the clock's.
 const LEAST_TOLERANCE: Duration = Duration::from_millis(500);
+/// A process does not begin to take orders by a clock that is farther from the database's.
+const ABOUT_THE_SAME_MS: i64 = 60_000;
 
 /// Tells whether the clocks can be trusted. While they cannot, nothing is fired or expired by them, and no absence is
 /// proven by them. Cheap to clone.
@@ -22,13 +27,15 @@ const LEAST_TOLERANCE: Duration = Duration::from_millis(500);
 pub(crate) struct Clock {
     watch: Arc<Mutex<ClockWatch>>,
     begun: Instant,
+    /// Whether the database's clock was ever about the same.
+    agreed: Arc<AtomicBool>,
 }
 
 impl Clock {
     /// Clocks may differ by `tolerance`; after a jump the clock is trusted when it was steady for `calm`.
     pub(crate) fn new(tolerance: Duration, calm: Duration) -> Self {
         let watch = ClockWatch::new(millis(tolerance.max(LEAST_TOLERANCE)), millis(calm));
-        let clock = Self { watch: Arc::new(Mutex::new(watch)), begun: Instant::now() };
+        let clock = Self { watch: Arc::new(Mutex::new(watch)), begun: Instant::now(), agreed: Arc::default() };
         clock.note(None);
         clock
     }
@@ -44,13 +51,32 @@ impl Clock {
         self.note(None).1
     }
 
+    /// Whether the time can be told. A clock that was set before this process began is not seen to jump; until it was about
+    /// the same as the database's, no order is promised by it: others would wait for the end of an attempt that lies hours
+    /// ahead. After a while it is believed all the same.
+    pub(crate) async fn is_known(&self, storage: &dyn Storage) -> bool {
+        if !self.agreed.load(Ordering::Relaxed) {
+            self.compare(storage).await;
+        }
+        self.agreed.load(Ordering::Relaxed) || millis(self.begun.elapsed()) >= BELIEVED_AFTER_MS
+    }
+
     /// Looks at the database's clock as well. A database that does not answer soon says nothing.
     pub(crate) async fn compare(&self, storage: &dyn Storage) {
         let asked = Instant::now();
-        let database_ahead_ms = match tokio::time::timeout(LEAST_TOLERANCE / 2, storage.now_ms()).await {
+        let told = tokio::time::timeout(LEAST_TOLERANCE / 2, storage.now_ms()).await;
+        let database_ahead_ms = match told {
             Ok(Ok(Some(database_ms))) => Some(database_ms + millis(asked.elapsed() / 2) - time::now_unix_ms()),
             _ => None,
         };
+        let agrees = database_ahead_ms.map_or(matches!(told, Ok(Ok(None))), |ms| ms.abs() <= ABOUT_THE_SAME_MS);
+        if !agrees && !self.agreed.load(Ordering::Relaxed) {
+            tracing::warn!(
+                ?database_ahead_ms,
+                "the time is not known yet by the database's clock: no orders are taken"
+            );
+        }
+        self.agreed.fetch_or(agrees, Ordering::Relaxed);
         self.note(database_ahead_ms);
     }
 

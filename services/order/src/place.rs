@@ -114,6 +114,11 @@ impl Orders {
 
     async fn take(&self, who: &Identity, request: PlaceOrderRequest) -> Result<(Order, Subscription), Error> {
         self.gates.until_judging().await;
+        if !self.dispatcher.clock.is_known(&*self.ledger.storage).await {
+            let message = "this replica has just begun, and its clock is not that of its database; ask again";
+            let failure = Failure::new(Code::Unavailable, "CLOCK_NOT_STEADY", message);
+            return Err(failure.retry_after(Duration::from_secs(1)).into());
+        }
         let now_ms = self.dispatcher.clock.now_unix_ms();
         let product = accept::check_request(&request, now_ms)?;
         let store = self.reader.stores.get(&request.store_id).await?;

@@ -140,6 +140,8 @@ impl Dispatcher {
         let left_ms = end_ms.saturating_sub(self.clock.now_unix_ms());
         let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
         let connection_id = &link.connection.connection_id;
+        // It may have been let through alone, and was not taken: whoever waits no longer waits for it.
+        self.gates.give_back(tenant_id, connection_id, &order.order_id).await;
         if order.awaited_connection_id == *connection_id {
             return self.look_again(tenant_id, &order, left).await;
         }

@@ -21,7 +21,7 @@ pub(crate) enum Disturbance {
 }
 
 /// A clock that was set and not set back: after so long it is believed all the same, or nothing would ever be due again.
-const BELIEVED_AFTER_MS: i64 = 10 * 60 * 1000;
+pub(crate) const BELIEVED_AFTER_MS: i64 = 10 * 60 * 1000;
 
 /// Watches the clocks. After a jump they are not trusted until they were steady for a while, and differ no more than they
 /// did before it. That they differ does no harm by itself: what is due is counted from now on each of them.
