@@ -98,7 +98,13 @@ impl Diffs {
         };
         let (before, after) = ((before, Arc::clone(&from.beside)), (after, Arc::clone(&to.beside)));
         let locales: Vec<String> = std::iter::once(locale.to_owned()).chain(store.locales.iter().cloned()).collect();
-        let diff = ambient::blocking(move || Arc::new(domain::diff(&sold(&before), &sold(&after), &locales))).await?;
+        let make = move || {
+            let mut diff = domain::diff(&sold(&before), &sold(&after), &locales);
+            let reviewed = (&before.1.to_review, &after.1.to_review);
+            diff.add(domain::review_lines(reviewed, &after.0, &locales));
+            Arc::new(diff)
+        };
+        let diff = ambient::blocking(make).await?;
         let bytes = diff.changes.iter().map(prost::Message::encoded_len).sum::<usize>() + size_of::<Step>();
         self.cache.insert(step, Arc::clone(&diff), bytes);
         Ok(diff)

@@ -43,6 +43,10 @@ pub(crate) enum Error {
     OverlaySubjectNotFound { store_id: String, what: &'static str },
     #[error("the overlay is at revision {current}, not {expected}; read it again and put your change on top")]
     OverlayConflict { expected: i64, current: i64 },
+    #[error(
+        "item {item_id:?} of {store_id:?} has changed again since version {version}; list what waits for a review and look at it anew"
+    )]
+    ItemChanged { store_id: String, item_id: String, version: i64 },
     #[error("{store_id:?} cannot sell at another price than its POS asks: {why}")]
     PriceOverrideNotSupported { store_id: String, why: String },
     #[error("there are {MAX_OVERLAYS} overlays already; delete those that are orphaned")]
@@ -111,6 +115,9 @@ impl From<Error> for Status {
             }
             Error::OverlayConflict { current, .. } => {
                 new(Code::Aborted, "REVISION_CONFLICT").meta("current_revision", current.to_string())
+            }
+            Error::ItemChanged { store_id, item_id, .. } => {
+                new(Code::Aborted, "ITEM_CHANGED").meta("store_id", store_id).meta("item_id", item_id)
             }
             Error::PriceOverrideNotSupported { store_id, why } => {
                 new(Code::FailedPrecondition, "PRICE_OVERRIDE_NOT_SUPPORTED")

@@ -3,7 +3,7 @@
 //! brand's is shared by all of its stores.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -67,11 +67,13 @@ impl Layers {
         self.store.price_refusal.as_deref().unwrap_or("the POS has not been asked yet; sync the store")
     }
 
-    pub(crate) fn for_domain(&self) -> domain::Layers<'_> {
+    /// With the items that wait for a review.
+    pub(crate) fn for_domain<'a>(&'a self, to_review: &'a BTreeSet<String>) -> domain::Layers<'a> {
         domain::Layers {
             store: &self.store.overlays,
             brand: &self.brand.overlays,
             carries_prices: self.price_refusal().is_empty(),
+            to_review,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! the menu of a product.
 //!
 //! `service` is the gRPC surface, `sync` a run of a sync, `schedule` those that nobody asks for, `menus` the prepared answers, `availability` what is sold out beside the versions, `poll` what the POS says of it, `overlays`
-//! what people lay over a catalog, `domain` the rules, [`storage`]
+//! what people lay over a catalog, `reviews` what is not sold before a person has looked at it, `domain` the rules, [`storage`]
 //! what is kept, `watch` the streams of what changes. Bad master data never replaces good data: what is wrong is left out alone where that can be, else the
 //! whole pull is refused; what changes too much waits for a person; the version before stays current meanwhile.
 
@@ -19,6 +19,7 @@ mod overlays;
 mod poll;
 mod pull;
 mod request;
+mod reviews;
 mod schedule;
 mod service;
 pub mod storage;
@@ -85,7 +86,8 @@ pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peer
     let stock = availability::Stock::start(Arc::clone(&storage), Arc::clone(&menus), router.clone(), &mounted);
     let (words, offers) = (Arc::clone(&storage), Arc::clone(&menus));
     poll::Polls::start(config.poll_interval, words, offers, Arc::clone(&syncs), (stores.clone(), router), &mounted);
-    let service = service::Service { storage, stores, menus, syncs, diffs, watches, stock, overlays };
+    let reviews = reviews::Reviews { storage: Arc::clone(&storage), menus: Arc::clone(&menus) };
+    let service = service::Service { storage, stores, menus, syncs, diffs, watches, stock, overlays, reviews };
     mounted.routes = service.into_routes();
     mounted
 }

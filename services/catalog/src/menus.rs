@@ -12,7 +12,7 @@ use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
     catalog::v1::Catalog,
     common::v1::{Product, ServiceMode},
-    store::v1::Store,
+    store::v1::{ChangedItems, Store},
 };
 use prost::{Message, bytes::Bytes};
 use sha2::{Digest as _, Sha256};
@@ -23,6 +23,7 @@ use crate::{
     domain::{self, Beside, Question, effective_locale, resolve_menu},
     error::Error,
     layers::{LayerCache, LayersMark},
+    reviews::changed_items,
     storage::{OfferHead, Storage, StoreKey},
 };
 
@@ -89,6 +90,8 @@ impl Offer {
 struct OfferMark {
     head: OfferHead,
     layers: LayersMark,
+    /// Whether the store sells nothing that waits for a review.
+    holds_changed: bool,
 }
 
 #[derive(Debug)]
@@ -130,8 +133,9 @@ impl Ready {
 impl Offer {
     /// Equal for equal offers on every replica.
     pub(crate) fn etag(&self) -> String {
-        let OfferMark { head: OfferHead { version, revision }, layers } = &self.mark;
-        format!("{version}.{revision}.{layers}")
+        let OfferMark { head: OfferHead { version, revision }, layers, holds_changed } = &self.mark;
+        let held = if *holds_changed { ".held" } else { "" };
+        format!("{version}.{revision}.{layers}{held}")
     }
 
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
@@ -210,8 +214,12 @@ impl Menus {
         if let Some(known) = self.besides.get(key).filter(|known| known.0 == revision) {
             return Ok(Arc::clone(&known.1));
         }
-        let beside = Arc::new(Beside { availability: self.storage.availability(key).await? });
-        let bytes = size_of::<Beside>() + beside.availability.iter().map(Message::encoded_len).sum::<usize>();
+        let availability = self.storage.availability(key).await?;
+        let waiting = self.storage.items_to_review(key).await?;
+        let to_review: BTreeSet<String> = waiting.into_iter().map(|waits| waits.item_id).collect();
+        let bytes =
+            availability.iter().map(Message::encoded_len).chain(to_review.iter().map(String::len)).sum::<usize>();
+        let (beside, bytes) = (Arc::new(Beside { availability, to_review }), bytes + size_of::<Beside>());
         self.besides.insert(key.clone(), Arc::new((revision, Arc::clone(&beside))), bytes);
         Ok(beside)
     }
@@ -220,7 +228,8 @@ impl Menus {
     pub(crate) async fn offer(&self, key: &StoreKey, store: &Store, product: Product) -> Result<Arc<Offer>, Error> {
         let not_synced = || Error::NotSynced { store_id: key.store_id.to_string() };
         let head = self.head(key).await?.ok_or_else(not_synced)?;
-        let mark = OfferMark { head, layers: self.layers.mark(key, store).await? };
+        let holds_changed = changed_items(store) == ChangedItems::HideUntilReviewed;
+        let mark = OfferMark { head, layers: self.layers.mark(key, store).await?, holds_changed };
         let wanted = (key.clone(), product);
         let cached = || self.offers.get(&wanted).filter(|offer| offer.mark == mark);
         if let Some(offer) = cached() {
@@ -236,9 +245,11 @@ impl Menus {
         let layers = self.layers.at(key, &mark.layers).await?;
         let make = move || {
             let mut offered = domain::offer(pos.index.catalog(), &beside, product);
-            if !layers.is_empty() {
+            let nothing = BTreeSet::new();
+            let to_review = if holds_changed { &beside.to_review } else { &nothing };
+            if !layers.is_empty() || !to_review.is_empty() {
                 let catalog = offered.as_ref().unwrap_or(pos.index.catalog());
-                offered = Some(domain::lay_over(catalog, layers.for_domain(), product));
+                offered = Some(domain::lay_over(catalog, layers.for_domain(to_review), product));
             }
             match offered {
                 Some(offered) => Ok((offered.encoded_len(), Ready::new(offered)?)),

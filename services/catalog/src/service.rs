@@ -10,11 +10,11 @@ use posmesh_proto::{
         DiffCatalogsRequest, DiffCatalogsResponse, GetCatalogRequest, GetCatalogResponse, GetMenuRequest,
         GetMenuResponse, GetOfferRequest, GetOfferResponse, GetOverlayRequest, GetOverlayResponse, GetSyncRunRequest,
         GetSyncRunResponse, ListAvailabilityRequest, ListAvailabilityResponse, ListCatalogVersionsRequest,
-        ListCatalogVersionsResponse, ListOverlaysRequest, ListOverlaysResponse, ListSyncRunsRequest,
-        ListSyncRunsResponse, Menu, PutOverlayRequest, PutOverlayResponse, RejectSnapshotRequest,
-        RejectSnapshotResponse, RollbackCatalogRequest, RollbackCatalogResponse, SetAvailabilityRequest,
-        SetAvailabilityResponse, StartSyncRequest, StartSyncResponse, SyncRun, SyncState, SyncTrigger,
-        WatchCatalogRequest, WatchCatalogResponse,
+        ListCatalogVersionsResponse, ListItemsToReviewRequest, ListItemsToReviewResponse, ListOverlaysRequest,
+        ListOverlaysResponse, ListSyncRunsRequest, ListSyncRunsResponse, Menu, PutOverlayRequest, PutOverlayResponse,
+        RejectSnapshotRequest, RejectSnapshotResponse, ReviewItemsRequest, ReviewItemsResponse, RollbackCatalogRequest,
+        RollbackCatalogResponse, SetAvailabilityRequest, SetAvailabilityResponse, StartSyncRequest, StartSyncResponse,
+        SyncRun, SyncState, SyncTrigger, WatchCatalogRequest, WatchCatalogResponse,
         catalog_service_server::{CatalogService, CatalogServiceServer},
     },
     store::v1::Store,
@@ -32,6 +32,7 @@ use crate::{
     menus::Menus,
     overlays::Overlays,
     request::{self, List},
+    reviews::{Reviews, changed_items},
     storage::{Storage, StoreKey},
     sync::Syncs,
     watch::{self, Watches, Wish},
@@ -46,6 +47,7 @@ pub(crate) struct Service {
     pub(crate) watches: Arc<Watches>,
     pub(crate) stock: Stock,
     pub(crate) overlays: Overlays,
+    pub(crate) reviews: Reviews,
 }
 
 impl Service {
@@ -84,8 +86,8 @@ impl Service {
     /// What a person says about a run that waits. Said before, it is answered as it was.
     async fn decide(&self, store_id: &str, run_id: &str, approve: bool, decision: &Decision) -> Result<SyncRun, Error> {
         let run_id = request::run_id(run_id)?;
-        let (key, _) = self.store(store_id).await?;
-        let decided = self.storage.decide(&key, &run_id, approve, decision).await?;
+        let (key, store) = self.store(store_id).await?;
+        let decided = self.storage.decide(&key, &run_id, approve, decision, changed_items(&store)).await?;
         self.menus.forget_head(&key).await;
         if let Some(run) = decided {
             tracing::info!(store.id = %store_id, sync_run.id = %run_id, by = %decision.by, approve, "decided");
@@ -315,5 +317,24 @@ impl CatalogService for Service {
     ) -> Result<Response<DeleteOverlayResponse>, Status> {
         self.overlays.delete(request.into_inner()).await?;
         Ok(Response::new(DeleteOverlayResponse {}))
+    }
+
+    async fn list_items_to_review(
+        &self,
+        request: Request<ListItemsToReviewRequest>,
+    ) -> Result<Response<ListItemsToReviewResponse>, Status> {
+        let request = request.into_inner();
+        let (key, store) = self.store(&request.store_id).await?;
+        Ok(Response::new(self.reviews.list(&key, &store, request).await?))
+    }
+
+    async fn review_items(
+        &self,
+        request: Request<ReviewItemsRequest>,
+    ) -> Result<Response<ReviewItemsResponse>, Status> {
+        let request = request.into_inner();
+        let (key, _) = self.store(&request.store_id).await?;
+        self.reviews.review(&key, request).await?;
+        Ok(Response::new(ReviewItemsResponse {}))
     }
 }

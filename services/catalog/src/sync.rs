@@ -31,6 +31,7 @@ use crate::{
     menus::Menus,
     overlays::Prices,
     pull::{PullError, Pulled, Puller},
+    reviews::changed_items,
     schedule::{self, Schedule},
     storage::{Begun, Content, Judged, OfferHead, Published, Storage, StoreKey},
 };
@@ -283,10 +284,12 @@ impl Syncs {
     /// Compares content with the version that is current now.
     async fn judge(&self, key: &StoreKey, store: &Arc<Store>, content: &Content) -> Result<Judged, Error> {
         let Some(OfferHead { version, .. }) = self.storage.head(key).await? else { return Ok(Judged::default()) };
+        let changed_items = changed_items(store);
         let (current, store) = (self.menus.catalog(key, version).await?, Arc::clone(store));
         let after = Arc::clone(&content.catalog);
         let compare = move || domain::suspicions(current.index.catalog(), &after, &store);
-        Ok(Judged { base_version: Some(version), suspicions: ambient::blocking(compare).await? })
+        let suspicions = ambient::blocking(compare).await?;
+        Ok(Judged { base_version: Some(version), suspicions, changed_items })
     }
 
     /// Ends dead runs, once per lease.

@@ -125,5 +125,7 @@ impl CatalogService for FakeCatalog {
         get_overlay(GetOverlayRequest) -> GetOverlayResponse;
         list_overlays(ListOverlaysRequest) -> ListOverlaysResponse;
         delete_overlay(DeleteOverlayRequest) -> DeleteOverlayResponse;
+        list_items_to_review(ListItemsToReviewRequest) -> ListItemsToReviewResponse;
+        review_items(ReviewItemsRequest) -> ReviewItemsResponse;
     }
 }

@@ -9,6 +9,7 @@ mod nesting;
 mod offer;
 mod overlay;
 mod resolve;
+mod review;
 mod run;
 mod sieve;
 mod suspicion;
@@ -20,6 +21,7 @@ pub(crate) use diff::{Diff, diff};
 pub(crate) use offer::{Beside, offer, pos_words};
 pub(crate) use overlay::{Layers, OverlayMap, lay_over, subject_key};
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
+pub(crate) use review::{Step, review_lines, reviewed, to_review, with_changes};
 pub(crate) use run::{
     decided, failed, interrupted, is_running, quarantined, rejected, succeeded, superseded, waiting, waits_already,
 };

@@ -1,6 +1,6 @@
 //! What is sold: a version, with what is said beside it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use posmesh_proto::{
     catalog::v1::{Availability, AvailabilitySource, Catalog, Item, Modifier},
@@ -13,6 +13,8 @@ use prost_types::Timestamp;
 pub(crate) struct Beside {
     /// Of its items and choices.
     pub(crate) availability: Vec<Availability>,
+    /// Ids of the items that wait for a review.
+    pub(crate) to_review: BTreeSet<String>,
 }
 
 /// The catalog as it is sold in a product; unspecified: as far as it is the same in all of them. `None`: as the POS gave it.
@@ -115,7 +117,7 @@ mod tests {
     }
 
     fn offered(words: Vec<Availability>) -> Option<Catalog> {
-        offer(&fixture::catalog(), &Beside { availability: words }, Product::Table)
+        offer(&fixture::catalog(), &Beside { availability: words, ..Default::default() }, Product::Table)
     }
 
     #[test]
@@ -138,7 +140,9 @@ mod tests {
     fn the_staff_do_not_make_available_what_the_pos_has_not_but_the_pos_does() {
         let mut catalog = fixture::catalog();
         catalog.items[0].available = false;
-        let said = |words: Vec<Availability>| offer(&catalog, &Beside { availability: words }, Product::Table);
+        let said = |words: Vec<Availability>| {
+            offer(&catalog, &Beside { availability: words, ..Default::default() }, Product::Table)
+        };
         let staff = Availability { available: true, ..word("beer", "", "") };
         assert_eq!(said(vec![staff]), None);
         let pos = Availability { available: true, source: AvailabilitySource::Pos.into(), ..word("beer", "", "") };

@@ -1,7 +1,7 @@
 //! What people lay over a catalog. It never adds anything that the POS does not have, and leaves a catalog as sound as
 //! validation let it through.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use posmesh_proto::{
     catalog::v1::{
@@ -50,6 +50,8 @@ pub(crate) struct Layers<'a> {
     pub(crate) brand: &'a OverlayMap,
     /// Whether orders can carry prices of their own to the store's POS.
     pub(crate) carries_prices: bool,
+    /// Ids of the items that no product sells before they are reviewed.
+    pub(crate) to_review: &'a BTreeSet<String>,
 }
 
 /// The catalog as it is sold in a product. The catalog must have passed validation.
@@ -147,7 +149,7 @@ impl<'a> Laying<'a> {
             let mut ids = item.category_ids.iter();
             !item.category_ids.is_empty() && ids.all(|id| gone.contains(id.as_str()))
         };
-        self.about_item(item).hides(self.product) || stands_nowhere()
+        self.layers.to_review.contains(&item.id) || self.about_item(item).hides(self.product) || stands_nowhere()
     }
 
     fn item(&self, item: &mut Item, gone: &HashSet<&str>) {

@@ -245,7 +245,7 @@ mod tests {
             max_items_gone_percent: 100,
             max_price_change_percent: 10_000,
             max_items_sold_out_percent: 100,
-            sync_interval: None,
+            ..Default::default()
         };
         let lenient = Store { catalog_policy: Some(lenient), ..store() };
         assert_eq!(suspicions(&menu(50), &menu(0), &lenient), []);

@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use posmesh_kit::time;
 use posmesh_kit_db::DatabaseConfig;
-use posmesh_proto::catalog::v1::{
-    Availability, AvailabilitySource, Catalog, CatalogProblem, Decision, Item, SyncRun, SyncState, Tender,
+use posmesh_proto::{
+    catalog::v1::{
+        Availability, AvailabilitySource, Catalog, CatalogProblem, Decision, Item, SyncRun, SyncState, Tender,
+    },
+    store::v1::ChangedItems,
 };
 
 use super::{Begun, Judged, MemoryStorage, OfferHead, Published, Said, Storage, StoreKey};
@@ -14,7 +17,9 @@ use crate::domain::{self, Content};
 
 /// Greater than every UUIDv7.
 const AFTER_ALL_RUNS: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-const LEASE: Duration = Duration::from_secs(60);
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+/// Of items that change with a version.
+const SOLD: ChangedItems = ChangedItems::KeepVisible;
 /// Expires at once.
 const DEAD: Duration = Duration::ZERO;
 
@@ -84,7 +89,7 @@ pub(super) async fn on_database(url: String) -> Subject {
     super::open(&config).await.unwrap()
 }
 
-fn key(tenant_id: &str, store_id: &str) -> StoreKey {
+pub(super) fn key(tenant_id: &str, store_id: &str) -> StoreKey {
     StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() }
 }
 
@@ -123,6 +128,7 @@ async fn published(storage: &Subject, key: &StoreKey, run: &SyncRun, item_id: &s
     let judged = Judged {
         base_version: current_version(storage, key).await,
         suspicions: suspicions.iter().map(suspicion).collect(),
+        changed_items: SOLD,
     };
     match storage.publish(key, run, content(item_id), &judged).await.unwrap() {
         Published::Ended(run) => *run,
@@ -285,22 +291,22 @@ async fn what_waits_for_approval_leaves_the_version_before_until_a_person_approv
     // The same data does not ask twice.
     let again = suspicious(&storage, "cake").await;
     assert_eq!((again.state(), &again.waiting_sync_run_id), (SyncState::Unchanged, &waiting.sync_run_id));
-    assert_eq!(storage.decide(&shibuya(), &again.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    assert_eq!(storage.decide(&shibuya(), &again.sync_run_id, true, &by("Aiko"), SOLD).await.unwrap(), None);
 
-    let approved = storage.decide(&shibuya(), &waiting.sync_run_id, true, &by("Aiko")).await.unwrap().unwrap();
+    let approved = storage.decide(&shibuya(), &waiting.sync_run_id, true, &by("Aiko"), SOLD).await.unwrap().unwrap();
     assert_eq!((approved.state(), approved.catalog_version), (SyncState::Published, 2));
     assert_eq!(storage.run("brand", &waiting.sync_run_id).await.unwrap(), Some(approved));
     let version = storage.versions(&shibuya(), i64::MAX, 1).await.unwrap().pop().unwrap();
     assert_eq!((version.version, version.decision.unwrap().by.as_str()), (2, "Aiko"));
     assert_eq!(storage.catalog(&shibuya(), 2).await.unwrap().unwrap().items, content("cake").catalog.items);
-    assert_eq!(storage.decide(&shibuya(), &waiting.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    assert_eq!(storage.decide(&shibuya(), &waiting.sync_run_id, true, &by("Aiko"), SOLD).await.unwrap(), None);
     assert_eq!(suspicious(&storage, "cake").await.state(), SyncState::Unchanged);
 }
 
 async fn what_was_refused_does_not_ask_again_until_the_pos_sends_something_else(storage: Subject) {
     publish(&storage, &shibuya(), "tea").await;
     let waiting = suspicious(&storage, "cake").await;
-    let refused = storage.decide(&shibuya(), &waiting.sync_run_id, false, &by("Aiko")).await.unwrap().unwrap();
+    let refused = storage.decide(&shibuya(), &waiting.sync_run_id, false, &by("Aiko"), SOLD).await.unwrap().unwrap();
     assert_eq!((refused.state(), refused.catalog_version), (SyncState::Rejected, 0));
     let again = suspicious(&storage, "cake").await;
     assert_eq!((again.state(), again.decision.unwrap().by.as_str()), (SyncState::Rejected, "Aiko"));
@@ -316,11 +322,11 @@ async fn a_newer_pull_takes_the_place_of_what_waits(storage: Subject) {
     let second = suspicious(&storage, "pie").await;
     let kept = storage.run("brand", &first.sync_run_id).await.unwrap().unwrap();
     assert_eq!((kept.state(), &kept.superseded_by_run_id), (SyncState::Superseded, &second.sync_run_id));
-    assert_eq!(storage.decide(&shibuya(), &first.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    assert_eq!(storage.decide(&shibuya(), &first.sync_run_id, true, &by("Aiko"), SOLD).await.unwrap(), None);
     let harmless = publish(&storage, &shibuya(), "milk tea").await;
     assert_eq!(harmless.catalog_version, 2);
     assert_eq!(state_of(&storage, &second).await, SyncState::Superseded);
-    assert_eq!(storage.decide(&shibuya(), &second.sync_run_id, true, &by("Aiko")).await.unwrap(), None);
+    assert_eq!(storage.decide(&shibuya(), &second.sync_run_id, true, &by("Aiko"), SOLD).await.unwrap(), None);
     assert_eq!(current_version(&storage, &shibuya()).await, Some(2));
 }
 
@@ -328,7 +334,7 @@ async fn data_compared_with_an_older_version_is_not_published(storage: Subject) 
     publish(&storage, &shibuya(), "tea").await;
     let run = begin(&storage, &shibuya()).await;
     for base_version in [None, Some(2)] {
-        let judged = Judged { base_version, suspicions: Vec::new() };
+        let judged = Judged { base_version, ..Judged::default() };
         let moved = storage.publish(&shibuya(), &run, content("cake"), &judged).await.unwrap();
         assert_eq!(moved, Published::BaseMoved);
     }
@@ -361,7 +367,7 @@ async fn of_an_approval_and_a_rollback_at_once_each_makes_its_own_version(storag
     let waiting = suspicious(&storage, "pie").await;
     let (key, aiko, ben) = (shibuya(), by("Aiko"), by("Ben"));
     let (approved, rolled_back) =
-        tokio::join!(storage.decide(&key, &waiting.sync_run_id, true, &aiko), storage.rollback(&key, 1, &ben),);
+        tokio::join!(storage.decide(&key, &waiting.sync_run_id, true, &aiko, SOLD), storage.rollback(&key, 1, &ben),);
     let rolled_back = rolled_back.unwrap().unwrap();
     match approved.unwrap() {
         Some(run) => assert_eq!((run.catalog_version, rolled_back.version), (3, 4)),
@@ -439,7 +445,10 @@ async fn only_the_newest_versions_and_runs_and_what_waits_are_kept(storage: Subj
     let ueno = key("brand", "ueno");
     assert_eq!(storage.runs(&ueno, AFTER_ALL_RUNS, 10).await.unwrap().len(), 1);
     assert_eq!(storage.versions(&ueno, i64::MAX, 10).await.unwrap().len(), 1);
-    assert_eq!(storage.decide(&shibuya(), &waiting, true, &by("Aiko")).await.unwrap().unwrap().catalog_version, 4);
+    assert_eq!(
+        storage.decide(&shibuya(), &waiting, true, &by("Aiko"), SOLD).await.unwrap().unwrap().catalog_version,
+        4
+    );
 }
 
 fn head(version: i64, revision: i64) -> OfferHead {

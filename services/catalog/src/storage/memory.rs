@@ -7,7 +7,10 @@ use std::{
 };
 
 use posmesh_kit::time;
-use posmesh_proto::catalog::v1::{Availability, Catalog, CatalogVersion, Decision, SyncRun};
+use posmesh_proto::{
+    catalog::v1::{Availability, Catalog, CatalogVersion, Decision, ItemToReview, SyncRun},
+    store::v1::ChangedItems,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -25,13 +28,15 @@ pub struct MemoryStorage {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     runs: BTreeMap<(String, String), Row>,
     versions: BTreeMap<(String, String, i64), Version>,
     /// What is held back, by tenant and store; the catalog is there while it waits.
     held: BTreeMap<(String, String), HeldRow>,
     /// What is said of each store's things beside the versions, and how often that changed.
     words: BTreeMap<(String, String), Words>,
+    /// What waits for a review at each store.
+    pub(super) to_review: BTreeMap<(String, String), Vec<ItemToReview>>,
     /// When each store's head changed.
     moved: BTreeMap<(String, String), Instant>,
     /// When each store's POS is asked what is sold out, and what was seen last.
@@ -68,7 +73,7 @@ fn of_store(key: &StoreKey) -> (String, String) {
 }
 
 impl MemoryStorage {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,7 +121,10 @@ impl State {
 
     fn write(&mut self, key: &StoreKey, writes: &Writes) {
         let of_store = (key.tenant_id.to_string(), key.store_id.to_string());
-        if let Some(NewVersion { version, summary, catalog, hash }) = &writes.version {
+        if let Some(new) = &writes.version {
+            let NewVersion { version, summary, catalog, hash, changed: _ } = new;
+            let current = self.versions(key, *version).next().map(|(_, row)| row.catalog.clone());
+            self.follow(key, new, current.as_ref());
             let id = (of_store.0.clone(), of_store.1.clone(), *version);
             let row = Version { hash: hash.clone(), summary: summary.clone(), catalog: catalog.clone() };
             self.versions.insert(id, row);
@@ -148,7 +156,7 @@ impl State {
         version.or(revision).map(|_| head)
     }
 
-    fn move_offer(&mut self, key: &StoreKey) {
+    pub(super) fn move_offer(&mut self, key: &StoreKey) {
         self.words.entry(of_store(key)).or_default().revision += 1;
         self.moved.insert(of_store(key), Instant::now());
     }
@@ -212,6 +220,7 @@ impl Storage for MemoryStorage {
         run_id: &str,
         approve: bool,
         decision: &Decision,
+        changed_items: ChangedItems,
     ) -> Result<Option<SyncRun>, StorageError> {
         let mut state = self.state();
         let head = state.head(key);
@@ -219,7 +228,10 @@ impl Storage for MemoryStorage {
         let (Some(held), Some(waiting)) = (rules::waits(&head, run_id), waiting) else { return Ok(None) };
         let catalog = state.held.get(&(key.tenant_id.to_string(), key.store_id.to_string()));
         let writes = match catalog.and_then(|(_, catalog)| catalog.clone()) {
-            Some(catalog) if approve => rules::approval(waiting, held, Arc::unwrap_or_clone(catalog), &head, decision),
+            Some(catalog) if approve => {
+                let held = (held, Arc::unwrap_or_clone(catalog));
+                rules::approval(waiting, held, &head, decision, changed_items)
+            }
             _ => rules::refusal(waiting, held, decision),
         };
         state.write(key, &writes);

@@ -6,6 +6,7 @@ mod contract;
 mod memory;
 mod overlays;
 mod postgres;
+mod reviews;
 mod rules;
 mod sql;
 mod sqlite;
@@ -14,7 +15,10 @@ use std::{sync::Arc, time::Duration};
 
 pub use posmesh_kit_db::StorageError;
 use posmesh_kit_db::{Database, DatabaseConfig, DbError, Script, decode, decode_all, millis, row_limit};
-use posmesh_proto::catalog::v1::{Availability, Catalog, CatalogProblem, CatalogVersion, Decision, SyncRun};
+use posmesh_proto::{
+    catalog::v1::{Availability, Catalog, CatalogProblem, CatalogVersion, Decision, SyncRun},
+    store::v1::ChangedItems,
+};
 use prost::Message as _;
 
 use crate::domain;
@@ -23,6 +27,7 @@ pub use crate::domain::Content;
 pub use memory::MemoryStorage;
 pub use overlays::{MAX_OVERLAYS, OverlaySet, OverlayStorage, ScopeKey, Written};
 use postgres::PostgresStorage;
+pub use reviews::{ReviewStorage, Reviewed};
 use sqlite::SqliteStorage;
 
 /// The service's schema, step by step.
@@ -56,6 +61,12 @@ pub const MIGRATIONS: &[Script] = &[
         name: "overlays",
         postgres: include_str!("migrations/0005_postgres.sql"),
         sqlite: include_str!("migrations/0005_sqlite.sql"),
+    },
+    Script {
+        version: 6,
+        name: "items that wait for a review",
+        postgres: include_str!("migrations/0006_postgres.sql"),
+        sqlite: include_str!("migrations/0006_sqlite.sql"),
     },
 ];
 
@@ -102,6 +113,8 @@ pub struct Judged {
     pub base_version: Option<i64>,
     /// Why it waits for approval; empty: it does not.
     pub suspicions: Vec<CatalogProblem>,
+    /// What the store wants for items that change with it.
+    pub changed_items: ChangedItems,
 }
 
 /// What came of the wish to publish.
@@ -126,7 +139,7 @@ pub enum Said {
 
 /// The storage of the catalog service. Leases run on the storage's own clock, so that replicas need not agree on the time.
 #[tonic::async_trait]
-pub trait Storage: OverlayStorage + std::fmt::Debug + 'static {
+pub trait Storage: OverlayStorage + ReviewStorage + std::fmt::Debug + 'static {
     /// Records a run as RUNNING and leases the store's one place for it, unless a live run has it. A dead one there is
     /// ended as FAILED first.
     async fn begin_run(&self, key: &StoreKey, run: &SyncRun, lease: Duration) -> Result<Begun, StorageError>;
@@ -148,7 +161,7 @@ pub trait Storage: OverlayStorage + std::fmt::Debug + 'static {
         judged: &Judged,
     ) -> Result<Published, StorageError>;
 
-    /// Publishes what waits for approval, or refuses it. Returns its run; `None`: this run does not wait, and nothing was
+    /// Publishes what waits for approval, with what the store wants for items that change with it, or refuses it. Returns its run; `None`: this run does not wait, and nothing was
     /// written.
     async fn decide(
         &self,
@@ -156,6 +169,7 @@ pub trait Storage: OverlayStorage + std::fmt::Debug + 'static {
         run_id: &str,
         approve: bool,
         decision: &Decision,
+        changed_items: ChangedItems,
     ) -> Result<Option<SyncRun>, StorageError>;
 
     /// Makes the content of a version current again, as the next version, unless it is; what was current is refused until

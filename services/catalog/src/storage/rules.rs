@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use posmesh_kit::time;
-use posmesh_proto::catalog::v1::{Availability, AvailabilitySource, Catalog, CatalogVersion, Decision, SyncRun};
+use posmesh_proto::{
+    catalog::v1::{Availability, AvailabilitySource, Catalog, CatalogVersion, Decision, SyncRun},
+    store::v1::ChangedItems,
+};
 
 use super::{Content, Judged, Said};
 use crate::domain;
@@ -44,6 +47,27 @@ pub(super) struct NewVersion {
     pub(super) summary: CatalogVersion,
     pub(super) catalog: Catalog,
     pub(super) hash: Vec<u8>,
+    pub(super) changed: Changed,
+}
+
+/// What becomes of items that are new in a version or look otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// They wait for a review.
+    Wait,
+    /// Only those wait on that did before.
+    WaitNoMoreThanBefore,
+    /// They are sold, and so is what waited until now.
+    AreSold,
+}
+
+impl From<ChangedItems> for Changed {
+    fn from(policy: ChangedItems) -> Self {
+        match policy {
+            ChangedItems::HideUntilReviewed => Self::Wait,
+            ChangedItems::KeepVisible | ChangedItems::Unspecified => Self::AreSold,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -65,14 +89,14 @@ impl Head {
         Some((waiting.run_id.clone(), by.to_owned()))
     }
 
-    fn next(&self, content: Content, summary: CatalogVersion) -> NewVersion {
+    fn next(&self, content: Content, summary: CatalogVersion, changed: Changed) -> NewVersion {
         let version = self.version() + 1;
         let publish_time = Some(time::now());
         let counts = Some(domain::counts(&content.catalog));
         let content_hash = domain::shown_hash(&content.hash);
         let catalog = Catalog { version, publish_time, ..Arc::unwrap_or_clone(content.catalog) };
         let summary = CatalogVersion { version, publish_time, counts, content_hash, ..summary };
-        NewVersion { version, summary, catalog, hash: content.hash }
+        NewVersion { version, summary, catalog, hash: content.hash, changed }
     }
 }
 
@@ -94,7 +118,7 @@ pub(super) fn publication(run: &SyncRun, content: Content, head: &Head, judged: 
     }
     if judged.suspicions.is_empty() {
         let summary = CatalogVersion { sync_run_id: run_id.clone(), ..Default::default() };
-        let version = head.next(content, summary);
+        let version = head.next(content, summary, judged.changed_items.into());
         let run = domain::succeeded(run.clone(), counts, version.version, true);
         let superseded = head.superseded(run_id);
         return Some(Writes { version: Some(version), held: HeldChange::Clear, superseded, ..ends(run) });
@@ -114,11 +138,17 @@ pub(super) fn waits<'h>(head: &'h Head, run_id: &str) -> Option<&'h Held> {
 }
 
 /// What waited is published.
-pub(super) fn approval(run: SyncRun, held: &Held, catalog: Catalog, head: &Head, decision: &Decision) -> Writes {
+pub(super) fn approval(
+    run: SyncRun,
+    (held, catalog): (&Held, Catalog),
+    head: &Head,
+    decision: &Decision,
+    changed: ChangedItems,
+) -> Writes {
     let content = Content { catalog: Arc::new(catalog), hash: held.hash.clone() };
     let sync_run_id = run.sync_run_id.clone();
     let summary = CatalogVersion { sync_run_id, decision: Some(decision.clone()), ..Default::default() };
-    let version = head.next(content, summary);
+    let version = head.next(content, summary, changed.into());
     let run = domain::decided(run, decision.clone(), Some(version.version));
     Writes { run: Some(run), version: Some(version), held: HeldChange::Clear, superseded: None }
 }
@@ -142,7 +172,7 @@ pub(super) fn rollback(target: Catalog, head: &Head, decision: &Decision) -> Opt
     let summary = CatalogVersion { restored_version, decision: Some(decision.clone()), ..Default::default() };
     Some(Writes {
         run: None,
-        version: Some(head.next(content, summary)),
+        version: Some(head.next(content, summary, Changed::WaitNoMoreThanBefore)),
         held: HeldChange::Hold(held, None),
         superseded: head.superseded(""),
     })

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use posmesh_kit::time;
-use posmesh_proto::catalog::v1::{Availability, Catalog, CatalogVersion, Decision, SyncRun};
+use posmesh_proto::{
+    catalog::v1::{Availability, Catalog, CatalogVersion, Decision, SyncRun},
+    store::v1::ChangedItems,
+};
 use prost::Message as _;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{
     Begun, CHANGED_LIMIT, Content, ENDING_LIMIT, Judged, OfferHead, Published, SWEEP_LIMIT, Said, Storage,
-    StorageError, StoreKey, decode, decode_all, interrupted, millis, row_limit,
+    StorageError, StoreKey, decode, decode_all, interrupted, millis, reviews, row_limit,
     rules::{self, Head, Held, HeldChange, WordChange, Writes},
     sql,
 };
@@ -138,6 +141,7 @@ async fn write(db: &mut SqliteConnection, key: &StoreKey, writes: &Writes) -> Re
             .await?;
         let moved = sqlx::query(MOVE_HEAD).bind(&*key.tenant_id).bind(&*key.store_id).bind(new.version);
         moved.execute(&mut *db).await?;
+        reviews::sql::follow_on_sqlite(&mut *db, key, new).await?;
     }
     let held = match &writes.held {
         HeldChange::Keep => None,
@@ -167,7 +171,7 @@ async fn write(db: &mut SqliteConnection, key: &StoreKey, writes: &Writes) -> Re
 }
 
 /// Counts a change of what is sold. Nobody else changes what is said of the store before this transaction ends.
-async fn move_offer(db: &mut SqliteConnection, key: &StoreKey) -> Result<(), StorageError> {
+pub(super) async fn move_offer(db: &mut SqliteConnection, key: &StoreKey) -> Result<(), StorageError> {
     for statement in [sql::ENSURE_HEAD, MOVE_OFFER] {
         sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *db).await?;
     }
@@ -257,6 +261,7 @@ impl Storage for SqliteStorage {
         run_id: &str,
         approve: bool,
         decision: &Decision,
+        changed_items: ChangedItems,
     ) -> Result<Option<SyncRun>, StorageError> {
         let mut tx = self.pool.begin_with(WRITE).await?;
         let head = head(&mut tx, key).await?;
@@ -267,7 +272,7 @@ impl Storage for SqliteStorage {
         let writes = if approve {
             let query = sqlx::query_as(sql::HELD_CATALOG).bind(&*key.tenant_id).bind(&*key.store_id);
             let (document,): (Vec<u8>,) = query.fetch_one(&mut *tx).await?;
-            rules::approval(waiting, held, decode(&document)?, &head, decision)
+            rules::approval(waiting, (held, decode(&document)?), &head, decision, changed_items)
         } else {
             rules::refusal(waiting, held, decision)
         };

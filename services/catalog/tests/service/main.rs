@@ -9,6 +9,7 @@ mod menus;
 mod mesh;
 mod overlays;
 mod refusals;
+mod reviews;
 mod scheduled;
 mod stock_outs;
 mod syncs;

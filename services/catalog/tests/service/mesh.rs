@@ -77,6 +77,7 @@ pub(crate) struct World {
     pulled: Arc<Mutex<Vec<PullCatalogRequest>>>,
     sync_interval: Arc<Mutex<Option<Duration>>>,
     takes_prices: Arc<AtomicBool>,
+    holds_changed: Arc<AtomicBool>,
     pub(crate) pos: Arc<Mutex<Stock>>,
 }
 
@@ -104,6 +105,11 @@ impl World {
     /// From now on the POS books orders at the prices that they bring.
     pub(crate) fn take_prices(&self) {
         self.takes_prices.store(true, Ordering::Relaxed);
+    }
+
+    /// Stores that are read from now on sell nothing that changed before it was reviewed.
+    pub(crate) fn hold_changed_items(&self) {
+        self.holds_changed.store(true, Ordering::Relaxed);
     }
 
     /// The pulls that were asked for.
@@ -230,7 +236,9 @@ impl store::store_service_server::StoreService for World {
         }
         let interval = self.sync_interval.lock().unwrap().unwrap_or_default();
         let sync_interval = Some(posmesh_kit::time::to_proto_duration(interval));
-        let catalog_policy = Some(store::CatalogPolicy { sync_interval, ..Default::default() });
+        let held = store::ChangedItems::HideUntilReviewed.into();
+        let changed_items = if self.holds_changed.load(Ordering::Relaxed) { held } else { 0 };
+        let catalog_policy = Some(store::CatalogPolicy { sync_interval, changed_items, ..Default::default() });
         let lifecycle = store::StoreLifecycle::Live.into();
         let store = Store { store_id, catalog_policy, lifecycle, ..fixture::store() };
         Ok(Response::new(GetStoreResponse { store: Some(store) }))

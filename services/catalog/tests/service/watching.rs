@@ -28,18 +28,18 @@ async fn diff(replica: &Replica, from_version: i64, to_version: i64) -> Result<D
     Ok(replica.client.clone().diff_catalogs(request).await?.into_inner())
 }
 
-fn lines(changes: &[posmesh_proto::catalog::v1::CatalogChange]) -> Vec<&str> {
+pub(crate) fn lines(changes: &[posmesh_proto::catalog::v1::CatalogChange]) -> Vec<&str> {
     changes.iter().map(|change| change.text.as_str()).collect()
 }
 
-async fn watch(replica: &Replica, resume_token: &str) -> Result<Streaming<WatchCatalogResponse>, Status> {
+pub(crate) async fn watch(replica: &Replica, resume_token: &str) -> Result<Streaming<WatchCatalogResponse>, Status> {
     let resume_token = resume_token.to_owned();
     let request = WatchCatalogRequest { store_id: "shibuya".to_owned(), resume_token, locale: "en".to_owned() };
     Ok(replica.client.clone().watch_catalog(request).await?.into_inner())
 }
 
 /// The next message, within 10 s.
-async fn next(stream: &mut Streaming<WatchCatalogResponse>) -> Result<WatchCatalogResponse, Status> {
+pub(crate) async fn next(stream: &mut Streaming<WatchCatalogResponse>) -> Result<WatchCatalogResponse, Status> {
     let message = tokio::time::timeout(Duration::from_secs(10), stream.message()).await.expect("no news");
     Ok(message?.expect("the stream ended"))
 }

@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use posmesh_kit::time;
-use posmesh_proto::store::v1::CatalogPolicy;
+use posmesh_proto::store::v1::{CatalogPolicy, ChangedItems};
 
 use super::Violations;
 
@@ -26,6 +26,12 @@ pub(super) fn check(found: &mut Violations, policy: &CatalogPolicy) {
         format!("{FIELD}.sync_interval"),
         "1 min to 24 h, 0 for never, or absent for the default",
     );
+    found.refuse_unless(
+        ChangedItems::try_from(policy.changed_items).is_ok(),
+        "CHANGED_ITEMS_UNKNOWN",
+        format!("{FIELD}.changed_items"),
+        &format!("{} is no policy that is known here", policy.changed_items),
+    );
 }
 
 #[cfg(test)]
@@ -45,17 +51,24 @@ mod tests {
             max_items_gone_percent: 100,
             max_price_change_percent: 10_000,
             max_items_sold_out_percent: 1,
-            sync_interval: None,
+            ..Default::default()
         };
         assert_eq!(wrong(&most), [""; 0]);
         let bad = CatalogPolicy {
             max_items_gone_percent: 101,
             max_price_change_percent: -1,
             max_items_sold_out_percent: i32::MAX,
-            sync_interval: None,
+            ..Default::default()
         };
         let fields = ["max_items_gone_percent", "max_price_change_percent", "max_items_sold_out_percent"];
         assert_eq!(wrong(&bad), fields);
+    }
+
+    #[test]
+    fn a_policy_for_changed_items_that_nobody_knows_is_refused() {
+        let policy = |changed_items| CatalogPolicy { changed_items, ..Default::default() };
+        assert_eq!(wrong(&policy(ChangedItems::HideUntilReviewed.into())), [""; 0]);
+        assert_eq!(wrong(&policy(99)), ["changed_items"]);
     }
 
     #[test]

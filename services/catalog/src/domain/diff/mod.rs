@@ -29,6 +29,21 @@ pub(crate) struct Diff {
     pub(crate) omitted: usize,
 }
 
+impl Diff {
+    /// Adds further ones, as many as are told.
+    pub(crate) fn add(&mut self, changes: Vec<CatalogChange>) {
+        changes.into_iter().for_each(|change| self.push(change));
+    }
+
+    fn push(&mut self, change: CatalogChange) {
+        if self.changes.len() < MAX_CHANGES {
+            self.changes.push(change);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
 /// What leads from `before` to `after`, named in the first of `locales` that there is. Empty exactly if their content is
 /// equal.
 pub(crate) fn diff(before: &Catalog, after: &Catalog, locales: &[String]) -> Diff {
@@ -115,11 +130,7 @@ impl<'a> Differ<'a> {
     }
 
     fn push(&mut self, change: CatalogChange) {
-        if self.diff.changes.len() < MAX_CHANGES {
-            self.diff.changes.push(change);
-        } else {
-            self.diff.omitted += 1;
-        }
+        self.diff.push(change);
     }
 
     /// How many there are, told or not.

@@ -7,7 +7,11 @@ use std::{
 
 use posmesh_pricing::{CatalogIndex, MAX_UNIT_PRICE};
 use posmesh_proto::{catalog::v1::Image, common::v1::ServiceMode};
-use proptest::{collection::btree_map, prelude::*, sample::select};
+use proptest::{
+    collection::{btree_map, btree_set},
+    prelude::*,
+    sample::select,
+};
 
 use super::*;
 use crate::domain::{
@@ -33,7 +37,11 @@ fn sold(store: &[(String, Says)], brand: &[(String, Says)], product: Product) ->
     let mut catalog = catalog();
     catalog.items[0].code = "4901".to_owned();
     let (store, brand) = (overlays(store), overlays(brand));
-    lay_over(&catalog, Layers { store: &store, brand: &brand, carries_prices: true }, product)
+    lay_over(
+        &catalog,
+        Layers { store: &store, brand: &brand, carries_prices: true, to_review: &BTreeSet::new() },
+        product,
+    )
 }
 
 fn rules(overlay: &mut Overlay, product: Product) -> &mut ProductOverlay {
@@ -115,8 +123,18 @@ fn a_price_counts_only_in_the_money_of_the_store_and_where_the_pos_books_it() {
     assert_eq!((&to_go.items[0].price, &to_go.modifier_groups[0].modifiers[0].price), (&yen(600), &yen(250)));
     assert_eq!(sold(&own, &[], Product::Table).items[0].price, yen(545), "of another product");
     let own = overlays(&own);
-    let layers = Layers { store: &own, brand: &OverlayMap::new(), carries_prices: false };
+    let layers = Layers { store: &own, brand: &OverlayMap::new(), carries_prices: false, to_review: &BTreeSet::new() };
     assert_eq!(lay_over(&catalog(), layers, Product::ToGo), catalog());
+}
+
+#[test]
+fn what_waits_for_a_review_is_sold_by_no_product_whatever_is_laid_over_it() {
+    let shown: Says = |overlay| rules(overlay, Product::Table).hidden = Some(false);
+    let (own, to_review) = (overlays(&[(item_key("beer"), shown)]), BTreeSet::from(["beer".to_owned()]));
+    let layers = Layers { store: &own, brand: &OverlayMap::new(), carries_prices: false, to_review: &to_review };
+    for product in [Product::Table, Product::Kiosk, Product::ToGo] {
+        assert_eq!(ids(&lay_over(&catalog(), layers, product)), ["yakitori"]);
+    }
 }
 
 #[test]
@@ -157,7 +175,12 @@ fn a_choice_that_is_a_hidden_item_is_still_sold_with_what_asks_it_and_sold_out_w
         let mut catalog = catalog();
         catalog.items[0].available = available;
         catalog.modifier_groups[0].modifiers[0].item_id = "beer".to_owned();
-        let layers = Layers { store: &hides_beer, brand: &OverlayMap::new(), carries_prices: false };
+        let layers = Layers {
+            store: &hides_beer,
+            brand: &OverlayMap::new(),
+            carries_prices: false,
+            to_review: &BTreeSet::new(),
+        };
         let sold = lay_over(&catalog, layers, Product::Table);
         let choice = &sold.modifier_groups[0].modifiers[0];
         assert_eq!((ids(&sold), choice.item_id.as_str(), choice.available), (vec!["yakitori"], "", available));
@@ -214,9 +237,10 @@ proptest! {
         (store_layer, brand_layer) in (layer(), layer()),
         product in select(vec![Product::Table, Product::ToGo, Product::Kiosk]),
         carries_prices in any::<bool>(),
+        to_review in btree_set(select(vec!["a", "b", "c"]).prop_map(str::to_owned), 0..3),
     ) {
         catalog.items.iter_mut().for_each(|item| item.code.clone_from(&item.id));
-        let layers = Layers { store: &store_layer, brand: &brand_layer, carries_prices };
+        let layers = Layers { store: &store_layer, brand: &brand_layer, carries_prices, to_review: &to_review };
         let sold = lay_over(&catalog, layers, product);
         // Most of it may be gone, which validation alone would take for a fault of the POS.
         let sieved = sieve(sold.clone(), &store()).unwrap();

@@ -299,6 +299,12 @@ impl CatalogService for Pos {
     async fn delete_overlay(&self, _: Request<DeleteOverlayRequest>) -> Answer<DeleteOverlayResponse> {
         unused()
     }
+    async fn list_items_to_review(&self, _: Request<ListItemsToReviewRequest>) -> Answer<ListItemsToReviewResponse> {
+        unused()
+    }
+    async fn review_items(&self, _: Request<ReviewItemsRequest>) -> Answer<ReviewItemsResponse> {
+        unused()
+    }
 }
 
 #[tonic::async_trait]

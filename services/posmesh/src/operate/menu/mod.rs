@@ -2,6 +2,7 @@
 
 mod overlay;
 mod report;
+mod review;
 mod show;
 mod stock;
 
@@ -110,6 +111,9 @@ enum Verb {
         #[command(flatten)]
         person: Person,
     },
+    /// Lists items that are not sold before somebody has looked at them, with what changed; of those that are named, says
+    /// that somebody has.
+    Review(review::Options),
     /// Photos, texts, translations, and what is sold in which product: what the POS cannot hold.
     Overlay {
         #[command(subcommand)]
@@ -181,6 +185,7 @@ pub(crate) async fn run(config: &Config, options: &Options) -> anyhow::Result<Ex
         Verb::Stock(store) => stock::list(client, store).await?,
         Verb::Approve(said) => report::run(&approve(client, said).await?),
         Verb::Reject(said) => report::run(&reject(client, said).await?),
+        Verb::Review(options) => review::run(client, options).await?,
         Verb::Overlay { verb } => overlay::run(client, verb).await?,
         Verb::Rollback { store, version, person } => rollback(client, store, *version, person).await?,
     };
