@@ -111,6 +111,31 @@ pub(crate) struct Menu {
     modifier_groups: Vec<ModifierGroup>,
     /// Those that the items refer to, in the order in which they are served.
     courses: Vec<Course>,
+    /// What is added to orders in this service mode. Tell the guest before; the quote tells the amounts.
+    service_charges: Vec<ServiceCharge>,
+}
+
+/// A share of what is ordered that the restaurant adds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "service", "name": "サービス料", "rate_bp": 1000, "basis": "with_tax", "tax_included": true}))]
+struct ServiceCharge {
+    id: String,
+    name: String,
+    /// In hundredths of a percent: 10 % is 1000.
+    rate_bp: i32,
+    basis: ChargeBasis,
+    /// False: tax comes on top of it.
+    tax_included: bool,
+}
+
+/// The sum that a charge is a share of.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ChargeBasis {
+    /// What the lines come to with their tax.
+    WithTax,
+    /// What they come to before tax.
+    WithoutTax,
 }
 
 /// A heading of the menu.
@@ -243,6 +268,25 @@ impl Menu {
             items: menu.items.into_iter().map(Into::into).collect(),
             modifier_groups: menu.modifier_groups.into_iter().map(Into::into).collect(),
             courses: menu.courses.into_iter().map(|course| Course { id: course.id, name: course.name }).collect(),
+            service_charges: menu.service_charges.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<catalog::MenuServiceCharge> for ServiceCharge {
+    fn from(charge: catalog::MenuServiceCharge) -> Self {
+        Self {
+            basis: match charge.basis() {
+                catalog::ServiceChargeBasis::WithTax => ChargeBasis::WithTax,
+                // No published catalog has one without a basis.
+                catalog::ServiceChargeBasis::WithoutTax | catalog::ServiceChargeBasis::Unspecified => {
+                    ChargeBasis::WithoutTax
+                }
+            },
+            id: charge.id,
+            name: charge.name,
+            rate_bp: charge.rate_bp,
+            tax_included: charge.tax_included,
         }
     }
 }

@@ -107,13 +107,32 @@ pub(crate) struct Price {
     total: Option<Money>,
     /// One per rate.
     taxes: Vec<TaxAmount>,
+    /// What the POS adds by itself: part of all sums above, and of no line. Show each to the guest by its name.
+    charges: Vec<Charge>,
+}
+
+/// A service charge on the lines in one service mode.
+#[derive(Debug, Serialize, ToSchema)]
+struct Charge {
+    /// As on the menu.
+    id: String,
+    /// In the store's own language.
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_mode: Option<ServiceMode>,
+    /// With its tax if `tax_included`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Money>,
+    /// In millionths: 10 % is 100000.
+    tax_rate_ppm: i32,
+    tax_included: bool,
 }
 
 /// Whose word a price is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum PriceStatus {
-    /// The platform's; the tax of a round is rounded again on the receipt.
+    /// The platform's; tax and charges of a round are rounded again on the receipt.
     Estimate,
     /// The POS's.
     Final,
@@ -143,12 +162,21 @@ impl From<order::Price> for Price {
             net: t.net.map(Into::into),
             tax: t.tax.map(Into::into),
         });
+        let charges = price.charges.into_iter().map(|charge| Charge {
+            service_mode: ServiceMode::of(charge.service_mode()),
+            id: charge.charge_id,
+            name: charge.name,
+            amount: charge.amount.map(Into::into),
+            tax_rate_ppm: charge.tax_rate_ppm,
+            tax_included: charge.tax_included,
+        });
         Self {
             status,
             net: price.net.map(Into::into),
             tax: price.tax.map(Into::into),
             total: price.total.map(Into::into),
             taxes: taxes.collect(),
+            charges: charges.collect(),
         }
     }
 }

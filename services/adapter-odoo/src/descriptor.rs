@@ -75,6 +75,11 @@ fn capabilities() -> Vec<Capability> {
             "Odoo keeps the prices that it is sent: an order is booked at the prices of the menu that it was made from, \
              and refused if Odoo's taxes of now make another total of them",
         ),
+        capability(
+            "SERVICE_CHARGE",
+            Unsupported,
+            "Odoo adds nothing to its bills by itself; the staff enter such a product on the order",
+        ),
         capability("PRICE_OVERRIDE", Native, "a line is booked at the price that it is sent with"),
         capability("FIND_ORDER", Native, "by the uuid of each line, unique in the whole database"),
         capability(

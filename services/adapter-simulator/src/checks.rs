@@ -7,13 +7,14 @@ use posmesh_proto::adapter::v1::{PosCheck, PosCheckLine, PosLineShare, SplitChec
 use crate::{order::money, wire};
 
 pub(crate) fn to_contract(check: &wire::Check) -> PosCheck {
+    let lines = check.lines.iter().filter(|line| line.line.voided < line.line.quantity).map(line);
     PosCheck {
         pos_check_reference: check.number.to_string(),
         table_ids: check.table.iter().cloned().collect(),
         open: check.state != wire::CheckState::Ended,
         party_size: check.party_size.and_then(|size| i32::try_from(size).ok()).unwrap_or(0),
         open_time: Some(time::from_unix_ms(check.opened_at)),
-        lines: check.lines.iter().filter(|line| line.line.voided < line.line.quantity).map(line).collect(),
+        lines: lines.chain(check.totals.charges.iter().map(charge)).collect(),
         total: Some(money(check.totals.total)),
         tax_total: Some(money(check.totals.taxes.iter().map(|tax| tax.tax).sum())),
         merged_into: check.merged_into.map(|number| number.to_string()).unwrap_or_default(),
@@ -30,6 +31,15 @@ fn line(line: &wire::CheckLine) -> PosCheckLine {
         quantity_milli: (i64::from(line.quantity) - i64::from(line.voided)) * 1000,
         total: Some(money(line.total)),
         note: line.note.clone().unwrap_or_default(),
+    }
+}
+
+fn charge(charge: &wire::ChargeTotal) -> PosCheckLine {
+    PosCheckLine {
+        name: charge.name.clone(),
+        quantity_milli: 1000,
+        total: Some(money(charge.amount)),
+        ..PosCheckLine::default()
     }
 }
 

@@ -55,7 +55,7 @@ const OF_ALL: [(&str, &str); 5] = [
 ];
 
 /// What a till can do besides.
-const OF_A_TILL: [(&str, &str); 7] = [
+const OF_A_TILL: [(&str, &str); 8] = [
     ("PULL_CATALOG", "does not tell which items are for dine-in only; the POS refuses them for takeaway"),
     ("POLL_CATALOG", ""),
     ("SET_AVAILABILITY", "of items; the POS knows no choices that are sold out"),
@@ -63,6 +63,7 @@ const OF_A_TILL: [(&str, &str); 7] = [
     ("GET_CHECK", ""),
     ("REQUEST_BILL", "prints the bill; the check takes no round by API until staff enter something"),
     ("TENDER_AT_SUBMIT", "must make exactly the order's total"),
+    ("SERVICE_CHARGE", "one, on what is eaten in the restaurant; reckoned again on the whole check"),
 ];
 const NO_TILL: &str = "this is a printer: it has neither menu nor checks nor prices";
 

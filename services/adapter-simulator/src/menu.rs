@@ -6,8 +6,8 @@ use posmesh_proto::{
     adapter::v1::CatalogState,
     catalog::v1::{
         Allergen, AllergenInfo, AllergenList, AllergenPresence, Area, Catalog, Category, Course, Image, Item,
-        MenuPeriod, Modifier, ModifierGroup, Station, Table, TaxClass, TaxRate, TaxRounding, TaxRoundingDirection,
-        TaxRoundingScope, Tender, TenderKind,
+        MenuPeriod, Modifier, ModifierGroup, ServiceCharge, ServiceChargeBasis, Station, Table, TaxClass, TaxRate,
+        TaxRounding, TaxRoundingDirection, TaxRoundingScope, Tender, TenderKind,
     },
     common::v1::{LocalizedText, Money, ServiceMode},
     store::v1::OpeningHours,
@@ -53,6 +53,7 @@ pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
         menu_periods: menu.periods.into_iter().map(period).collect(),
         stations: menu.stations.into_iter().map(|x| Station { id: x.id, name: texts(x.name) }).collect(),
         courses: menu.courses.into_iter().enumerate().map(course).collect(),
+        service_charges: menu.service_charge.into_iter().map(service_charge).collect(),
         ..Catalog::default()
     }];
     let of_items = items.chunks(ITEMS_PER_PART).map(|items| Catalog { items: items.to_vec(), ..Catalog::default() });
@@ -126,6 +127,19 @@ fn period(period: wire::Period) -> MenuPeriod {
         id: period.id,
         name: texts(period.name),
         hours: period.hours.into_iter().flat_map(stretches).collect(),
+    }
+}
+
+/// As the vendor documents it; it adds nothing to what is taken away.
+fn service_charge(charge: wire::ServiceCharge) -> ServiceCharge {
+    ServiceCharge {
+        id: charge.id,
+        name: texts(charge.name),
+        rate_bp: count(charge.percent.saturating_mul(100)),
+        basis: ServiceChargeBasis::WithTax.into(),
+        rounding: TaxRoundingDirection::Down.into(),
+        tax_class_id: charge.tax_class,
+        service_modes: vec![ServiceMode::DineIn.into()],
     }
 }
 

@@ -268,6 +268,15 @@ pub(crate) struct Line {
 pub(crate) struct Totals {
     pub(crate) total: i64,
     pub(crate) taxes: Vec<TaxTotal>,
+    /// What the POS adds to the lines.
+    #[serde(default)]
+    pub(crate) charges: Vec<ChargeTotal>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ChargeTotal {
+    pub(crate) name: String,
+    pub(crate) amount: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -363,6 +372,16 @@ pub(crate) struct Menu {
     pub(crate) stations: Vec<Named>,
     pub(crate) courses: Vec<Named>,
     pub(crate) periods: Vec<Period>,
+    pub(crate) service_charge: Option<ServiceCharge>,
+}
+
+/// A share of the lines for dine-in with their tax, rounded down.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ServiceCharge {
+    pub(crate) id: String,
+    pub(crate) name: Texts,
+    pub(crate) percent: u32,
+    pub(crate) tax_class: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,13 +4,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use posmesh_proto::{
     catalog::v1::{
-        Catalog, Item, Modifier, ModifierGroup, Table, TaxClass, TaxRate, TaxRoundingDirection, TaxRoundingScope,
-        Tender,
+        Catalog, Item, Modifier, ModifierGroup, ServiceCharge, ServiceChargeBasis, Table, TaxClass, TaxRate,
+        TaxRoundingDirection, TaxRoundingScope, Tender,
     },
     common::v1::ServiceMode,
 };
 
-use crate::money::{self, MAX_UNIT_PRICE};
+use crate::{
+    charge::{MAX_CHARGE_RATE_BP, MODES},
+    money::{self, MAX_UNIT_PRICE},
+};
 
 /// A catalog made ready for look-ups and prices. Cheap to share, immutable.
 #[derive(Debug)]
@@ -68,6 +71,14 @@ pub enum UnusableCatalog {
         /// The mode's name in the contract.
         mode: &'static str,
     },
+    /// A total without it would be less than the POS asks.
+    #[error("the service charge {id:?} cannot be reckoned: {reason}")]
+    UnusableCharge {
+        /// Of the charge.
+        id: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl CatalogIndex {
@@ -88,6 +99,7 @@ impl CatalogIndex {
         };
         index.check_taxes()?;
         index.check_prices()?;
+        index.check_charges()?;
         Ok(index)
     }
 
@@ -148,11 +160,19 @@ impl CatalogIndex {
                 item_id: item.id.clone(),
                 tax_class_id: item.tax_class_id.clone(),
             })?;
-            for mode in [ServiceMode::DineIn, ServiceMode::Takeaway] {
-                rate_ppm(class, mode).filter(|rate| (0..=1_000_000).contains(rate)).ok_or_else(|| {
-                    UnusableCatalog::NoTaxRate { tax_class_id: class.id.clone(), mode: mode.as_str_name() }
-                })?;
+            check_rates(class)?;
+        }
+        Ok(())
+    }
+
+    fn check_charges(&self) -> Result<(), UnusableCatalog> {
+        for charge in &self.catalog.service_charges {
+            if let Some(reason) = what_is_wrong(charge) {
+                return Err(UnusableCatalog::UnusableCharge { id: charge.id.clone(), reason });
             }
+            let unknown =
+                || UnusableCatalog::UnusableCharge { id: charge.id.clone(), reason: "its tax class is not known" };
+            check_rates(self.tax_class(&charge.tax_class_id).ok_or_else(unknown)?)?;
         }
         Ok(())
     }
@@ -170,6 +190,29 @@ impl CatalogIndex {
         }
         Ok(())
     }
+}
+
+fn check_rates(class: &TaxClass) -> Result<(), UnusableCatalog> {
+    for mode in MODES {
+        rate_ppm(class, mode)
+            .filter(|rate| (0..=1_000_000).contains(rate))
+            .ok_or_else(|| UnusableCatalog::NoTaxRate { tax_class_id: class.id.clone(), mode: mode.as_str_name() })?;
+    }
+    Ok(())
+}
+
+fn what_is_wrong(charge: &ServiceCharge) -> Option<&'static str> {
+    if !(1..=MAX_CHARGE_RATE_BP).contains(&charge.rate_bp) {
+        return Some("its rate is out of range");
+    }
+    if ServiceChargeBasis::try_from(charge.basis).unwrap_or_default() == ServiceChargeBasis::Unspecified {
+        return Some("it is not known of what sum it is a share");
+    }
+    if TaxRoundingDirection::try_from(charge.rounding).unwrap_or_default() == TaxRoundingDirection::Unspecified {
+        return Some("it is not known how it is rounded");
+    }
+    let is_known = |mode: &i32| MODES.iter().any(|known| *known as i32 == *mode);
+    (!charge.service_modes.iter().all(is_known)).then_some("it is asked in a service mode that is not known")
 }
 
 /// The rate of a class in a mode, in millionths.

@@ -14,7 +14,10 @@
 //!   prices keep their total and the tax is taken out of it; exclusive ones get the tax on top. Prices of both kinds at
 //!   one rate are two groups, each rounded by itself, and so are taxes of one rate that the POS keeps apart (`tax_id`).
 //! - A line, with its modifiers, never costs less than zero.
+//! - **A service charge is a share of the lines**, of those in one service mode together, never of another charge. It is
+//!   rounded by its own rule, and taxed as one more amount of its tax class.
 
+mod charge;
 mod index;
 mod line;
 mod money;
@@ -28,6 +31,7 @@ use posmesh_proto::{
     order::v1::{OrderLineInput, Quote},
 };
 
+pub use charge::{MAX_CHARGE_RATE_BP, is_charged_in};
 pub use index::{CatalogIndex, UnusableCatalog};
 pub use money::{MAX_TOTAL, MAX_UNIT_PRICE, shown_amount};
 pub use problem::{Problem, Reason};
@@ -77,7 +81,7 @@ pub fn price_lines(index: &CatalogIndex, lines: &[OrderLineInput], terms: Terms<
         return Err(vec![Problem::new(Reason::TooManyLines, "lines", message)]);
     }
     let lines = line::resolve(index, lines, terms)?;
-    let price = tax::price(index, &lines).map_err(|problem| vec![problem])?;
+    let price = tax::price(index, &lines, terms.locales).map_err(|problem| vec![problem])?;
     Ok(Quote { lines, price: Some(price), catalog_version: index.catalog().version, ..Quote::default() })
 }
 

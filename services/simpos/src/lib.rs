@@ -34,7 +34,7 @@
 //! | `GET /api/status` | [`api::Status`] |
 //!
 //! Prices include tax. Tax is found per rate in the receipt's sum and rounded down; the receipt is the check. Food
-//! is 10 % here and 8 % taken away, alcohol always 10 %.
+//! is 10 % here and 8 % taken away, alcohol always 10 %. A menu may add an [`api::ServiceCharge`] to what is eaten here.
 //!
 //! Every kitchen slip bears an [`api::TicketMark`]: to be cooked are those marked `normal` alone.
 //!

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Line, LineInput, MAX_QUANTITY, Menu, Modifier, ModifierInput, Refusal, ServiceMode, TaxTotal, Totals, cause,
+    ChargeTotal, Line, LineCharge, LineInput, MAX_QUANTITY, Menu, Modifier, ModifierInput, Refusal, ServiceMode,
+    TaxTotal, Totals, cause,
 };
 
 /// No unit may cost more, whatever the menu says; keeps every sum far from overflow.
@@ -47,7 +48,25 @@ pub(crate) fn price_line(menu: &Menu, input: &LineInput, at: &str) -> Result<Lin
         total: unit_price * i64::from(input.quantity),
         modifiers,
         note: input.note.clone(),
+        service_charge: service_charge(menu, input.service_mode)
+            .map_err(|message| refuse(cause::MASTER_BROKEN, message))?,
     })
+}
+
+/// What a line bears besides its price.
+fn service_charge(menu: &Menu, mode: ServiceMode) -> Result<Option<LineCharge>, String> {
+    let Some(charge) = menu.service_charge.as_ref().filter(|_| mode == ServiceMode::DineIn) else { return Ok(None) };
+    if charge.percent > 100 {
+        return Err(format!("the service charge would be {} %", charge.percent));
+    }
+    let class = menu.tax_classes.iter().find(|class| class.id == charge.tax_class);
+    let class = class.ok_or_else(|| format!("tax class {:?} does not exist", charge.tax_class))?;
+    Ok(Some(LineCharge {
+        id: charge.id.clone(),
+        name: menu.printed_name(&charge.name),
+        percent: charge.percent,
+        tax_rate_percent: class.dine_in_rate_percent,
+    }))
 }
 
 /// Checks the choices made from `groups`; answers them and what they add to the unit price.
@@ -107,11 +126,23 @@ fn check_quantity(quantity: u32, at: &str) -> Result<(), Refusal> {
     Err(Refusal::new(400, cause::INVALID_REQUEST, message).at(format!("{at}.quantity")))
 }
 
-/// The totals of a receipt: tax is contained in the prices, and rounded down once per rate.
+/// The totals of a receipt: tax is contained in prices and charges, and rounded down once per rate.
 pub(crate) fn totals<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Totals {
     let mut gross_by_rate: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut charged: BTreeMap<&LineCharge, i64> = BTreeMap::new();
     for line in lines {
         *gross_by_rate.entry(line.tax_rate_percent).or_default() += line.total;
+        if let Some(charge) = &line.service_charge {
+            *charged.entry(charge).or_default() += line.total;
+        }
+    }
+    let share = |(charge, of): (&LineCharge, i64)| ChargeTotal {
+        amount: of * i64::from(charge.percent) / 100,
+        charge: charge.clone(),
+    };
+    let charges: Vec<ChargeTotal> = charged.into_iter().map(share).filter(|charge| charge.amount != 0).collect();
+    for ChargeTotal { charge, amount } in &charges {
+        *gross_by_rate.entry(charge.tax_rate_percent).or_default() += amount;
     }
     let tax = |rate: u32, gross: i64| gross * i64::from(rate) / (100 + i64::from(rate));
     Totals {
@@ -120,6 +151,7 @@ pub(crate) fn totals<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Totals {
             .into_iter()
             .map(|(rate_percent, gross)| TaxTotal { rate_percent, gross, tax: tax(rate_percent, gross) })
             .collect(),
+        charges,
     }
 }
 
@@ -127,6 +159,7 @@ pub(crate) fn totals<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Totals {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::api::ServiceCharge;
     use crate::builtin_menu;
 
     fn chosen(group_id: &str, option_id: &str, modifiers: Vec<ModifierInput>) -> ModifierInput {
@@ -166,6 +199,22 @@ mod tests {
         // 380 × 8 / 108 = 28.1…; 900 × 10 / 110 = 81.8…
         assert_eq!(totals.taxes[0], TaxTotal { rate_percent: 8, gross: 380, tax: 28 });
         assert_eq!(totals.taxes[1], TaxTotal { rate_percent: 10, gross: 900, tax: 81 });
+    }
+
+    #[test]
+    fn the_service_charge_is_a_share_of_what_is_eaten_here_rounded_down_once() {
+        let mut menu = builtin_menu();
+        let name = [("ja".to_owned(), "サービス料".to_owned())].into();
+        menu.service_charge = Some(ServiceCharge { id: "service".into(), name, percent: 7, tax_class: "food".into() });
+        let priced = |mode| price_line(&menu, &line("edamame", 1, mode, vec![]), "l").unwrap();
+        let lines = [priced(ServiceMode::DineIn), priced(ServiceMode::DineIn), priced(ServiceMode::Takeaway)];
+        let totals = totals(&lines);
+        // 7 % of 760 is 53.2; twice 7 % of 380, 26.6, would be 52.
+        assert_eq!((totals.charges.len(), totals.charges[0].amount, totals.total), (1, 53, 3 * 380 + 53));
+        assert_eq!(totals.taxes[1], TaxTotal { rate_percent: 10, gross: 813, tax: 73 });
+        menu.service_charge.as_mut().unwrap().tax_class = "gone".into();
+        let input = line("edamame", 1, ServiceMode::DineIn, vec![]);
+        assert_eq!(price_line(&menu, &input, "l").unwrap_err().cause, "MASTER_BROKEN");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::api::{Line, Modifier, ServiceMode, SubmitOrder, Tender, Ticket, Totals};
+use crate::api::{ChargeTotal, Line, Modifier, ServiceMode, SubmitOrder, Tender, Ticket, Totals};
 use crate::clock::local_time;
 
 const RULE: &str = "--------------------------------\n";
@@ -56,6 +56,9 @@ pub(crate) fn bill_slip<'a>(
     for line in lines.into_iter().filter(|line| line.voided < line.quantity) {
         let reduced = if line.tax_rate_percent < 10 { "※" } else { "" };
         push(&mut text, format_args!("{}{reduced} x{}  ¥{}\n", line.name, line.quantity - line.voided, line.total));
+    }
+    for ChargeTotal { charge, amount } in &totals.charges {
+        push(&mut text, format_args!("{} {}%  ¥{amount}\n", charge.name, charge.percent));
     }
     text.push_str(RULE);
     push(&mut text, format_args!("合計 TOTAL ¥{}\n", totals.total));

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use posmesh_proto::{
     adapter::v1::{PullCatalogRequest, pull_catalog_response::Piece},
     catalog::v1::{
-        AllergenList, AllergenPresence::MayContain, Catalog, TaxRoundingDirection, TaxRoundingScope, TenderKind,
+        AllergenList, AllergenPresence::MayContain, Catalog, ServiceChargeBasis, TaxRoundingDirection,
+        TaxRoundingScope, TenderKind,
     },
     common::v1::ServiceMode,
 };
-use posmesh_simpos::api::{Period, PeriodHours, Texts};
+use posmesh_simpos::api::{Period, PeriodHours, ServiceCharge, Texts};
 use reqwest::Method;
 use serde_json::json;
 
@@ -37,6 +38,7 @@ async fn pull(pair: &Pair) -> Result<(Catalog, Vec<String>), String> {
                 whole.menu_periods.extend(part.menu_periods);
                 whole.stations.extend(part.stations);
                 whole.courses.extend(part.courses);
+                whole.service_charges.extend(part.service_charges);
             }
             Piece::End(end) => return Ok((whole, end.warnings)),
             Piece::Failed(failed) => return Err(failed.cause),
@@ -118,10 +120,20 @@ async fn what_the_pos_tells_of_an_item_besides_comes_along_and_what_nobody_looke
     menu.periods = vec![Period { id: "lunch".into(), name, hours: vec![lunch] }];
     let edamame = &mut menu.categories[0].items[0];
     edamame.periods = vec!["lunch".into()];
+    let name: Texts = [("ja".to_owned(), "サービス料".to_owned())].into();
     edamame.photo = Some("https://img.example/edamame.jpg".into());
+    menu.service_charge = Some(ServiceCharge { id: "service".into(), name, percent: 10, tax_class: "food".into() });
     pair.pos(Method::POST, "/control/master", serde_json::to_value(&menu).unwrap()).await;
 
     let (catalog, _) = pull(&pair).await.unwrap();
+    let charge = &catalog.service_charges[0];
+    assert_eq!((charge.id.as_str(), charge.rate_bp, charge.tax_class_id.as_str()), ("service", 1_000, "food"));
+    assert_eq!((charge.basis(), charge.rounding()), (ServiceChargeBasis::WithTax, TaxRoundingDirection::Down));
+    assert_eq!(
+        charge.service_modes().collect::<Vec<_>>(),
+        [ServiceMode::DineIn],
+        "nothing is added to what is taken away"
+    );
     let item = |id: &str| catalog.items.iter().find(|item| item.id == id).unwrap();
     let edamame = item("edamame");
     assert_eq!((edamame.code.as_str(), edamame.kana.as_str()), ("101", "エダマメ"));

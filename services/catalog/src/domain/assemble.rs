@@ -43,6 +43,7 @@ impl Assembly {
         all.menu_periods.extend(piece.menu_periods);
         all.stations.extend(piece.stations);
         all.courses.extend(piece.courses);
+        all.service_charges.extend(piece.service_charges);
         Ok(())
     }
 
@@ -72,6 +73,8 @@ impl Assembly {
         hours.for_each(|hours| hours.sort_by_key(|h| (h.weekday, h.open_minutes, h.close_minutes)));
         catalog.stations.sort_by(|a, b| a.id.cmp(&b.id));
         catalog.courses.sort_by(|a, b| a.id.cmp(&b.id));
+        catalog.service_charges.sort_by(|a, b| a.id.cmp(&b.id));
+        catalog.service_charges.iter_mut().for_each(|charge| charge.service_modes.sort_unstable());
         catalog
     }
 }

@@ -77,7 +77,8 @@ fn texts(catalog: &mut Catalog) -> impl Iterator<Item = &mut LocalizedText> {
     let stations = catalog.stations.iter_mut().map(|station| &mut station.name);
     let courses = catalog.courses.iter_mut().map(|course| &mut course.name);
     let things = classes.chain(categories).chain(items).chain(groups).chain(areas).chain(tenders);
-    things.chain(periods).chain(stations).chain(courses).flatten()
+    let charges = catalog.service_charges.iter_mut().map(|charge| &mut charge.name);
+    things.chain(periods).chain(stations).chain(courses).chain(charges).flatten()
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use posmesh_pricing::{
-    CatalogIndex, display_price, is_choice_available, is_sold_in, is_sold_while, localized, tax_rate_ppm,
+    CatalogIndex, display_price, is_charged_in, is_choice_available, is_sold_in, is_sold_while, localized, tax_rate_ppm,
 };
 use posmesh_proto::{
     catalog::v1::{
         Catalog, Category, Course, Image, Item, Menu, MenuCategory, MenuCourse, MenuImage, MenuItem, MenuModifier,
-        MenuModifierGroup, Modifier, ModifierGroup,
+        MenuModifierGroup, MenuServiceCharge, Modifier, ModifierGroup, ServiceCharge,
     },
     common::v1::{Money, Product, ServiceMode},
 };
@@ -73,6 +73,7 @@ pub(crate) fn resolve_menu(index: &CatalogIndex, question: &Question) -> Menu {
         categories: resolver.categories(&items),
         modifier_groups: resolver.modifier_groups(&items),
         courses: resolver.courses(&items),
+        service_charges: resolver.service_charges(),
         items: items.iter().map(|item| resolver.item(item)).collect(),
     }
 }
@@ -147,6 +148,19 @@ impl<'a> Resolver<'a> {
         courses.sort_by(|a, b| (a.sort_order, &a.id).cmp(&(b.sort_order, &b.id)));
         let named = |course: &Course| localized(course.name.as_ref(), &self.locales).to_owned();
         courses.into_iter().map(|course| MenuCourse { id: course.id.clone(), name: named(course) }).collect()
+    }
+
+    /// What is added to orders in the menu's mode.
+    fn service_charges(&self) -> Vec<MenuServiceCharge> {
+        let all = self.index.catalog().service_charges.iter();
+        let told = |charge: &ServiceCharge| MenuServiceCharge {
+            id: charge.id.clone(),
+            name: localized(charge.name.as_ref(), &self.locales).to_owned(),
+            rate_bp: charge.rate_bp,
+            basis: charge.basis,
+            tax_included: self.index.tax_class(&charge.tax_class_id).is_some_and(|class| class.included_in_price),
+        };
+        all.filter(|charge| is_charged_in(charge, self.mode)).map(told).collect()
     }
 
     /// Those that an item asks, directly or through a choice; by id.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use posmesh_pricing::{CatalogIndex, ClosedPeriods, Problem, Reason, Terms, price_lines};
 use posmesh_proto::{
     catalog::v1::{
-        Catalog, Item, Modifier, ModifierGroup, TaxClass, TaxRate, TaxRounding, TaxRoundingDirection, TaxRoundingScope,
+        Catalog, Item, Modifier, ModifierGroup, ServiceCharge, ServiceChargeBasis, TaxClass, TaxRate, TaxRounding,
+        TaxRoundingDirection, TaxRoundingScope,
     },
     common::v1::{LocalizedText, Money, ServiceMode},
     order::v1::{ModifierInput, OrderLineInput, Quote},
@@ -54,6 +55,19 @@ pub(crate) fn tax_class(id: &str, included_in_price: bool, rates: &[(ServiceMode
         .map(|&(mode, rate_ppm)| TaxRate { service_mode: mode.into(), rate_ppm, ..TaxRate::default() })
         .collect();
     TaxClass { id: id.to_owned(), name: text(id, id), included_in_price, rates }
+}
+
+/// Asked in the store, rounded down.
+pub(crate) fn charge(id: &str, rate_bp: i32, basis: ServiceChargeBasis, tax_class_id: &str) -> ServiceCharge {
+    ServiceCharge {
+        id: id.to_owned(),
+        name: text(&format!("{id} 和"), &format!("{id} en")),
+        rate_bp,
+        basis: basis.into(),
+        rounding: TaxRoundingDirection::Down.into(),
+        tax_class_id: tax_class_id.to_owned(),
+        service_modes: vec![ServiceMode::DineIn.into()],
+    }
 }
 
 /// Japan's rules: food 10 % in the store and 8 % taken away, drink 10 % anywhere, floor once per rate and receipt.

@@ -34,6 +34,7 @@ fn a_receipt_with_8_and_10_percent_on_top_floors_once_per_rate() {
             tax: yen(112),
             total: yen(1361),
             taxes: vec![tax(80_000, false, 595, 47), tax(100_000, false, 654, 65)],
+            charges: vec![],
         }
     );
     assert_eq!(quote.catalog_version, 7);

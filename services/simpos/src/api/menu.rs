@@ -37,6 +37,24 @@ pub struct Menu {
     /// Times of the week that items refer to by id.
     #[serde(default)]
     pub periods: Vec<Period>,
+    /// What is added to what is eaten in the restaurant. None: nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_charge: Option<ServiceCharge>,
+}
+
+/// A share of what is eaten in the restaurant, tax included, rounded down once per check. Tax is contained in it. What was
+/// entered before it changed keeps the one that it was entered with; discounts do not lower it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceCharge {
+    /// Id.
+    pub id: String,
+    /// Name per locale.
+    pub name: Texts,
+    /// Percent of the lines, at most 100.
+    pub percent: u32,
+    /// Tax class, by whose dine-in rate it is taxed.
+    pub tax_class: String,
 }
 
 /// A part of the kitchen.

@@ -181,6 +181,22 @@ pub struct Line {
     /// Note to the kitchen.
     #[serde(default)]
     pub note: Option<String>,
+    /// The charge that it bears, as it stood when the line was entered. It is in no line's total.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_charge: Option<LineCharge>,
+}
+
+/// A service charge as lines were entered with it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LineCharge {
+    /// Id in the menu.
+    pub id: String,
+    /// Its name as printed.
+    pub name: String,
+    /// Percent of the lines' totals.
+    pub percent: u32,
+    /// Tax rate that it bears.
+    pub tax_rate_percent: u32,
 }
 
 /// A modifier as the POS recorded it.
@@ -204,10 +220,23 @@ pub struct Modifier {
 /// Sum and taxes of a receipt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Yen to pay, tax included.
+    /// Yen to pay, tax and service charges included.
     pub total: i64,
     /// The tax contained in it, per rate, rounded down once per rate.
     pub taxes: Vec<TaxTotal>,
+    /// What is added to the lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<ChargeTotal>,
+}
+
+/// A service charge on a receipt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChargeTotal {
+    /// Which.
+    #[serde(flatten)]
+    pub charge: LineCharge,
+    /// Yen, tax included, rounded down once.
+    pub amount: i64,
 }
 
 /// The part of a receipt at one rate.
@@ -238,8 +267,8 @@ pub struct Order {
     pub recorded_at: i64,
     /// Lines as recorded.
     pub lines: Vec<Line>,
-    /// Totals as if the order were a receipt of its own. On a check with several rounds the tax of the receipt is
-    /// the check's, which may differ by a yen.
+    /// Totals as if the order were a receipt of its own. On a check with several rounds tax and service charge of the
+    /// receipt are the check's, which may differ by a yen.
     pub totals: Totals,
     /// What was asked for.
     pub request: SubmitOrder,
@@ -260,7 +289,7 @@ pub struct OrderAnswer {
     pub check_number: u32,
     /// Units of each line that are void, by line reference; lines of which nothing is are left out.
     pub voided: BTreeMap<String, u32>,
-    /// Yen of what is left of it, tax included.
+    /// Yen of what is left of it, tax and service charge included.
     pub total: i64,
     /// Other orders under the same reference, by number. None, unless `uniqueness` allowed them.
     pub copies: Vec<u32>,

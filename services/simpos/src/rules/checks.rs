@@ -116,6 +116,7 @@ pub(super) fn amount_line(state: &State, name: &str, amount: i64, tax_rate_perce
         total: amount,
         modifiers: Vec::new(),
         note: None,
+        service_charge: None,
     }
 }
 

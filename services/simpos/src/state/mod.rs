@@ -17,6 +17,7 @@ use numbered::Numbered;
 use crate::api::control::{RecordedEntry, Settings};
 use crate::api::{Menu, Order, OrderAnswer, OrderEvent, Progress, Ticket};
 use crate::journal::{Conditions, SplitAsked};
+use crate::pricing::totals;
 
 /// Everything that the POS knows. What is skipped by serde is found again from the rest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -108,8 +109,14 @@ impl OrderRecord {
 
     /// Yen of what is left of it.
     fn total(&self) -> i64 {
-        let left = |quantity: u32, reference: &str| i64::from(quantity - self.voided(reference));
-        self.order.lines.iter().map(|line| line.unit_price * left(line.quantity, &line.reference)).sum()
+        if self.voided.is_empty() {
+            return self.order.totals.total;
+        }
+        let mut lines = self.order.lines.clone();
+        for line in &mut lines {
+            line.total = line.unit_price * i64::from(line.quantity - self.voided(&line.reference));
+        }
+        totals(&lines).total
     }
 }
 

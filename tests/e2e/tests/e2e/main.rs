@@ -18,6 +18,7 @@ mod raw;
 mod reconciling;
 mod replicas;
 mod same_id;
+mod service_charges;
 mod stock_outs;
 mod surface;
 mod table_staff;

@@ -178,6 +178,7 @@ impl Book {
             voided: 0,
             modifiers: Vec::new(),
             note: line.note.clone(),
+            service_charge: None,
         })
     }
 
@@ -340,6 +341,7 @@ impl Book {
             stations: Vec::new(),
             courses: Vec::new(),
             periods: Vec::new(),
+            service_charge: None,
         }
     }
 }
@@ -358,5 +360,6 @@ fn not_found() -> Refusal {
 fn totals<'a>(lines: impl Iterator<Item = &'a Line>) -> Totals {
     let total = lines.map(|line| line.total).sum();
     let tax = total * i64::from(TAX_PERCENT) / i64::from(100 + TAX_PERCENT);
-    Totals { total, taxes: vec![TaxTotal { rate_percent: TAX_PERCENT, gross: total, tax }] }
+    let taxes = vec![TaxTotal { rate_percent: TAX_PERCENT, gross: total, tax }];
+    Totals { total, taxes, charges: Vec::new() }
 }

@@ -1,6 +1,7 @@
 //! What differs between two versions of a store's master data, as a person needs it told: one line for each change, of
 //! things that are told apart by their ids.
 
+mod charges;
 mod choices;
 mod details;
 mod items;
@@ -12,8 +13,8 @@ use std::collections::{HashMap, HashSet};
 use posmesh_pricing::{localized, shown_amount};
 use posmesh_proto::{
     catalog::v1::{
-        Area, Catalog, CatalogChange, CatalogChangeKind as Kind, Category, Course, MenuPeriod, Station, Table,
-        TaxClass, Tender,
+        Area, Catalog, CatalogChange, CatalogChangeKind as Kind, Category, Course, MenuPeriod, ServiceCharge, Station,
+        Table, TaxClass, Tender,
     },
     common::v1::{LocalizedText, Money, ServiceMode},
 };
@@ -58,6 +59,7 @@ pub(crate) fn diff(before: &Catalog, after: &Catalog, locales: &[String]) -> Dif
     differ.things("menu_period", (&before.menu_periods, &after.menu_periods), details::menu_period);
     differ.things("station", (&before.stations, &after.stations), details::station);
     differ.things("course", (&before.courses, &after.courses), details::course);
+    differ.things("service_charge", (&before.service_charges, &after.service_charges), charges::service_charge);
     if (&before.currency_code, &before.tax_rounding) != (&after.currency_code, &after.tax_rounding) {
         let what = What { entity: "catalog", id: "", name: "The store", group_id: "" };
         differ.tell(what, Kind::Changed, "tax_rounding", "currency or the rounding of tax changed".to_owned());
@@ -100,7 +102,7 @@ macro_rules! things {
         }
     )+};
 }
-things!(Category, Area, Tender, TaxClass, MenuPeriod, Station, Course);
+things!(Category, Area, Tender, TaxClass, MenuPeriod, Station, Course, ServiceCharge);
 
 impl Thing for Table {
     fn id(&self) -> &str {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use posmesh_proto::{
-    catalog::v1::{Allergen, AllergenInfo, AllergenList, Image},
+    catalog::v1::{Allergen, AllergenInfo, AllergenList, Image, ServiceChargeBasis, TaxRoundingDirection},
     store::v1::OpeningHours,
 };
 use proptest::prelude::*;
@@ -73,6 +73,36 @@ fn what_an_item_tells_besides_is_told_in_words_as_well() {
     assert_eq!(with(|c| c.stations.clear()), ["Bar: station gone"]);
     assert_eq!(with(|c| c.courses[0].sort_order = 2), ["First: its place among the courses changed"]);
     assert_eq!(with(|c| c.modifier_groups[2].modifiers[0].item_id = "beer".into()), ["sauce, 塩: it is another item"]);
+}
+
+#[test]
+fn a_service_charge_that_changes_is_told_with_both_rates() {
+    let mut before = catalog();
+    before.service_charges = vec![ServiceCharge {
+        id: "service".into(),
+        name: text(&[("en", "Service")]),
+        rate_bp: 1_000,
+        basis: ServiceChargeBasis::WithTax.into(),
+        rounding: TaxRoundingDirection::Down.into(),
+        tax_class_id: "food".into(),
+        service_modes: vec![1],
+    }];
+    let told = |before: &Catalog, after: &Catalog| {
+        let changes = diff(before, after, &["en".to_owned(), "ja".to_owned()]).changes;
+        changes.into_iter().map(|change| change.text).collect::<Vec<_>>()
+    };
+    let with = |change: fn(&mut ServiceCharge)| {
+        let mut after = before.clone();
+        change(&mut after.service_charges[0]);
+        told(&before, &after)
+    };
+    assert_eq!(with(|c| c.rate_bp = 1_250), ["Service: service charge 10 % → 12.5 %"]);
+    assert_eq!(with(|c| c.basis = 1), ["Service: share of prices with tax → prices without tax"]);
+    assert_eq!(with(|c| c.rounding = 2), ["Service: rounded down → half up"]);
+    assert_eq!(with(|c| c.tax_class_id = "drink".into()), ["Service: tax class 食品 → 酒類"]);
+    assert_eq!(with(|c| c.service_modes.clear()), ["Service: asked for dine-in → everything"]);
+    assert_eq!(told(&catalog(), &before), ["Service: new service charge"]);
+    assert_eq!(told(&before, &catalog()), ["Service: service charge gone"]);
 }
 
 /// On working days from a minute on, at the weekend until two at night.

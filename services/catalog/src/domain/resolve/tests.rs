@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use posmesh_proto::catalog::v1::{Allergen, AllergenInfo, AllergenList, AllergenPresence};
+use posmesh_proto::catalog::v1::{
+    Allergen, AllergenInfo, AllergenList, AllergenPresence, ServiceChargeBasis, TaxRoundingDirection,
+};
 
 use super::*;
 use crate::domain::fixture::{self, catalog, yen};
@@ -166,4 +168,22 @@ fn an_item_stands_only_on_menus_of_the_service_modes_in_which_it_is_sold() {
     assert_eq!(shown(ServiceMode::DineIn), menu("beer yakitori", "food drinks grill", "extra rice sauce"));
     // Neither a heading nor a question is left of what is not sold.
     assert_eq!(shown(ServiceMode::Takeaway), menu("beer", "drinks", ""));
+}
+
+#[test]
+fn a_service_charge_is_told_on_the_menus_of_the_modes_that_it_is_asked_in() {
+    let mut catalog = catalog();
+    catalog.service_charges = vec![ServiceCharge {
+        id: "service".into(),
+        name: fixture::text(&[("ja", "サービス料"), ("en", "Service charge")]),
+        rate_bp: 1_000,
+        basis: ServiceChargeBasis::WithTax.into(),
+        rounding: TaxRoundingDirection::Down.into(),
+        tax_class_id: "food".into(),
+        service_modes: vec![ServiceMode::DineIn.into()],
+    }];
+    let told = menu(catalog.clone(), ServiceMode::DineIn, "en").service_charges;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].name.as_str(), told[0].rate_bp, told[0].tax_included), ("Service charge", 1_000, true));
+    assert_eq!(menu(catalog, ServiceMode::Takeaway, "en").service_charges, []);
 }

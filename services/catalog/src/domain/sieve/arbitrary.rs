@@ -6,7 +6,7 @@ use posmesh_pricing::{CatalogIndex, MAX_DEPTH, MAX_UNIT_PRICE, localized};
 use posmesh_proto::{
     catalog::v1::{
         Allergen, AllergenInfo, Area, Catalog, Category, Course, Image, Item, MenuPeriod, Modifier, ModifierGroup,
-        Station, Table, TaxClass, TaxRate, TaxRounding, Tender,
+        ServiceCharge, Station, Table, TaxClass, TaxRate, TaxRounding, Tender,
     },
     common::v1::{LocalizedText, Money, Product, ServiceMode},
     store::v1::OpeningHours,
@@ -53,6 +53,18 @@ prop_compose! {
     fn tax_class()(id in id(), name in text(), included in any::<bool>(), odd in 0..40_i32, rate in any::<i32>()) -> TaxClass {
         let rate_ppm = if odd == 0 { rate } else { 100_000 };
         TaxClass { id, name, included_in_price: included, rates: vec![TaxRate { service_mode: i32::from(odd == 1), rate_ppm, ..TaxRate::default() }] }
+    }
+}
+
+prop_compose! {
+    fn service_charge()(
+        (id, name) in (id(), text()),
+        rate_bp in prop_oneof![20 => 1..5001_i32, 1 => any::<i32>()],
+        (basis, rounding) in prop_oneof![20 => (1..3_i32, 1..4_i32), 1 => (0..4_i32, 0..5_i32)],
+        tax_class_id in id(),
+        service_modes in prop_oneof![20 => vec(1..3_i32, 0..3), 1 => vec(0..4_i32, 1..3)],
+    ) -> ServiceCharge {
+        ServiceCharge { id, name, rate_bp, basis, rounding, tax_class_id, service_modes }
     }
 }
 
@@ -151,6 +163,7 @@ prop_compose! {
         tenders in vec((id(), text(), 0..9_i32), 0..3),
         menu_periods in vec(menu_period(), 0..4),
         (stations, courses) in (vec((id(), text()), 0..4), vec((id(), text()), 0..4)),
+        service_charges in prop_oneof![5 => Just(vec![]), 2 => vec(service_charge(), 1..3)],
     ) -> Catalog {
         Catalog {
             currency_code: currency.to_owned(),
@@ -165,6 +178,7 @@ prop_compose! {
             menu_periods,
             stations: stations.into_iter().map(|(id, name)| Station { id, name }).collect(),
             courses: courses.into_iter().map(|(id, name)| Course { id, name, sort_order: 0 }).collect(),
+            service_charges,
             ..Default::default()
         }
     }
@@ -213,6 +227,13 @@ fn breaks_no_rule(catalog: &Catalog) {
     let courses = unique(catalog.courses.iter().map(|x| &x.id));
     unique(catalog.tables.iter().map(|x| &x.id));
     unique(catalog.tenders.iter().map(|x| &x.id));
+    unique(catalog.service_charges.iter().map(|x| &x.id));
+    for charge in &catalog.service_charges {
+        is_named(charge.name.as_ref());
+        assert!((1..=5_000).contains(&charge.rate_bp) && [1, 2].contains(&charge.basis));
+        assert!((1..=3).contains(&charge.rounding) && classes.contains(charge.tax_class_id.as_str()));
+        assert!(charge.service_modes.iter().all(|mode| [1, 2].contains(mode)), "{:?}", charge.service_modes);
+    }
     let in_range = |price: &Money| {
         assert!(price.currency_code == "JPY" && price.amount.abs() <= MAX_UNIT_PRICE, "{price:?}");
     };

@@ -3,11 +3,12 @@
 //! A thing that is wrong is left out alone, and what cannot be sold without it goes with it: an item whose question about
 //! it is gone would be ordered without an answer that the kitchen needs. What only says where a thing stands (a heading, an
 //! area) is struck out, and the thing stays. The whole is refused where it cannot be told apart what is right: other
-//! money, tax that nobody can reckon, one id for two things, and data of which most is wrong.
+//! money, tax or a service charge that nobody can reckon, one id for two things, and data of which most is wrong.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(super) mod arbitrary;
+mod charges;
 mod choices;
 mod details;
 mod report;
@@ -51,6 +52,7 @@ pub(crate) fn sieve(mut catalog: Catalog, store: &Store) -> Result<Sieved, Vec<C
     let mut report = Report::new(store);
     things::whole(&catalog, &mut report);
     things::tax_classes(&catalog.tax_classes, &mut report);
+    charges::service_charges(&mut catalog, &mut report);
     each_id_once(&mut catalog, &mut report);
     let sent = counts(&catalog);
     things::places(&mut catalog, &mut report);
@@ -87,6 +89,7 @@ fn each_id_once(catalog: &mut Catalog, report: &mut Report<'_>) {
     once(&mut catalog.menu_periods, "menu_period", |x| (&x.id, x.name.as_ref()), report);
     once(&mut catalog.stations, "station", |x| (&x.id, x.name.as_ref()), report);
     once(&mut catalog.courses, "course", |x| (&x.id, x.name.as_ref()), report);
+    once(&mut catalog.service_charges, "service_charge", |x| (&x.id, x.name.as_ref()), report);
 }
 
 fn once<T: PartialEq>(

@@ -2,7 +2,8 @@
 
 use posmesh_proto::{
     catalog::v1::{
-        Allergen, AllergenInfo, AllergenList, AllergenPresence, Image, Item, MenuPeriod, TaxRate, TaxRounding,
+        Allergen, AllergenInfo, AllergenList, AllergenPresence, Image, Item, MenuPeriod, ServiceCharge,
+        ServiceChargeBasis, TaxRate, TaxRounding, TaxRoundingDirection,
     },
     common::v1::ServiceMode,
     store::v1::OpeningHours,
@@ -478,4 +479,46 @@ fn a_report_of_very_many_problems_is_cut_and_says_so() {
     assert_eq!(found.len(), MAX_PROBLEMS + 1);
     let last = found.last().unwrap();
     assert_eq!((last.reason.as_str(), last.message.starts_with("800 more")), ("MORE_PROBLEMS", true));
+}
+
+/// 10 % of prices with tax, eaten in the store.
+fn charge() -> ServiceCharge {
+    ServiceCharge {
+        id: "service".into(),
+        name: text(&[("ja", "サービス料")]),
+        rate_bp: 1_000,
+        basis: ServiceChargeBasis::WithTax.into(),
+        rounding: TaxRoundingDirection::Down.into(),
+        tax_class_id: "food".into(),
+        service_modes: vec![ServiceMode::DineIn.into()],
+    }
+}
+
+#[test]
+fn a_service_charge_that_nobody_can_reckon_quarantines_the_whole_and_is_named() {
+    let with = |change: fn(&mut ServiceCharge)| {
+        let mut charge = charge();
+        change(&mut charge);
+        let problems = sieved(|c| c.service_charges.push(charge)).unwrap_err();
+        assert_eq!((problems.len(), problems[0].entity.as_str()), (1, "service_charge"), "{problems:#?}");
+        let problem = problems.into_iter().next().unwrap();
+        (problem.reason, problem.entity_name, problem.field)
+    };
+    let of = |reason: &str, field: &str| (reason.to_owned(), "サービス料".to_owned(), field.to_owned());
+    assert_eq!(problems(|c| c.service_charges.push(charge())), []);
+    for rate_bp in [0, -1, 5_001, i32::MAX] {
+        let problems = sieved(|c| c.service_charges.push(ServiceCharge { rate_bp, ..charge() })).unwrap_err();
+        assert_eq!(problems[0].reason, "CHARGE_RATE_OUT_OF_RANGE", "{rate_bp}");
+    }
+    assert_eq!(with(|c| c.rate_bp = 10_000), of("CHARGE_RATE_OUT_OF_RANGE", "rate_bp"));
+    assert_eq!(with(|c| c.basis = 0), of("CHARGE_BASIS_MISSING", "basis"));
+    assert_eq!(with(|c| c.rounding = 9), of("CHARGE_ROUNDING_MISSING", "rounding"));
+    assert_eq!(with(|c| c.tax_class_id = "gone".into()), of("DANGLING_REFERENCE", "tax_class_id"));
+    assert_eq!(with(|c| c.service_modes = vec![7]), of("SERVICE_MODE_UNKNOWN", "service_modes"));
+    let twice = |c: &mut Catalog| c.service_charges = vec![charge(), ServiceCharge { rate_bp: 1_200, ..charge() }];
+    assert_eq!(sieved(twice).unwrap_err()[0].reason, "DUPLICATE_ID");
+    let many = |c: &mut Catalog| {
+        c.service_charges = (0..21).map(|i| ServiceCharge { id: i.to_string(), ..charge() }).collect();
+    };
+    assert_eq!(sieved(many).unwrap_err()[0].reason, "TOO_MANY_SERVICE_CHARGES");
 }

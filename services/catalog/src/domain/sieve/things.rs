@@ -241,7 +241,7 @@ fn menu_periods(at: &At<'_>, ids: &mut Vec<String>, referred: &Referred<'_>, rep
 }
 
 /// A mode that is not known here must not be dropped: without it the item could seem to be sold in all of them.
-fn service_modes(at: &At<'_>, modes: &mut Vec<i32>, report: &mut Report<'_>) {
+pub(super) fn service_modes(at: &At<'_>, modes: &mut Vec<i32>, report: &mut Report<'_>) {
     let mut seen = HashSet::new();
     modes.retain(|&mode| {
         if matches!(ServiceMode::try_from(mode), Err(_) | Ok(ServiceMode::Unspecified)) {

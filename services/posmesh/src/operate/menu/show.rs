@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use posmesh_pricing::shown_amount;
 use posmesh_proto::catalog::v1::{
-    AllergenInfo, AllergenPresence, Menu, MenuCategory, MenuItem, MenuModifier, MenuModifierGroup,
+    AllergenInfo, AllergenPresence, Menu, MenuCategory, MenuItem, MenuModifier, MenuModifierGroup, ServiceChargeBasis,
 };
 
 use crate::operate::table::table;
@@ -39,6 +39,14 @@ pub(super) fn menu(menu: &Menu) -> String {
     for group in &menu.modifier_groups {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {} ({}): {}", group.name, how_many(group), choices(menu, group));
+    }
+    if !menu.service_charges.is_empty() {
+        text.push_str("\nAdded to an order\n");
+    }
+    for charge in &menu.service_charges {
+        let of = if charge.basis() == ServiceChargeBasis::WithTax { "with" } else { "without" };
+        let rate = percent(charge.rate_bp.saturating_mul(100));
+        let _ = writeln!(text, "  {}: {rate} of its prices {of} tax", charge.name);
     }
     let unknown = menu.items.iter().filter(|item| item.allergens.is_none()).count();
     if unknown > 0 {
@@ -139,7 +147,7 @@ fn choices(menu: &Menu, group: &MenuModifierGroup) -> String {
 #[cfg(test)]
 mod tests {
     use posmesh_proto::{
-        catalog::v1::Allergen,
+        catalog::v1::{Allergen, MenuServiceCharge},
         common::v1::{Money, Product, ServiceMode},
     };
 
@@ -198,6 +206,12 @@ mod tests {
                 modifiers: vec![choice("Egg", 120, true), choice("Nori", 0, false), choice("Half", -100, true)],
                 ..Default::default()
             }],
+            service_charges: vec![MenuServiceCharge {
+                name: "サービス料".into(),
+                rate_bp: 1_250,
+                basis: ServiceChargeBasis::WithTax.into(),
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let expected = "\
@@ -214,6 +228,9 @@ CODE  ITEM  PRICE  TAX    ID
 
 Questions
   Extra (up to 3): Egg +120, Nori (SOLD OUT), Half -100
+
+Added to an order
+  サービス料: 12.5 % of its prices with tax
 
 Allergens of 2 items are not known.
 ";
