@@ -8,6 +8,7 @@ mod cancelling;
 mod causes;
 mod faults;
 mod gates;
+mod menu_times;
 mod odoo;
 mod orders;
 mod outage;
