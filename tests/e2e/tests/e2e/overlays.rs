@@ -1,13 +1,16 @@
 //! What people lay over a menu is on it for guests, and stays whatever happens to the POS's own.
 
-use posmesh_e2e::{Http, Shape, Shop, eventually, line, refusal};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use posmesh_e2e::{Http, Shape, Shop, eventually, line, provision, refusal};
 use posmesh_proto::{
     catalog::v1::{
         Image, Overlay, OverlayScope, OverlaySubject, ProductOverlay, PutOverlayRequest,
         catalog_service_client::CatalogServiceClient, overlay_scope::Scope, overlay_subject::Subject,
     },
     common::v1::{LocalizedText, Money, Product},
-    order::v1::PlaceOrderRequest,
+    order::v1::{PlaceOrderRequest, QuoteOrderRequest},
+    store::v1::{CatalogPolicy, ChangedItems, Store},
 };
 use serde_json::{Value, json};
 use tonic::Status;
@@ -17,6 +20,8 @@ use crate::{bad_input::item, orders::key};
 posmesh_e2e::on_both_shapes!(
     a_photo_and_a_translation_are_on_the_menu_over_http_and_outlive_a_rename_and_a_sync,
     what_is_hidden_in_a_product_is_neither_shown_nor_sold_there,
+    what_a_brand_says_of_an_item_is_in_the_menu_of_its_store_where_the_store_says_nothing_else,
+    what_changed_at_the_pos_is_sold_after_somebody_has_looked_at_it_where_the_store_wants_it_so,
     a_price_that_the_pos_would_not_book_is_refused_with_its_reason,
     what_is_typed_at_the_terminal_is_laid_over_the_menu_and_listed,
 );
@@ -89,6 +94,98 @@ async fn what_is_hidden_in_a_product_is_neither_shown_nor_sold_there(shape: Shap
     };
     eventually("no kiosk sells it", refused).await;
     assert_eq!(shop.total(Product::Table, &[line("edamame", 1)]).await, 380, "at the table it is sold");
+}
+
+async fn what_a_brand_says_of_an_item_is_in_the_menu_of_its_store_where_the_store_says_nothing_else(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    // A code of this test alone: the brand is that of all tests.
+    let code = format!("plu-{}", shop.store_id);
+    let mut master = shop.pos.master().await;
+    item(&mut master, "edamame")["code"] = json!(code);
+    shop.pos.replace_master(&master).await;
+    shop.sync().await.unwrap();
+    let of_brand = Overlay {
+        scope: Some(OverlayScope { scope: Some(Scope::BrandId(provision::BRAND_ID.to_owned())) }),
+        subject: Some(OverlaySubject { subject: Some(Subject::ItemCode(code)) }),
+        name: text("fr", "Edamames"),
+        images: photo("https://img.example/brand.jpg"),
+        ..over(&shop, "edamame")
+    };
+    put(&shop, of_brand).await.unwrap();
+    let shows = async |name: &str, url: &str| {
+        let shown = async || {
+            let edamame = seen(&shop, "table", "fr", "edamame").await?;
+            (edamame["name"] == name && edamame["images"][0]["url"] == url).then_some(())
+        };
+        eventually(&format!("{name} with {url}"), shown).await;
+    };
+    shows("Edamames", "https://img.example/brand.jpg").await;
+    put(&shop, Overlay { images: photo("https://img.example/own.jpg"), ..over(&shop, "edamame") }).await.unwrap();
+    shows("Edamames", "https://img.example/own.jpg").await;
+
+    item(&mut master, "edamame")["name"]["en"] = json!("Green soybeans");
+    shop.pos.replace_master(&master).await;
+    shop.sync().await.unwrap();
+    let renamed = async || {
+        let edamame = seen(&shop, "table", "en", "edamame").await?;
+        (edamame["name"] == "Green soybeans").then_some(())
+    };
+    eventually("the POS's new name", renamed).await;
+    shows("Edamames", "https://img.example/own.jpg").await;
+}
+
+async fn what_changed_at_the_pos_is_sold_after_somebody_has_looked_at_it_where_the_store_wants_it_so(shape: Shape) {
+    let shop = Shop::open(shape).await;
+    let order = shop.request(Product::Kiosk, &[line("edamame", 1)]).await;
+    put(&shop, Overlay { images: photo("https://img.example/own.jpg"), ..over(&shop, "edamame") }).await.unwrap();
+    let changed_items = ChangedItems::HideUntilReviewed.into();
+    let catalog_policy = Some(CatalogPolicy { changed_items, ..CatalogPolicy::default() });
+    let store = Store { catalog_policy, ..provision::store(&shop.store_id, &[]) };
+    provision::put_store(&shop.mesh, store).await.unwrap();
+    let review = async |arguments: &[&str]| {
+        let arguments = [&["menu", "review", &shop.store_id], arguments].concat();
+        let said = shop.mesh.posmesh(&arguments).await.unwrap();
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out
+    };
+    assert!(review(&[]).await.ends_with("nothing waits for a review.\n"));
+
+    // Until the catalog has heard of the policy, it sells each new price at once.
+    let price = AtomicI64::new(390);
+    let waits = async || {
+        let mut master = shop.pos.master().await;
+        item(&mut master, "edamame")["price"] = json!(price.fetch_add(1, Ordering::Relaxed) + 1);
+        shop.pos.replace_master(&master).await;
+        shop.sync().await.unwrap();
+        let listed = review(&["--locale", "en"]).await;
+        listed.contains("edamame").then_some(listed)
+    };
+    let listed = eventually("the new price waits for a review", waits).await;
+    let price = price.into_inner();
+    assert!(listed.contains(&format!("→ {price}")), "{listed}");
+    let gone = async || seen(&shop, "kiosk", "en", "edamame").await.is_none().then_some(());
+    eventually("it is off the menu", gone).await;
+    let refused = async || {
+        let refused = shop.place(0, PlaceOrderRequest { request_id: key(), ..order.clone() }).await.err()?;
+        (refusal(&refused).0 == "ITEM_NOT_FOUND").then_some(())
+    };
+    eventually("nobody sells it", refused).await;
+
+    assert_eq!(review(&["edamame", "--by", "Aiko"]).await, format!("{}: 1 item reviewed.\n", shop.store_id));
+    let back = async || seen(&shop, "kiosk", "en", "edamame").await;
+    let edamame = eventually("it is on the menu again", back).await;
+    assert_eq!(edamame["display_price"]["amount"], price);
+    assert_eq!(edamame["images"][0]["url"], "https://img.example/own.jpg");
+    assert!(review(&[]).await.ends_with("nothing waits for a review.\n"));
+    let quoted = async || {
+        let (store_id, product) = (shop.store_id.clone(), Product::Kiosk.into());
+        let request =
+            QuoteOrderRequest { store_id, product, lines: vec![line("edamame", 1)], ..QuoteOrderRequest::default() };
+        let quote = shop.orders(0).quote_order(request).await.ok()?.into_inner().quote?;
+        (quote.price?.total?.amount == price).then_some(())
+    };
+    eventually("it is sold at its new price", quoted).await;
+    shop.placed(0, shop.request(Product::Kiosk, &[line("edamame", 1)]).await).await;
 }
 
 async fn a_price_that_the_pos_would_not_book_is_refused_with_its_reason(shape: Shape) {
