@@ -32,7 +32,8 @@ pub struct Config {
     /// this at the latest.
     #[serde(with = "humantime_serde")]
     pub version_max_age: Duration,
-    /// Memory for current catalogs, by their encoded size.
+    /// Memory for current catalogs, and as much again for what is sold of them in the products, in bytes; estimated from
+    /// their encoding.
     pub catalog_cache_bytes: usize,
     /// Memory for menus ready to be answered, by their encoded size.
     pub menu_cache_bytes: usize,

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use posmesh_kit::{ambient, byte_cache::ByteCache, menu_time::MenuTime, time};
 use posmesh_pricing::CatalogIndex;
 use posmesh_proto::{
-    catalog::v1::Catalog,
+    catalog::v1::{Catalog, MenuPeriod},
     common::v1::{Product, ServiceMode},
     store::v1::{ChangedItems, Store},
 };
@@ -29,6 +30,11 @@ use crate::{
 
 /// Memory for what is said beside the versions, by its encoded size.
 const BESIDE_CACHE_BYTES: usize = 16 << 20;
+/// Memory for what tells which menu is asked for.
+const FACE_CACHE_BYTES: usize = 32 << 20;
+/// A catalog that was decoded takes about so many times the bytes of its encoding: each text is a map, each name an
+/// allocation.
+const DECODED: usize = 12;
 /// How long what is sold now is not looked up again where no period is known to begin or end.
 const MAX_NOW_MS: i64 = 24 * 3600 * 1000;
 
@@ -52,6 +58,14 @@ pub(crate) struct Ready {
 pub(crate) struct Offer {
     mark: OfferMark,
     ready: Ready,
+}
+
+/// What tells which of the prepared menus is asked for: the offer itself is needed only to prepare another one.
+#[derive(Debug)]
+struct Face {
+    mark: OfferMark,
+    locales: Arc<BTreeSet<String>>,
+    periods: Vec<MenuPeriod>,
     now: Mutex<Option<Now>>,
 }
 
@@ -63,10 +77,20 @@ struct Now {
     time: Arc<MenuTime>,
 }
 
-impl Offer {
+impl Face {
+    fn new(offer: &Offer) -> Self {
+        let periods = offer.catalog().menu_periods.clone();
+        Self { mark: offer.mark.clone(), locales: Arc::clone(&offer.ready.locales), periods, now: Mutex::default() }
+    }
+
+    fn bytes(&self) -> usize {
+        let locales: usize = self.locales.iter().map(String::len).sum();
+        size_of::<Self>() + locales + self.periods.iter().map(decoded_bytes).sum::<usize>()
+    }
+
     /// What the menu periods leave to be sold at a moment; without one, now.
     fn time(&self, time_zone: &str, asked_ms: Option<i64>) -> Arc<MenuTime> {
-        let periods = &self.ready.index.catalog().menu_periods;
+        let periods = &self.periods;
         if periods.is_empty() || asked_ms.is_some() {
             return Arc::new(MenuTime::at(periods, time_zone, asked_ms.unwrap_or_default()));
         }
@@ -87,11 +111,20 @@ impl Offer {
 
 /// Tells one state of what a store sells from any other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct OfferMark {
+pub(crate) struct OfferMark {
     head: OfferHead,
     layers: LayersMark,
     /// Whether the store sells nothing that waits for a review.
     holds_changed: bool,
+}
+
+/// Equal for equal offers on every replica.
+impl fmt::Display for OfferMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { head: OfferHead { version, revision }, layers, holds_changed } = self;
+        let held = if *holds_changed { ".held" } else { "" };
+        write!(f, "{version}.{revision}.{layers}{held}")
+    }
 }
 
 #[derive(Debug)]
@@ -103,8 +136,10 @@ pub(crate) struct Menus {
     catalogs: ByteCache<StoreKey, Ready>,
     /// What is said beside them, at a revision.
     besides: ByteCache<StoreKey, (i64, Arc<Beside>)>,
-    /// Where nothing is said beside it, the catalog is the version's own.
+    /// Where nothing is said beside it, the catalog is the version's own. It counts all the same: it holds the version in
+    /// memory when that has made way in its own cache.
     offers: ByteCache<(StoreKey, Product), Offer>,
+    faces: ByteCache<(StoreKey, Product), Face>,
     prepared: ByteCache<(StoreKey, OfferMark, Question), Prepared>,
     /// One per store that was asked for; the callers have made sure that it exists.
     gates: Mutex<HashMap<StoreKey, Arc<Gate>>>,
@@ -131,13 +166,6 @@ impl Ready {
 }
 
 impl Offer {
-    /// Equal for equal offers on every replica.
-    pub(crate) fn etag(&self) -> String {
-        let OfferMark { head: OfferHead { version, revision }, layers, holds_changed } = &self.mark;
-        let held = if *holds_changed { ".held" } else { "" };
-        format!("{version}.{revision}.{layers}{held}")
-    }
-
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
         self.ready.index.catalog()
     }
@@ -152,6 +180,7 @@ impl Menus {
             catalogs: ByteCache::new(config.catalog_cache_bytes),
             besides: ByteCache::new(BESIDE_CACHE_BYTES),
             offers: ByteCache::new(config.catalog_cache_bytes),
+            faces: ByteCache::new(FACE_CACHE_BYTES),
             prepared: ByteCache::new(config.menu_cache_bytes),
             gates: Mutex::default(),
             changed: Arc::default(),
@@ -200,7 +229,7 @@ impl Menus {
         }
         let not_found = || Error::VersionNotFound { store_id: key.store_id.to_string(), version };
         let catalog = self.storage.catalog(key, version).await?.ok_or_else(not_found)?;
-        let bytes = catalog.encoded_len();
+        let bytes = decoded_bytes(&catalog);
         let ready = Arc::new(ambient::blocking(move || Ready::new(catalog)).await??);
         self.catalogs.insert(key.clone(), Arc::clone(&ready), bytes);
         Ok(ready)
@@ -224,12 +253,17 @@ impl Menus {
         Ok(beside)
     }
 
-    /// What a store sells now in a product.
-    pub(crate) async fn offer(&self, key: &StoreKey, store: &Store, product: Product) -> Result<Arc<Offer>, Error> {
+    /// The state of what a store sells now.
+    pub(crate) async fn mark(&self, key: &StoreKey, store: &Store) -> Result<OfferMark, Error> {
         let not_synced = || Error::NotSynced { store_id: key.store_id.to_string() };
         let head = self.head(key).await?.ok_or_else(not_synced)?;
         let holds_changed = changed_items(store) == ChangedItems::HideUntilReviewed;
-        let mark = OfferMark { head, layers: self.layers.mark(key, store).await?, holds_changed };
+        Ok(OfferMark { head, layers: self.layers.mark(key, store).await?, holds_changed })
+    }
+
+    /// What a store sells in a product, as it is marked.
+    pub(crate) async fn offer(&self, key: &StoreKey, mark: OfferMark, product: Product) -> Result<Arc<Offer>, Error> {
+        let (head, holds_changed) = (mark.head, mark.holds_changed);
         let wanted = (key.clone(), product);
         let cached = || self.offers.get(&wanted).filter(|offer| offer.mark == mark);
         if let Some(offer) = cached() {
@@ -252,13 +286,12 @@ impl Menus {
                 offered = Some(domain::lay_over(catalog, layers.for_domain(to_review), product));
             }
             match offered {
-                Some(offered) => Ok((offered.encoded_len(), Ready::new(offered)?)),
-                None => Ok::<_, Error>((size_of::<Offer>(), pos.as_ref().clone())),
+                Some(offered) => Ok(Ready::new(offered)?),
+                None => Ok::<_, Error>(pos.as_ref().clone()),
             }
         };
-        let (bytes, ready) = ambient::blocking(make).await??;
-        let offer = Arc::new(Offer { mark, ready, now: Mutex::default() });
-        self.offers.insert(wanted, Arc::clone(&offer), bytes);
+        let offer = Arc::new(Offer { mark, ready: ambient::blocking(make).await?? });
+        self.offers.insert(wanted, Arc::clone(&offer), decoded_bytes(offer.catalog().as_ref()));
         Ok(offer)
     }
 
@@ -271,15 +304,17 @@ impl Menus {
         (product, mode, locale): (Product, ServiceMode, &str),
         asked_ms: Option<i64>,
     ) -> Result<(Arc<Prepared>, Option<i64>), Error> {
-        let offer = self.offer(key, store, product).await?;
-        let locale = effective_locale(locale, &store.locales, &offer.ready.locales);
-        let time = offer.time(&store.time_zone, asked_ms);
+        let mark = self.mark(key, store).await?;
+        let face = self.face(key, mark.clone(), product).await?;
+        let locale = effective_locale(locale, &store.locales, &face.locales);
+        let time = face.time(&store.time_zone, asked_ms);
         let (fallbacks, closed) = (store.locales.clone(), time.closed.keys().cloned().collect());
         let question = Question { product, mode, locale, fallbacks, closed };
-        let wanted = (key.clone(), offer.mark.clone(), question);
+        let wanted = (key.clone(), mark.clone(), question);
         if let Some(prepared) = self.prepared.get(&wanted) {
             return Ok((prepared, time.until_ms));
         }
+        let offer = self.offer(key, mark, product).await?;
         let gate = self.gate(key);
         let _preparing = gate.preparing.lock().await;
         if let Some(prepared) = self.prepared.get(&wanted) {
@@ -291,6 +326,16 @@ impl Menus {
         Ok((prepared, time.until_ms))
     }
 
+    async fn face(&self, key: &StoreKey, mark: OfferMark, product: Product) -> Result<Arc<Face>, Error> {
+        let wanted = (key.clone(), product);
+        if let Some(face) = self.faces.get(&wanted).filter(|face| face.mark == mark) {
+            return Ok(face);
+        }
+        let face = Arc::new(Face::new(self.offer(key, mark, product).await?.as_ref()));
+        self.faces.insert(wanted, Arc::clone(&face), face.bytes());
+        Ok(face)
+    }
+
     fn gate(&self, key: &StoreKey) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         match gates.get(key) {
@@ -298,6 +343,10 @@ impl Menus {
             None => Arc::clone(gates.entry(key.clone()).or_default()),
         }
     }
+}
+
+fn decoded_bytes(message: &impl Message) -> usize {
+    message.encoded_len().saturating_mul(DECODED)
 }
 
 fn prepare(index: &CatalogIndex, question: &Question) -> Prepared {

@@ -1,7 +1,11 @@
 //! Asking each store's POS, every few seconds, what is sold out: as much of its master data as it tells cheaply. Whichever
 //! replica is there claims what is due. What else changed is pulled by a sync.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::StreamExt as _;
 use posmesh_kit::{
@@ -29,7 +33,7 @@ use crate::{
     error::Error,
     menus::Menus,
     schedule::sells,
-    storage::{Said, Storage, StoreKey},
+    storage::{OfferHead, Said, Storage, StoreKey},
     sync::Syncs,
 };
 
@@ -55,6 +59,15 @@ pub(crate) struct Polls {
     stores: StoreCache,
     pos: PosAdapterServiceClient<Channel>,
     identity: Identity,
+    taken_in: Mutex<HashMap<StoreKey, TakenIn>>,
+}
+
+/// What a POS said last, and what was sold once that was noted: while both stand there is nothing to note, and the catalog
+/// needs not be looked into.
+#[derive(PartialEq)]
+struct TakenIn {
+    head: OfferHead,
+    sold_out_item_ids: Vec<String>,
 }
 
 /// What came of a poll.
@@ -79,7 +92,16 @@ impl Polls {
             return;
         }
         let pos = PosAdapterServiceClient::new(router);
-        let polls = Self { interval, storage, menus, syncs, stores, pos, identity: call::identity() };
+        let polls = Self {
+            interval,
+            storage,
+            menus,
+            syncs,
+            stores,
+            pos,
+            identity: call::identity(),
+            taken_in: Mutex::default(),
+        };
         let stop = mounted.stop.clone();
         mounted.background.spawn(async move {
             tokio::select! {
@@ -175,6 +197,20 @@ impl Polls {
         }
     }
 
+    async fn note(&self, key: &StoreKey, said: &TakenIn) -> Result<(), Error> {
+        let current = self.menus.catalog(key, said.head.version).await?;
+        let words = domain::pos_words(current.index.catalog(), &said.sold_out_item_ids, time::now());
+        if self.storage.say_availability(key, &Said::Pos(words)).await? {
+            self.menus.forget_head(key).await;
+            tracing::info!(store.id = %key.store_id, "the POS says that something is sold out or back");
+        }
+        Ok(())
+    }
+
+    fn taken_in(&self) -> MutexGuard<'_, HashMap<StoreKey, TakenIn>> {
+        self.taken_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what is sold out, and has the rest pulled if it changed. Returns the fingerprint of what is pulled, or was.
     async fn take_in(
         &self,
@@ -185,11 +221,10 @@ impl Polls {
     ) -> Result<String, Error> {
         // At this moment: what was published a moment ago must not be compared with what came before it.
         if let Some(head) = self.storage.head(key).await? {
-            let current = self.menus.catalog(key, head.version).await?;
-            let words = domain::pos_words(current.index.catalog(), &state.sold_out_item_ids, time::now());
-            if self.storage.say_availability(key, &Said::Pos(words)).await? {
-                self.menus.forget_head(key).await;
-                tracing::info!(store.id = %key.store_id, "the POS says that something is sold out or back");
+            let said = TakenIn { head, sold_out_item_ids: state.sold_out_item_ids };
+            if self.taken_in().get(key) != Some(&said) {
+                self.note(key, &said).await?;
+                self.taken_in().insert(key.clone(), said);
             }
         }
         let fingerprint: String = state.fingerprint.chars().take(MAX_FINGERPRINT_CHARS).collect();

@@ -143,10 +143,13 @@ impl CatalogService for Service {
         let request = request.into_inner();
         let product = request::product(request.product)?;
         let (key, store) = self.store(&request.store_id).await?;
-        let offer = self.menus.offer(&key, &store, product).await?;
-        let etag = offer.etag();
+        let mark = self.menus.mark(&key, &store).await?;
+        let etag = mark.to_string();
         let not_modified = etag == request.known_etag;
-        let catalog = (!not_modified).then(|| offer.catalog().as_ref().clone());
+        let catalog = match not_modified {
+            true => None,
+            false => Some(self.menus.offer(&key, mark, product).await?.catalog().as_ref().clone()),
+        };
         Ok(Response::new(GetOfferResponse { catalog, not_modified, etag }))
     }
 

@@ -204,10 +204,9 @@ impl Syncs {
     }
 
     async fn read_pos(&self, key: &StoreKey, store: &Arc<Store>, run: &SyncRun, deadline: Instant) -> Outcome {
-        let outcome = self.pull(store, run, deadline).await;
-        if matches!(outcome, Outcome::Fit(_)) {
-            self.prices.look_again(key).await;
-        }
+        // What the pull is compared with is read while the POS works.
+        let (outcome, (), ()) =
+            tokio::join!(self.pull(store, run, deadline), self.prices.look_again(key), self.read_current(key));
         outcome
     }
 
@@ -229,6 +228,15 @@ impl Syncs {
                 let message = format!("the POS did not send everything within {:?}", self.config.pull_timeout);
                 Outcome::Ended(Box::new(domain::failed(run.clone(), cause::TIMED_OUT, &message)))
             }
+        }
+    }
+
+    /// Makes the current version ready. Where that fails, whoever needs it tries again.
+    async fn read_current(&self, key: &StoreKey) {
+        if let Ok(Some(version)) = self.menus.current_version(key).await
+            && let Err(error) = self.menus.catalog(key, version).await
+        {
+            tracing::debug!(%error, "the current version was not read ahead");
         }
     }
 

@@ -33,9 +33,9 @@ const CACHE_BYTES: usize = 256 * 1024 * 1024;
 const READ_AT_ONCE: usize = 16;
 /// PostgreSQL's statistics lag behind by a second.
 const STATISTICS_LAG: Duration = Duration::from_secs(2);
-/// Rows of menus that were ever written; that a run took place is noted elsewhere.
+/// Rows of menus that were ever written; that a run took place, and when the POS is asked again, is noted elsewhere.
 const WRITES: &str = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables \
-     WHERE schemaname = 'posmesh_catalog' AND relname NOT IN ('sync_runs', 'sync_schedule')";
+     WHERE schemaname = 'posmesh_catalog' AND relname NOT IN ('sync_runs', 'sync_schedule', 'catalog_polls')";
 
 /// The rows about menus.
 ///

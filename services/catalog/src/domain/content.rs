@@ -1,6 +1,6 @@
 //! What a catalog says, apart from when it was published: the ground for calling two pulls equal.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use posmesh_proto::{
     catalog::v1::{Catalog, CatalogCounts},
@@ -19,8 +19,8 @@ pub struct Content {
 }
 
 impl Content {
-    pub(crate) fn new(catalog: Catalog) -> Self {
-        let hash = hash(catalog.clone());
+    pub(crate) fn new(mut catalog: Catalog) -> Self {
+        let hash = hash(&mut catalog);
         Self { catalog: Arc::new(catalog), hash }
     }
 }
@@ -40,14 +40,15 @@ pub(crate) fn counts(catalog: &Catalog) -> CatalogCounts {
     }
 }
 
-/// SHA-256 over the texts, each sorted by locale, and the encoding of all else. The texts go apart because they are
-/// maps, which encode in any order.
-fn hash(mut catalog: Catalog) -> Vec<u8> {
-    catalog.version = 0;
-    catalog.publish_time = None;
+/// SHA-256 over the texts, each sorted by locale, and the encoding of all else but the publication. The texts go apart because
+/// they are maps, which encode in any order. The catalog is lent for it, since a large one is slow to copy: it comes back as
+/// it was.
+fn hash(catalog: &mut Catalog) -> Vec<u8> {
+    let publication = (mem::take(&mut catalog.version), catalog.publish_time.take());
+    let apart: Vec<_> = texts(catalog).map(|text| mem::take(&mut text.texts)).collect();
     let mut hasher = Sha256::new();
-    for text in texts(&mut catalog) {
-        let mut entries: Vec<_> = text.texts.drain().collect();
+    for text in &apart {
+        let mut entries: Vec<_> = text.iter().collect();
         entries.sort();
         hasher.update(entries.len().to_le_bytes());
         for part in entries.iter().flat_map(|(locale, value)| [locale, value]) {
@@ -56,6 +57,10 @@ fn hash(mut catalog: Catalog) -> Vec<u8> {
         }
     }
     hasher.update(catalog.encode_to_vec());
+    for (text, taken) in texts(catalog).zip(apart) {
+        text.texts = taken;
+    }
+    (catalog.version, catalog.publish_time) = publication;
     hasher.finalize().to_vec()
 }
 
@@ -106,22 +111,24 @@ mod tests {
         let many: Vec<_> = (0..20).map(|i| (format!("l{i}"), format!("text {i}"))).collect();
         let many: Vec<_> = many.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         // Each map has its own random seed, so a hash that depended on its order would differ.
-        let hashes: Vec<_> = (0..5).map(|_| hash(catalog(&many, &many))).collect();
+        let hashes: Vec<_> = (0..5).map(|_| hash(&mut catalog(&many, &many))).collect();
         assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]));
-        let published = Catalog { version: 4, publish_time: Some(Default::default()), ..catalog(&many, &many) };
-        assert_eq!(hash(published), hashes[0]);
+        let mut published = Catalog { version: 4, publish_time: Some(Default::default()), ..catalog(&many, &many) };
+        let lent = published.clone();
+        assert_eq!(hash(&mut published), hashes[0]);
+        assert_eq!(published, lent);
     }
 
     #[test]
     fn any_changed_text_changes_the_hash() {
-        let tea = catalog(&[("ja", "茶"), ("en", "Tea")], &[("ja", "氷")]);
+        let mut tea = catalog(&[("ja", "茶"), ("en", "Tea")], &[("ja", "氷")]);
         let others = [
             catalog(&[("ja", "茶"), ("en", "Teas")], &[("ja", "氷")]),
             catalog(&[("ja", "茶"), ("en", "Tea")], &[("en", "氷")]),
             catalog(&[("ja", "茶")], &[("en", "Tea"), ("ja", "氷")]),
         ];
-        for other in others {
-            assert_ne!(hash(tea.clone()), hash(other));
+        for mut other in others {
+            assert_ne!(hash(&mut tea), hash(&mut other));
         }
     }
 }
