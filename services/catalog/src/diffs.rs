@@ -12,6 +12,7 @@ use posmesh_proto::{catalog::v1::Catalog, common::v1::Product, store::v1::Store}
 use crate::{
     domain::{self, Beside, Diff},
     error::Error,
+    layers::{Layers, LayersMark},
     menus::Menus,
     storage::{OfferHead, Storage, StoreKey},
 };
@@ -21,14 +22,18 @@ const CACHE_BYTES: usize = 8 << 20;
 /// Steps that are made at once.
 const GATES: usize = 16;
 
-/// Store, heads, language.
-type Step = (StoreKey, OfferHead, OfferHead, String);
+/// Store, what was seen of it and what is, language.
+type Step = (StoreKey, Mark, Mark, String);
+type Mark = (OfferHead, Option<LayersMark>);
 
 /// An offer that somebody has seen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) head: OfferHead,
     pub(crate) beside: Arc<Beside>,
+    /// `None`: what is laid over it does not count.
+    pub(crate) mark: Option<LayersMark>,
+    pub(crate) layers: Layers,
 }
 
 #[derive(Debug)]
@@ -59,11 +64,12 @@ impl Diffs {
         (from, to): (i64, i64),
         locale: &str,
     ) -> Result<Arc<Diff>, Error> {
-        let seen = |version| Seen { head: OfferHead { version, revision: 0 }, beside: Arc::default() };
+        let seen = |version| Seen { head: OfferHead { version, revision: 0 }, ..Seen::default() };
         self.of_offers(key, store, (&seen(from), &seen(to)), locale).await
     }
 
-    /// What leads from one offer to another, as far as they are the same in all products.
+    /// What leads from one offer to another, as far as they are the same in all products, and over which things something
+    /// else is laid.
     ///
     /// # Errors
     ///
@@ -75,7 +81,8 @@ impl Diffs {
         (from, to): (&Seen, &Seen),
         locale: &str,
     ) -> Result<Arc<Diff>, Error> {
-        let step = (key.clone(), from.head, to.head, locale.to_owned());
+        let mark = |seen: &Seen| (seen.head, seen.mark.clone());
+        let step = (key.clone(), mark(from), mark(to), locale.to_owned());
         if let Some(diff) = self.cache.get(&step) {
             return Ok(diff);
         }
@@ -97,11 +104,13 @@ impl Diffs {
             version => self.catalog(key, version).await?,
         };
         let (before, after) = ((before, Arc::clone(&from.beside)), (after, Arc::clone(&to.beside)));
+        let (laid, lies) = (from.layers.clone(), to.layers.clone());
         let locales: Vec<String> = std::iter::once(locale.to_owned()).chain(store.locales.iter().cloned()).collect();
         let make = move || {
             let mut diff = domain::diff(&sold(&before), &sold(&after), &locales);
             let reviewed = (&before.1.to_review, &after.1.to_review);
             diff.add(domain::review_lines(reviewed, &after.0, &locales));
+            diff.add(domain::overlay_lines(laid.maps(), lies.maps(), &after.0, &locales));
             Arc::new(diff)
         };
         let diff = ambient::blocking(make).await?;

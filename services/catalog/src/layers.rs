@@ -35,7 +35,7 @@ pub(crate) struct Set {
 }
 
 /// What is laid over the catalog of one store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Layers {
     store: Arc<Set>,
     brand: Arc<Set>,
@@ -44,9 +44,9 @@ pub(crate) struct Layers {
 /// Tells one state of a store's layers from any other: its brand, and the revisions of its own and of the brand's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LayersMark {
-    brand_id: Arc<str>,
-    own: i64,
-    of_brand: i64,
+    pub(crate) brand_id: Arc<str>,
+    pub(crate) own: i64,
+    pub(crate) of_brand: i64,
 }
 
 /// Equal on every replica.
@@ -58,6 +58,11 @@ impl fmt::Display for LayersMark {
 }
 
 impl Layers {
+    /// The store's own, and the brand's.
+    pub(crate) fn maps(&self) -> [&OverlayMap; 2] {
+        [&self.store.overlays, &self.brand.overlays]
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.store.overlays.is_empty() && self.brand.overlays.is_empty()
     }

@@ -74,7 +74,7 @@ pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peer
     let overlays = overlays::Overlays {
         storage: Arc::clone(&storage),
         menus: Arc::clone(&menus),
-        layers,
+        layers: Arc::clone(&layers),
         prices: Arc::clone(&prices),
         stores: stores.clone(),
         brands,
@@ -82,7 +82,8 @@ pub fn mount_on(config: &Config, storage: Arc<dyn storage::Storage>, peers: Peer
     let (kept, offered) = (Arc::clone(&storage), Arc::clone(&menus));
     let syncs = sync::Syncs::start(config, kept, offered, router.clone(), prices, stores.clone(), &mounted);
     let diffs = Arc::new(diffs::Diffs::new(Arc::clone(&storage), Arc::clone(&menus)));
-    let watches = watch::Watches::start(config, Arc::clone(&storage), Arc::clone(&menus), Arc::clone(&diffs), &mounted);
+    let (offered, told) = ((Arc::clone(&menus), layers), Arc::clone(&diffs));
+    let watches = watch::Watches::start(config, Arc::clone(&storage), offered, told, &mounted);
     let stock = availability::Stock::start(Arc::clone(&storage), Arc::clone(&menus), router.clone(), &mounted);
     let (words, offers) = (Arc::clone(&storage), Arc::clone(&menus));
     poll::Polls::start(config.poll_interval, words, offers, Arc::clone(&syncs), (stores.clone(), router), &mounted);

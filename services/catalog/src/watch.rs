@@ -21,8 +21,9 @@ use crate::{
     config::Config,
     diffs::{Diffs, Seen},
     error::Error,
+    layers::{LayerCache, LayersMark},
     menus::Menus,
-    storage::{OfferHead, Storage, StorageError, StoreKey},
+    storage::{OfferHead, ScopeKey, Storage, StorageError, StoreKey},
 };
 
 /// How often the storage is looked at for what other replicas published.
@@ -31,11 +32,31 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far a look goes back beyond the one before: longer than a publication takes from its time stamp to its commit.
 const OVERLAP: Duration = Duration::from_secs(30);
 
+/// How far a store has come: its offer, and the revisions of what it and its brand lay over it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Point {
+    head: OfferHead,
+    own: i64,
+    of_brand: i64,
+}
+
+impl Point {
+    /// The further of both, in each respect.
+    fn max(self, other: Self) -> Self {
+        Self {
+            head: self.head.max(other.head),
+            own: self.own.max(other.own),
+            of_brand: self.of_brand.max(other.of_brand),
+        }
+    }
+}
+
 /// Who watches on this replica.
 #[derive(Debug)]
 pub(crate) struct Watches {
     storage: Arc<dyn Storage>,
     menus: Arc<Menus>,
+    layers: Arc<LayerCache>,
     diffs: Arc<Diffs>,
     seats: Mutex<HashMap<StoreKey, Vec<Arc<Seat>>>>,
     /// Somebody came, or this replica has changed what is sold.
@@ -48,6 +69,8 @@ pub(crate) struct Watches {
 /// A watcher's place on this replica.
 #[derive(Debug)]
 struct Seat {
+    /// Whose overlays lie over the store's catalog.
+    brand: ScopeKey,
     slot: Mutex<Slot>,
     news: Notify,
 }
@@ -55,7 +78,7 @@ struct Seat {
 #[derive(Debug)]
 struct Slot {
     /// What is current.
-    head: OfferHead,
+    point: Point,
     /// Since when there has been one that it did not read.
     unread_since: Option<Instant>,
     /// `None`: it was too slow and has lost it.
@@ -67,10 +90,11 @@ impl Seat {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, head: OfferHead) {
+    fn tell(&self, point: Point) {
         let mut slot = self.slot();
-        if slot.head < head {
-            slot.head = head;
+        let newest = slot.point.max(point);
+        if slot.point != newest {
+            slot.point = newest;
             slot.unread_since.get_or_insert_with(Instant::now);
             self.news.notify_one();
         }
@@ -85,11 +109,11 @@ impl Seat {
     }
 
     /// What is current, which counts as read. `None`: the place is lost.
-    fn read(&self) -> Option<OfferHead> {
+    fn read(&self) -> Option<Point> {
         let mut slot = self.slot();
         slot.place.as_ref()?;
         slot.unread_since = None;
-        Some(slot.head)
+        Some(slot.point)
     }
 }
 
@@ -99,7 +123,7 @@ pub(crate) struct Wish {
     pub(crate) store: Arc<Store>,
     pub(crate) locale: String,
     /// What it knows.
-    pub(crate) told: Option<OfferHead>,
+    pub(crate) told: Option<Point>,
 }
 
 impl Watches {
@@ -107,7 +131,7 @@ impl Watches {
     pub(crate) fn start(
         config: &Config,
         storage: Arc<dyn Storage>,
-        menus: Arc<Menus>,
+        (menus, layers): (Arc<Menus>, Arc<LayerCache>),
         diffs: Arc<Diffs>,
         mounted: &Mounted,
     ) -> Arc<Self> {
@@ -115,6 +139,7 @@ impl Watches {
             storage,
             look_now: menus.changed(),
             menus,
+            layers,
             diffs,
             seats: Mutex::default(),
             places: Arc::new(Semaphore::new(config.max_watchers.min(Semaphore::MAX_PERMITS))),
@@ -141,28 +166,40 @@ impl Watches {
         wish: Wish,
     ) -> Result<impl Stream<Item = Result<WatchCatalogResponse, Status>> + Send + use<>, Error> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Error::TooManyWatchers)?;
-        let slot = Slot { head: OfferHead::default(), unread_since: None, place: Some(place) };
-        let seat = Arc::new(Seat { slot: Mutex::new(slot), news: Notify::new() });
+        let slot = Slot { point: Point::default(), unread_since: None, place: Some(place) };
+        let brand = ScopeKey::brand(&wish.key.tenant_id, &wish.store.brand_id);
+        let seat = Arc::new(Seat { brand, slot: Mutex::new(slot), news: Notify::new() });
         // Before the head is read: what changes meanwhile must not be missed.
         self.seats().entry(wish.key.clone()).or_default().push(Arc::clone(&seat));
-        let mut watching = Watching { watches: Arc::clone(self), seat, wish, seen: None, ended: false };
-        let Wish { key, told, .. } = &watching.wish;
-        let current = self.storage.head(key).await?.unwrap_or_default();
+        let mut watching = Watching { watches: Arc::clone(self), seat, wish, seen: None, known: None, ended: false };
+        let key = &watching.wish.key;
+        let head = self.storage.head(key).await?.unwrap_or_default();
+        let (own, of_brand) = self.storage.overlay_revisions(&ScopeKey::store(key), &watching.seat.brand).await?;
+        let current = Point { head, own, of_brand };
         watching.seat.tell(current);
         // What is from the future is of a database that was restored since.
-        if let Some(told) = told.filter(|told| *told <= current) {
-            watching.seen = Some(self.seen_before(key, told, current).await?);
+        if let Some(told) = watching.wish.told.filter(|told| told.max(current) == current) {
+            watching.seen = Some(self.seen_before(&watching.wish, told, current).await?);
+            watching.known = Some(told);
         }
         self.look_now.notify_one();
         Ok(stream::unfold(watching, |mut watching| async { watching.next().await.map(|item| (item, watching)) }))
     }
 
-    /// What a watcher saw that comes back. What was said then is known only if nothing was said since.
-    async fn seen_before(&self, key: &StoreKey, told: OfferHead, current: OfferHead) -> Result<Seen, Error> {
-        if told.revision != current.revision {
-            return Ok(Seen { head: OfferHead { version: 0, ..told }, ..Seen::default() });
+    /// What a watcher saw that comes back. What was said or laid over it then is known only if that is so still.
+    async fn seen_before(&self, wish: &Wish, told: Point, current: Point) -> Result<Seen, Error> {
+        let as_told = Point { head: OfferHead { version: told.head.version, ..current.head }, ..current };
+        if told != as_told {
+            return Ok(Seen { head: OfferHead { version: 0, ..told.head }, ..Seen::default() });
         }
-        Ok(Seen { head: told, beside: self.menus.beside(key, told.revision).await? })
+        self.seen(wish, told).await
+    }
+
+    async fn seen(&self, Wish { key, store, .. }: &Wish, point: Point) -> Result<Seen, Error> {
+        let Point { head, own, of_brand } = point;
+        let mark = LayersMark { brand_id: store.brand_id.as_str().into(), own, of_brand };
+        let beside = self.menus.beside(key, head.revision).await?;
+        Ok(Seen { head, beside, layers: self.layers.at(key, &mark).await?, mark: Some(mark) })
     }
 
     async fn look_again_and_again(&self) {
@@ -185,10 +222,19 @@ impl Watches {
     /// Tells what became current, and ends those who do not listen.
     async fn look(&self, within: Duration) -> Result<(), StorageError> {
         let changed = self.storage.changed_heads(within).await?;
+        let overlaid: HashMap<ScopeKey, i64> = self.storage.changed_overlays(within).await?.into_iter().collect();
         let now = Instant::now();
         let seats = self.seats();
         for (key, head) in changed {
-            seats.get(&key).into_iter().flatten().for_each(|seat| seat.tell(head));
+            let point = Point { head, ..Point::default() };
+            seats.get(&key).into_iter().flatten().for_each(|seat| seat.tell(point));
+        }
+        let revision = |scope: &ScopeKey| overlaid.get(scope).copied().unwrap_or_default();
+        for (key, seats) in seats.iter().filter(|_| !overlaid.is_empty()) {
+            let own = revision(&ScopeKey::store(key));
+            for seat in seats {
+                seat.tell(Point { own, of_brand: revision(&seat.brand), ..Point::default() });
+            }
         }
         seats.values().flatten().for_each(|seat| seat.end_if_slow(now, self.max_lag));
         Ok(())
@@ -202,6 +248,7 @@ struct Watching {
     wish: Wish,
     /// What it was told last.
     seen: Option<Seen>,
+    known: Option<Point>,
     ended: bool,
 }
 
@@ -233,13 +280,17 @@ impl Watching {
             if stop.is_cancelled() {
                 return Err(Error::Stopping);
             }
-            let head = self.seat.read().ok_or(Error::WatcherTooSlow { max_lag: self.watches.max_lag })?;
-            if self.seen.as_ref().is_none_or(|seen| seen.head != head) {
-                let beside = self.watches.menus.beside(&self.wish.key, head.revision).await?;
-                let now = Seen { head, beside };
-                let response = self.response(&now).await?;
-                self.seen = Some(now);
-                return Ok(response);
+            let point = self.seat.read().ok_or(Error::WatcherTooSlow { max_lag: self.watches.max_lag })?;
+            if self.known != Some(point) {
+                let now = self.watches.seen(&self.wish, point).await?;
+                let response = self.response(&now, point).await?;
+                let is_news = self.seen.as_ref().is_none_or(|seen| seen.head != now.head);
+                (self.seen, self.known) = (Some(now), Some(point));
+                // What changed may be laid over nothing that is there.
+                if is_news || !response.changes.is_empty() {
+                    return Ok(response);
+                }
+                continue;
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -248,14 +299,14 @@ impl Watching {
         }
     }
 
-    async fn response(&self, now: &Seen) -> Result<WatchCatalogResponse, Error> {
+    async fn response(&self, now: &Seen, point: Point) -> Result<WatchCatalogResponse, Error> {
         let Wish { key, store, locale, .. } = &self.wish;
         let version = now.head.version;
         let summary = self.watches.storage.versions(key, version.saturating_add(1), 1).await?.pop();
         let mut response = WatchCatalogResponse {
             version,
             content_hash: summary.filter(|summary| summary.version == version).unwrap_or_default().content_hash,
-            resume_token: resume_token(now.head, &key.store_id),
+            resume_token: resume_token(point, &key.store_id),
             ..Default::default()
         };
         if let Some(before) = self.seen.as_ref().filter(|seen| seen.head.version > 0) {
@@ -274,21 +325,26 @@ impl Watching {
     }
 }
 
-fn resume_token(OfferHead { version, revision }: OfferHead, store_id: &str) -> String {
-    format!("{version}-{revision}.{store_id}")
+fn resume_token(Point { head: OfferHead { version, revision }, own, of_brand }: Point, store_id: &str) -> String {
+    format!("{version}-{revision}-{own}-{of_brand}.{store_id}")
 }
 
-/// What a watcher of this store knows; `None` without a token.
-pub(crate) fn parse_resume_token(token: &str, store_id: &str) -> Result<Option<OfferHead>, Error> {
+/// What a watcher of this store knows; `None` without a token. What an old token does not say is taken to be 0.
+pub(crate) fn parse_resume_token(token: &str, store_id: &str) -> Result<Option<Point>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
     let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= 0);
-    let head = |text: &str| {
-        let (version, revision) = text.split_once('-').unwrap_or((text, "0"));
-        Some(OfferHead { version: number(version)?, revision: number(revision)? })
+    let point = |text: &str| {
+        let mut numbers = [0; 4];
+        let parts: Vec<&str> = text.split('-').collect();
+        for (place, part) in parts.iter().enumerate() {
+            *numbers.get_mut(place)? = number(part)?;
+        }
+        let [version, revision, own, of_brand] = numbers;
+        Some(Point { head: OfferHead { version, revision }, own, of_brand })
     };
-    let told = token.split_once('.').filter(|(_, id)| *id == store_id).and_then(|(text, _)| head(text));
+    let told = token.split_once('.').filter(|(_, id)| *id == store_id).and_then(|(text, _)| point(text));
     told.map(Some).ok_or_else(|| Error::Field {
         reason: "RESUME_TOKEN_INVALID",
         field: "resume_token",
@@ -303,12 +359,12 @@ mod tests {
 
     #[test]
     fn a_token_says_which_offer_was_seen_of_which_store() {
-        let head = OfferHead { version: 7, revision: 3 };
-        assert_eq!(parse_resume_token(&resume_token(head, "ueno"), "ueno").unwrap(), Some(head));
-        let of_old = OfferHead { version: 7, revision: 0 };
+        let point = Point { head: OfferHead { version: 7, revision: 3 }, own: 2, of_brand: 9 };
+        assert_eq!(parse_resume_token(&resume_token(point, "ueno"), "ueno").unwrap(), Some(point));
+        let of_old = Point { head: OfferHead { version: 7, revision: 0 }, ..Point::default() };
         assert_eq!(parse_resume_token("7.ueno", "ueno").unwrap(), Some(of_old));
         assert_eq!(parse_resume_token("", "ueno").unwrap(), None);
-        for bad in ["7-3.shibuya", "7", "-7.ueno", "7--3.ueno", "x.ueno", "."] {
+        for bad in ["7-3.shibuya", "7", "-7.ueno", "7--3.ueno", "7-3-2-9-1.ueno", "x.ueno", "."] {
             assert!(parse_resume_token(bad, "ueno").is_err(), "{bad}");
         }
     }
@@ -317,9 +373,10 @@ mod tests {
     fn who_leaves_a_version_unread_for_too_long_loses_its_place_and_who_has_read_all_never_does() {
         const LAG: Duration = Duration::from_secs(30);
         let places = Arc::new(Semaphore::new(1));
-        let head = |version| OfferHead { version, revision: 0 };
-        let slot = Slot { head: head(1), unread_since: None, place: Arc::clone(&places).try_acquire_owned().ok() };
-        let seat = Seat { slot: Mutex::new(slot), news: Notify::new() };
+        let head = |version| Point { head: OfferHead { version, revision: 0 }, ..Point::default() };
+        let slot = Slot { point: head(1), unread_since: None, place: Arc::clone(&places).try_acquire_owned().ok() };
+        let brand = ScopeKey { tenant_id: "brand".into(), scope: "brand/izakaya".into() };
+        let seat = Seat { brand, slot: Mutex::new(slot), news: Notify::new() };
         seat.end_if_slow(Instant::now() + LAG * 100, LAG);
         assert_eq!(seat.read(), Some(head(1)));
         seat.tell(head(2));

@@ -10,8 +10,11 @@ use posmesh_proto::{
     common::v1::{LocalizedText, Money, Product},
 };
 
+mod lines;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use lines::overlay_lines;
 
 /// By subject.
 pub(crate) type OverlayMap = BTreeMap<String, Overlay>;

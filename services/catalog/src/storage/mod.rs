@@ -68,6 +68,12 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0006_postgres.sql"),
         sqlite: include_str!("migrations/0006_sqlite.sql"),
     },
+    Script {
+        version: 7,
+        name: "when overlays changed",
+        postgres: include_str!("migrations/0007_postgres.sql"),
+        sqlite: include_str!("migrations/0007_sqlite.sql"),
+    },
 ];
 
 /// Most changed stores that one look reads.

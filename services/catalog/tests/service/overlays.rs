@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 use crate::{
     fixture::{BRAND, catalog, text, yen},
     mesh::{Mesh, Pull, Replica, until},
+    watching::{lines, next, watch},
 };
 
 fn shibuya() -> Scope {
@@ -271,4 +272,39 @@ async fn a_list_comes_in_pages() {
         request.page_token = page.next_page_token;
     }
     assert_eq!(names, [vec!["料理", "生ビール"], vec!["焼き鳥"]]);
+}
+
+#[tokio::test]
+async fn a_watcher_on_another_replica_is_told_what_something_else_is_laid_over_by_the_store_or_its_brand() {
+    let mesh = Mesh::start().await;
+    let (one, other) = (mesh.replica().await, mesh.replica().await);
+    publish(&mesh, &one, coded()).await;
+    let mut stream = watch(&other, "").await.unwrap();
+    next(&mut stream).await.unwrap();
+    let own = one.put(beer_with_a_photo()).await.unwrap();
+    let told = next(&mut stream).await.unwrap();
+    assert_eq!((told.version, told.from_version), (1, 1));
+    assert_eq!(lines(&told.changes), ["Draft beer: what is laid over it changed"]);
+
+    let name = text(&[("en", "Beer")]);
+    // Nothing at this store has that code.
+    one.put(Overlay { name: name.clone(), ..over(brand(), Subject::ItemCode("9999".to_owned())) }).await.unwrap();
+    one.put(Overlay { name, ..over(brand(), Subject::ItemCode("4901".to_owned())) }).await.unwrap();
+    let of_brand = next(&mut stream).await.unwrap();
+    assert_eq!(lines(&of_brand.changes), ["Draft beer: what its brand lays over it changed"]);
+
+    let delete =
+        DeleteOverlayRequest { scope: own.scope, subject: own.subject, revision: own.revision, by: "Aiko".to_owned() };
+    one.client.clone().delete_overlay(delete).await.unwrap();
+    let deleted = next(&mut stream).await.unwrap();
+    assert_eq!(lines(&deleted.changes), ["Draft beer: what is laid over it changed"]);
+
+    // Who comes back is told that it missed something, and to read the whole.
+    let mut stream = watch(&one, &told.resume_token).await.unwrap();
+    let missed = next(&mut stream).await.unwrap();
+    assert_eq!((missed.version, missed.from_version, missed.changes.len()), (1, 0, 0));
+    // Who is up to date hears of the next change alone.
+    let mut stream = watch(&one, &deleted.resume_token).await.unwrap();
+    one.put(beer_with_a_photo()).await.unwrap();
+    assert_eq!(lines(&next(&mut stream).await.unwrap().changes), ["Draft beer: what is laid over it changed"]);
 }

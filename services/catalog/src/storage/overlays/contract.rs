@@ -1,7 +1,7 @@
 //! What every storage must do with overlays.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use posmesh_proto::{catalog::v1::Overlay, common::v1::LocalizedText};
 
@@ -17,6 +17,7 @@ contract! {
     a_put_that_is_repeated_writes_nothing,
     what_was_deleted_is_gone_and_what_was_changed_meanwhile_stays,
     each_write_moves_the_revision_of_its_scope_alone,
+    a_store_or_brand_whose_overlays_changed_is_told_with_its_revision,
     of_many_who_write_at_once_no_write_is_lost,
     whether_a_store_takes_prices_is_news_only_when_it_changes,
 }
@@ -99,6 +100,22 @@ async fn each_write_moves_the_revision_of_its_scope_alone(storage: Subject) {
     assert_eq!(revisions().await, (1, 2));
     storage.delete_overlay(&brand, "code\n1", -1).await.unwrap();
     assert_eq!(revisions().await, (1, 3));
+}
+
+async fn a_store_or_brand_whose_overlays_changed_is_told_with_its_revision(storage: Subject) {
+    let (brand, day) = (scope("brand", "brand/izakaya"), Duration::from_secs(86_400));
+    let changed = async || {
+        let mut changed = storage.changed_overlays(day).await.unwrap();
+        changed.sort();
+        changed
+    };
+    assert_eq!(changed().await, []);
+    put(&storage, "item\ntea", &named("Tea", 0)).await;
+    storage.note_price_refusal(&brand, "").await.unwrap();
+    assert_eq!(changed().await, [(brand.clone(), 1), (shibuya(), 1)]);
+    storage.delete_overlay(&shibuya(), "item\ntea", -1).await.unwrap();
+    storage.note_price_refusal(&brand, "").await.unwrap();
+    assert_eq!(changed().await, [(brand, 1), (shibuya(), 2)]);
 }
 
 async fn of_many_who_write_at_once_no_write_is_lost(storage: Subject) {

@@ -3,9 +3,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use posmesh_proto::catalog::v1::Overlay;
+use tokio::time::Instant;
 
 use super::{MAX_OVERLAYS, OverlaySet, OverlayStorage, ScopeKey, StorageError, Written, judge_put};
 use crate::storage::MemoryStorage;
@@ -17,8 +19,17 @@ pub(in crate::storage) struct Shelf(Mutex<BTreeMap<ScopeKey, Scope>>);
 #[derive(Debug, Default)]
 struct Scope {
     revision: i64,
+    /// When that grew.
+    changed: Option<Instant>,
     price_refusal: Option<String>,
     overlays: BTreeMap<String, Overlay>,
+}
+
+impl Scope {
+    fn move_on(&mut self) {
+        self.revision += 1;
+        self.changed = Some(Instant::now());
+    }
 }
 
 impl MemoryStorage {
@@ -38,7 +49,7 @@ impl OverlayStorage for MemoryStorage {
             Err(written) => written,
             Ok(_) if is_new && scope.overlays.len() >= MAX_OVERLAYS => Written::Full,
             Ok(overlay) => {
-                scope.revision = overlay.revision;
+                scope.move_on();
                 scope.overlays.insert(subject.to_owned(), overlay.clone());
                 Written::Done(Box::new(overlay))
             }
@@ -57,7 +68,7 @@ impl OverlayStorage for MemoryStorage {
         if revision != -1 && revision != current {
             return Ok(Some(current));
         }
-        scope.revision += 1;
+        scope.move_on();
         scope.overlays.remove(subject);
         Ok(None)
     }
@@ -82,11 +93,18 @@ impl OverlayStorage for MemoryStorage {
         Ok((revision(store), revision(brand)))
     }
 
+    async fn changed_overlays(&self, within: Duration) -> Result<Vec<(ScopeKey, i64)>, StorageError> {
+        let scopes = self.scopes();
+        let recent = |scope: &Scope| scope.changed.is_some_and(|changed| changed.elapsed() <= within);
+        let changed = scopes.iter().filter(|(_, scope)| recent(scope));
+        Ok(changed.map(|(key, scope)| (key.clone(), scope.revision)).collect())
+    }
+
     async fn note_price_refusal(&self, store: &ScopeKey, refusal: &str) -> Result<(), StorageError> {
         let mut scopes = self.scopes();
         let scope = scopes.entry(store.clone()).or_default();
         if scope.price_refusal.as_deref() != Some(refusal) {
-            scope.revision += 1;
+            scope.move_on();
             scope.price_refusal = Some(refusal.to_owned());
         }
         Ok(())

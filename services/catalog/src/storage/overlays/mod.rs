@@ -5,7 +5,7 @@ mod contract;
 mod memory;
 mod sql;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use posmesh_proto::catalog::v1::Overlay;
 
@@ -82,6 +82,10 @@ pub trait OverlayStorage: Send + Sync {
 
     /// The revisions of a store's and of its brand's.
     async fn overlay_revisions(&self, store: &ScopeKey, brand: &ScopeKey) -> Result<(i64, i64), StorageError>;
+
+    /// The stores and brands, of all tenants, whose revision grew within the last `within` on the storage's clock, a bounded
+    /// number, the latest first.
+    async fn changed_overlays(&self, within: Duration) -> Result<Vec<(ScopeKey, i64)>, StorageError>;
 
     /// Notes why orders of a store cannot carry prices of their own; empty: they can.
     async fn note_price_refusal(&self, store: &ScopeKey, refusal: &str) -> Result<(), StorageError>;

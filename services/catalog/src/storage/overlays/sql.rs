@@ -1,12 +1,14 @@
 //! On PostgreSQL and SQLite, whose statements differ only in how a transaction locks a scope: whoever writes holds the
 //! scope's row, so that two who change the same thing at once do so one after the other.
 
+use std::time::Duration;
+
 use posmesh_proto::catalog::v1::Overlay;
 use prost::Message as _;
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::{MAX_OVERLAYS, OverlaySet, OverlayStorage, ScopeKey, StorageError, Written, judge_put};
-use crate::storage::{decode, postgres::PostgresStorage, sqlite::SqliteStorage};
+use crate::storage::{CHANGED_LIMIT, decode, millis, postgres::PostgresStorage, sqlite::SqliteStorage};
 
 const ENSURE_SCOPE: &str =
     "INSERT INTO overlay_scopes (tenant_id, scope, revision) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
@@ -16,13 +18,6 @@ const SCOPE: &str = "SELECT revision, price_refusal FROM overlay_scopes WHERE te
 /// SQLite's transactions hold the only write lock from their beginning.
 const LOCK_SQLITE: &str = "SELECT revision FROM overlay_scopes WHERE tenant_id = $1 AND scope = $2";
 const LOCK_POSTGRES: &str = "SELECT revision FROM overlay_scopes WHERE tenant_id = $1 AND scope = $2 FOR UPDATE";
-
-const SET_REVISION: &str = "UPDATE overlay_scopes SET revision = $3 WHERE tenant_id = $1 AND scope = $2";
-
-const NOTE_PRICE_REFUSAL: &str = "INSERT INTO overlay_scopes (tenant_id, scope, revision, price_refusal) \
-     VALUES ($1, $2, 1, $3) \
-     ON CONFLICT (tenant_id, scope) DO UPDATE SET revision = overlay_scopes.revision + 1, price_refusal = $3 \
-     WHERE overlay_scopes.price_refusal IS NULL OR overlay_scopes.price_refusal <> $3";
 
 const OVERLAY: &str = "SELECT overlay FROM overlays WHERE tenant_id = $1 AND scope = $2 AND subject = $3";
 
@@ -38,8 +33,28 @@ const DELETE: &str = "DELETE FROM overlays WHERE tenant_id = $1 AND scope = $2 A
 const REVISIONS: &str = "SELECT scope, revision FROM overlay_scopes WHERE tenant_id = $1 AND scope IN ($2, $3)";
 
 macro_rules! on_database {
-    ($storage:ty, $connection:ty, $begin:literal, $lock:expr) => {
+    ($storage:ty, $connection:ty, $begin:literal, $lock:expr, $now_ms:literal) => {
         const _: () = {
+            const SET_REVISION: &str = concat!(
+                "UPDATE overlay_scopes SET revision = $3, changed_ms = ",
+                $now_ms,
+                " WHERE tenant_id = $1 AND scope = $2"
+            );
+
+            const NOTE_PRICE_REFUSAL: &str = concat!(
+                "INSERT INTO overlay_scopes (tenant_id, scope, revision, price_refusal, changed_ms) VALUES ($1, $2, 1, $3, ",
+                $now_ms,
+                ") ON CONFLICT (tenant_id, scope) DO UPDATE SET revision = overlay_scopes.revision + 1, price_refusal = $3, \
+                 changed_ms = excluded.changed_ms \
+                 WHERE overlay_scopes.price_refusal IS NULL OR overlay_scopes.price_refusal <> $3"
+            );
+
+            const CHANGED: &str = concat!(
+                "SELECT tenant_id, scope, revision FROM overlay_scopes WHERE changed_ms >= ",
+                $now_ms,
+                " - $1 ORDER BY changed_ms DESC LIMIT $2"
+            );
+
             // The scope's revision, which nobody else changes before this transaction ends.
             async fn lock(db: &mut $connection, scope: &ScopeKey) -> Result<i64, StorageError> {
                 sqlx::query(ENSURE_SCOPE).bind(&*scope.tenant_id).bind(&*scope.scope).execute(&mut *db).await?;
@@ -144,6 +159,15 @@ macro_rules! on_database {
                     Ok((of(store), of(brand)))
                 }
 
+                async fn changed_overlays(&self, within: Duration) -> Result<Vec<(ScopeKey, i64)>, StorageError> {
+                    let query = sqlx::query_as(CHANGED).bind(millis(within)).bind(CHANGED_LIMIT);
+                    let rows: Vec<(String, String, i64)> = query.fetch_all(&self.pool).await?;
+                    let changed = |(tenant_id, scope, revision): (String, String, i64)| {
+                        (ScopeKey { tenant_id: tenant_id.into(), scope: scope.into() }, revision)
+                    };
+                    Ok(rows.into_iter().map(changed).collect())
+                }
+
                 async fn note_price_refusal(&self, store: &ScopeKey, refusal: &str) -> Result<(), StorageError> {
                     let note = sqlx::query(NOTE_PRICE_REFUSAL).bind(&*store.tenant_id).bind(&*store.scope);
                     note.bind(refusal).execute(&self.pool).await?;
@@ -154,5 +178,17 @@ macro_rules! on_database {
     };
 }
 
-on_database!(SqliteStorage, SqliteConnection, "BEGIN IMMEDIATE", LOCK_SQLITE);
-on_database!(PostgresStorage, PgConnection, "BEGIN", LOCK_POSTGRES);
+on_database!(
+    SqliteStorage,
+    SqliteConnection,
+    "BEGIN IMMEDIATE",
+    LOCK_SQLITE,
+    "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+);
+on_database!(
+    PostgresStorage,
+    PgConnection,
+    "BEGIN",
+    LOCK_POSTGRES,
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+);
