@@ -28,6 +28,8 @@ use crate::{
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 /// PlaceOrder's limit.
 const MAX_REQUEST_ID_CHARS: usize = 128;
+/// As in PlaceOrder.
+const MAX_LANGUAGE_CHARS: usize = 64;
 const MIN_KEY_CHARS: usize = 16;
 const MAX_KEY_CHARS: usize = 255;
 
@@ -257,6 +259,24 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_WAIT))
 }
 
+/// The language that the guest likes best: of `Accept-Language` (RFC 9110 §12.5.4) the first tag of the highest weight.
+/// Empty where it names none that can be read; the store's own language is used then.
+pub(crate) fn language(headers: &HeaderMap) -> String {
+    let values = headers.get_all(header::ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
+    let mut best = ("", 0.0);
+    for range in values.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let tag = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+        let is_tag = (1..=MAX_LANGUAGE_CHARS).contains(&tag.len())
+            && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if let Some(weight) = weight.filter(|weight| is_tag && *weight > best.1) {
+            best = (tag, weight);
+        }
+    }
+    best.0.to_owned()
+}
+
 /// The entity tags of an `If-None-Match` header, without quotes and weakness marks; `*` stands for itself.
 pub(crate) fn if_none_match(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -290,6 +310,22 @@ mod tests {
         ];
         for (values, seconds) in cases {
             assert_eq!(preferred_wait(&headers("prefer", values)), seconds.map(Duration::from_secs), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_language_that_is_liked_best_counts_and_what_cannot_be_read_does_not() {
+        let cases: [(&[&str], &str); 7] = [
+            (&["ko-KR, ko;q=0.9, en;q=0.8"], "ko-KR"),
+            (&["en;q=0.5, ja ; q=0.7", "zh-Hant;q=0.6"], "ja"),
+            (&["*, en;q=0.1"], "en"),
+            (&["fr;q=0, de;q=x"], ""),
+            (&["日本語, e n"], ""),
+            (&[&"x".repeat(65)], ""),
+            (&[], ""),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(language(&headers("accept-language", values)), expected, "{values:?}");
         }
     }
 

@@ -183,6 +183,9 @@ struct Item {
     /// In which course it is served. Absent: not told.
     #[serde(skip_serializing_if = "String::is_empty")]
     course_id: String,
+    /// How many are left. Absent: the store does not count them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining: Option<i32>,
 }
 
 /// A picture of an item.
@@ -331,6 +334,7 @@ impl From<catalog::MenuItem> for Item {
             images: item.images.into_iter().map(image).collect(),
             allergens: item.allergens.map(Into::into),
             course_id: item.course_id,
+            remaining: item.remaining,
         }
     }
 }

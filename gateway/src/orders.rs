@@ -27,15 +27,18 @@ pub(crate) async fn quote(
     store_id: String,
     lines: Vec<OrderLineInput>,
     pickup_time: Option<Time>,
+    headers: &HeaderMap,
 ) -> Result<Quote, Problem> {
     let product = posmesh_proto::common::v1::Product::from(product).into();
-    let request = QuoteOrderRequest { store_id, product, lines, pickup_time: pickup_time.map(Into::into) };
+    let (pickup_time, locale) = (pickup_time.map(Into::into), extract::language(headers));
+    let request = QuoteOrderRequest { store_id, product, lines, pickup_time, locale };
     Ok(app.orders.clone().quote_order(request).await?.into_inner().quote.unwrap_or_default().into())
 }
 
-/// Places an order, waiting as long as the `Prefer` header asks.
+/// Places an order, waiting as long as the `Prefer` header asks; a refusal speaks the guest's language.
 pub(crate) async fn place(app: &App, mut request: PlaceOrderRequest, headers: &HeaderMap) -> Result<Order, Problem> {
     request.wait = extract::preferred_wait(headers).map(time::to_proto_duration);
+    request.locale = extract::language(headers);
     let answer = app.orders.clone().place_order(request).await.map_err(place_failure)?;
     answer.into_inner().order.ok_or_else(|| outcome_unknown(StatusCode::BAD_GATEWAY))
 }

@@ -35,6 +35,7 @@ pub(crate) struct Problem {
 struct More {
     next_pickup_time: Option<String>,
     gate_reason: Option<String>,
+    remaining: Option<i32>,
 }
 
 /// `application/problem+json` (RFC 9457).
@@ -70,6 +71,9 @@ pub(crate) struct ProblemBody<'a> {
     /// With GATE_CLOSED: why no orders are taken, as in the menu's `gate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     gate_reason: Option<&'a str>,
+    /// With NOT_ENOUGH_LEFT: how many of the item are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining: Option<i32>,
 }
 
 /// One thing that is wrong in the request.
@@ -139,6 +143,7 @@ impl IntoResponse for Problem {
             quote: self.quote.as_deref(),
             next_pickup_time: self.more.as_ref().and_then(|more| more.next_pickup_time.as_deref()),
             gate_reason: self.more.as_ref().and_then(|more| more.gate_reason.as_deref()),
+            remaining: self.more.as_ref().and_then(|more| more.remaining),
         };
         // Plain structs of strings and numbers: serializing them cannot fail.
         let body = serde_json::to_vec(&body).unwrap_or_default();
@@ -181,6 +186,7 @@ impl From<Status> for Problem {
             more: Some(Box::new(More {
                 next_pickup_time: failure::metadata(&status, "next_pickup_time"),
                 gate_reason: failure::metadata(&status, "gate_reason"),
+                remaining: failure::metadata(&status, "remaining").and_then(|left| left.parse().ok()),
             })),
         }
     }

@@ -18,15 +18,18 @@ use crate::{
 };
 
 /// What an order would cost now.
-#[utoipa::path(post, path = "/kiosk/v1/stores/{store_id}/quote", tag = "kiosk", params(("store_id" = String, Path)),
+#[utoipa::path(post, path = "/kiosk/v1/stores/{store_id}/quote", tag = "kiosk",
+    params(("store_id" = String, Path),
+        ("Accept-Language" = Option<String>, Header, description = "A refusal names items in this language")),
     request_body = QuoteInput, responses((status = OK, body = Quote), StoreProblems))]
 pub(crate) async fn quote(
     State(app): State<Arc<App>>,
     Path(store_id): Path<String>,
+    headers: HeaderMap,
     extract::Json(input): extract::Json<QuoteInput>,
 ) -> Result<Json<Quote>, Problem> {
     let lines = inputs::lines(input.lines, input.service_mode);
-    Ok(Json(orders::quote(&app, ProductName::Kiosk, store_id, lines, None).await?))
+    Ok(Json(orders::quote(&app, ProductName::Kiosk, store_id, lines, None, &headers).await?))
 }
 
 /// Orders at the terminal.
@@ -38,6 +41,7 @@ pub(crate) async fn quote(
         ("Idempotency-Key" = String, Header, description = "A new UUID per order, the same one when repeating it",
             min_length = 16, max_length = 255, pattern = "^[!-~]+$"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS"),
+        ("Accept-Language" = Option<String>, Header, description = "A refusal names items in this language"),
     ),
     request_body = KioskOrderInput,
     responses((status = CREATED, body = Placed, headers(("Location" = String, description = "The order"))),

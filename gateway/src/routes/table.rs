@@ -118,14 +118,16 @@ fn held(app: &App, store_id: &str, check: Check) -> HeldCheck {
 
 /// What a round would cost now.
 #[utoipa::path(post, path = "/table/v1/check/quote", tag = "table", security(("guest_token" = [])),
+    params(("Accept-Language" = Option<String>, Header, description = "A refusal names items in this language")),
     request_body = QuoteInput, responses((status = OK, body = Quote), GuestProblems))]
 pub(crate) async fn quote(
     State(app): State<Arc<App>>,
     guest: Guest,
+    headers: HeaderMap,
     extract::Json(input): extract::Json<QuoteInput>,
 ) -> Result<Json<Quote>, Problem> {
     let lines = inputs::lines(input.lines, input.service_mode);
-    Ok(Json(orders::quote(&app, ProductName::Table, guest.store_id, lines, None).await?))
+    Ok(Json(orders::quote(&app, ProductName::Table, guest.store_id, lines, None, &headers).await?))
 }
 
 /// Orders a round.
@@ -137,6 +139,7 @@ pub(crate) async fn quote(
         ("Idempotency-Key" = String, Header, description = "A new UUID per round, the same one when repeating it",
             min_length = 16, max_length = 255, pattern = "^[!-~]+$"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS"),
+        ("Accept-Language" = Option<String>, Header, description = "A refusal names items in this language"),
     ),
     request_body = RoundInput,
     responses((status = CREATED, body = Placed, headers(("Location" = String, description = "The round"))),

@@ -23,15 +23,18 @@ use crate::{
 };
 
 /// What an order would cost now.
-#[utoipa::path(post, path = "/togo/v1/stores/{store_id}/quote", tag = "togo", params(("store_id" = String, Path)),
+#[utoipa::path(post, path = "/togo/v1/stores/{store_id}/quote", tag = "togo",
+    params(("store_id" = String, Path),
+        ("Accept-Language" = Option<String>, Header, description = "A refusal names items in this language")),
     request_body = TogoQuoteInput, responses((status = OK, body = Quote), StoreProblems))]
 pub(crate) async fn quote(
     State(app): State<Arc<App>>,
     Path(store_id): Path<String>,
+    headers: HeaderMap,
     extract::Json(input): extract::Json<TogoQuoteInput>,
 ) -> Result<Json<Quote>, Problem> {
     let lines = inputs::lines(input.lines, input.service_mode);
-    Ok(Json(orders::quote(&app, ProductName::Togo, store_id, lines, input.pickup_time).await?))
+    Ok(Json(orders::quote(&app, ProductName::Togo, store_id, lines, input.pickup_time, &headers).await?))
 }
 
 /// What shall be picked up.
@@ -74,6 +77,7 @@ pub(crate) async fn pickup_slots(
         ("Idempotency-Key" = String, Header, description = "A new UUID per order, the same one when repeating it",
             min_length = 16, max_length = 255, pattern = "^[!-~]+$"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds (30) for the POS"),
+        ("Accept-Language" = Option<String>, Header, description = "A refusal names items in this language"),
     ),
     request_body = TogoOrderInput,
     responses((status = CREATED, body = Placed, headers(("Location" = String, description = "The order"))),

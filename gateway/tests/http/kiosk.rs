@@ -57,3 +57,12 @@ async fn a_kiosk_quote_goes_by_the_chosen_service_mode() {
     let quote = body(gateway.send("/kiosk/v1/stores/shibuya/quote", &lines).await, 200).await;
     assert_eq!(quote["lines"][0]["service_mode"], "take_away");
 }
+
+#[tokio::test]
+async fn an_order_is_refused_in_the_language_that_the_guest_likes_best() {
+    let gateway = gateway().await;
+    let order =
+        gateway.post(ORDERS).header("idempotency-key", KEY).header("accept-language", "ja;q=0.8, ko-KR, en;q=0.2");
+    body(order.json(&kiosk()).send().await.unwrap(), 201).await;
+    assert_eq!(gateway.fakes.orders.placed().remove(0).locale, "ko-KR");
+}

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use posmesh_proto::{
-    adapter::v1::CatalogState,
+    adapter::v1::{CatalogState, ItemCount},
     catalog::v1::{
         Allergen, AllergenInfo, AllergenList, AllergenPresence, Area, Catalog, Category, Course, Image, Item,
         MenuPeriod, Modifier, ModifierGroup, ServiceCharge, ServiceChargeBasis, Station, Table, TaxClass, TaxRate,
@@ -61,19 +61,24 @@ pub(crate) fn to_parts(menu: wire::Menu) -> Vec<Catalog> {
     parts
 }
 
-/// What is sold out, and a fingerprint of all else.
+/// What is sold out, what is left, and a fingerprint of all else.
 pub(crate) fn state(mut menu: Value) -> CatalogState {
-    let mut sold_out_item_ids = Vec::new();
+    let (mut sold_out_item_ids, mut counts) = (Vec::new(), Vec::new());
     for item in list(&mut menu, "categories").flat_map(|category| list(category, "items")) {
-        if item.get_mut("available").map(Value::take) == Some(Value::Bool(false)) {
-            sold_out_item_ids.extend(item.get("id").and_then(Value::as_str).map(str::to_owned));
+        let is_sold_out = item.get_mut("available").map(Value::take) == Some(Value::Bool(false));
+        let remaining = item.as_object_mut().and_then(|item| item.remove("remaining")?.as_i64());
+        let Some(id) = item.get("id").and_then(Value::as_str) else { continue };
+        if is_sold_out {
+            sold_out_item_ids.push(id.to_owned());
         }
+        let count = |left| ItemCount { item_id: id.to_owned(), remaining: i32::try_from(left).unwrap_or(i32::MAX) };
+        counts.extend(remaining.map(count));
     }
     // It counts stock-outs as well.
     menu.get_mut("revision").map(Value::take);
     let mut hasher = DefaultHasher::new();
     menu.to_string().hash(&mut hasher);
-    CatalogState { fingerprint: format!("{:016x}", hasher.finish()), sold_out_item_ids, least_interval: None }
+    CatalogState { fingerprint: format!("{:016x}", hasher.finish()), sold_out_item_ids, counts, least_interval: None }
 }
 
 fn list<'a>(of: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
@@ -178,6 +183,7 @@ fn item(item: wire::Item, category: &wire::Category, index: usize, currency: &st
         station_ids: category.station.iter().cloned().collect(),
         course_id: category.course.clone().unwrap_or_default(),
         menu_period_ids: item.periods,
+        remaining: item.remaining.map(count),
     }
 }
 
@@ -221,4 +227,35 @@ fn tender(tender: wire::Tender) -> Tender {
         _ => TenderKind::Card,
     };
     Tender { id: tender.id, name: texts(tender.name), kind: kind.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sold_out_and_what_is_left_is_told_and_changes_no_fingerprint() {
+        let menu = |revision: u64, eel: Value, price: i64| {
+            json!({"revision": revision, "categories": [{"items": [
+                eel, {"id": "rice", "available": true, "price": price}]}]})
+        };
+        let eel = |available: bool| json!({"id": "eel", "available": available});
+        let counted = |remaining: u32| json!({"id": "eel", "available": remaining > 0, "remaining": remaining});
+        let before = state(menu(1, eel(true), 200));
+        assert!(before.counts.is_empty() && before.sold_out_item_ids.is_empty());
+        for (menu, left, sold_out) in [
+            (menu(2, counted(3), 200), Some(3), false),
+            (menu(3, counted(0), 200), Some(0), true),
+            (menu(4, eel(false), 200), None, true),
+        ] {
+            let state = state(menu);
+            let count = |remaining| ItemCount { item_id: "eel".to_owned(), remaining };
+            assert_eq!(state.counts, left.map(count).into_iter().collect::<Vec<_>>());
+            assert_eq!(state.sold_out_item_ids.is_empty(), !sold_out);
+            assert_eq!(state.fingerprint, before.fingerprint);
+        }
+        assert_ne!(state(menu(1, eel(true), 210)).fingerprint, before.fingerprint);
+    }
 }

@@ -434,6 +434,8 @@ pub(crate) struct Item {
     pub(crate) kana: Option<String>,
     pub(crate) price: i64,
     pub(crate) available: bool,
+    /// None where the till does not count.
+    pub(crate) remaining: Option<u32>,
     /// False for what cannot leave the house.
     pub(crate) takeaway: bool,
     pub(crate) groups: Vec<String>,

@@ -64,14 +64,18 @@ impl Stock {
         let mut of_pos = self.storage.availability(key).await?;
         of_pos.retain(|word| word.source() == AvailabilitySource::Pos);
         if pos == PosTold::Done {
+            let known = of_pos.iter().find(|known| thing(known) == thing(&word));
+            // What is back although none was left is not counted until the POS says how many there are.
+            let remaining = known.and_then(|known| known.remaining).filter(|left| *left > 0 || !word.available);
             of_pos.retain(|known| thing(known) != thing(&word));
             let says = Availability {
                 source: AvailabilitySource::Pos.into(),
                 by: String::new(),
                 note: String::new(),
+                remaining,
                 ..word.clone()
             };
-            of_pos.extend((word.available != in_version).then_some(says));
+            of_pos.extend((word.available != in_version || remaining.is_some()).then_some(says));
             if self.storage.say_availability(key, &Said::Pos(of_pos.clone())).await? {
                 self.menus.forget_head(key).await;
             }

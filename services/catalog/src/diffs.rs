@@ -7,7 +7,7 @@ use std::{
 };
 
 use posmesh_kit::{ambient, byte_cache::ByteCache};
-use posmesh_proto::{catalog::v1::Catalog, common::v1::Product, store::v1::Store};
+use posmesh_proto::{catalog::v1::Catalog, store::v1::Store};
 
 use crate::{
     domain::{self, Beside, Diff},
@@ -130,6 +130,6 @@ impl Diffs {
 
 /// As far as it is the same in all products.
 fn sold((catalog, beside): &(Arc<Catalog>, Arc<Beside>)) -> Cow<'_, Catalog> {
-    let offered = domain::offer(catalog, beside, Product::Unspecified);
+    let offered = domain::offer(catalog, beside);
     offered.map_or(Cow::Borrowed(catalog.as_ref()), Cow::Owned)
 }

@@ -278,7 +278,7 @@ impl Menus {
         let beside = self.beside(key, head.revision).await?;
         let layers = self.layers.at(key, &mark.layers).await?;
         let make = move || {
-            let mut offered = domain::offer(pos.index.catalog(), &beside, product);
+            let mut offered = domain::offer(pos.index.catalog(), &beside);
             let nothing = BTreeSet::new();
             let to_review = if holds_changed { &beside.to_review } else { &nothing };
             if !layers.is_empty() || !to_review.is_empty() {

@@ -67,7 +67,7 @@ pub(crate) struct Polls {
 #[derive(PartialEq)]
 struct TakenIn {
     head: OfferHead,
-    sold_out_item_ids: Vec<String>,
+    state: CatalogState,
 }
 
 /// What came of a poll.
@@ -199,10 +199,10 @@ impl Polls {
 
     async fn note(&self, key: &StoreKey, said: &TakenIn) -> Result<(), Error> {
         let current = self.menus.catalog(key, said.head.version).await?;
-        let words = domain::pos_words(current.index.catalog(), &said.sold_out_item_ids, time::now());
+        let words = domain::pos_words(current.index.catalog(), &said.state, time::now());
         if self.storage.say_availability(key, &Said::Pos(words)).await? {
             self.menus.forget_head(key).await;
-            tracing::info!(store.id = %key.store_id, "the POS says that something is sold out or back");
+            tracing::info!(store.id = %key.store_id, "the POS says what is sold out or back, or left");
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Polls {
     ) -> Result<String, Error> {
         // At this moment: what was published a moment ago must not be compared with what came before it.
         if let Some(head) = self.storage.head(key).await? {
-            let said = TakenIn { head, sold_out_item_ids: state.sold_out_item_ids };
+            let said = TakenIn { head, state: state.clone() };
             if self.taken_in().get(key) != Some(&said) {
                 self.note(key, &said).await?;
                 self.taken_in().insert(key.clone(), said);

@@ -138,6 +138,7 @@ pub(crate) fn availability(request: &SetAvailabilityRequest) -> Result<Availabil
         by,
         note,
         time,
+        remaining: None,
     })
 }
 

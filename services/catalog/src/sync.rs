@@ -13,7 +13,7 @@ use posmesh_kit::{
     time,
 };
 use posmesh_proto::{
-    catalog::v1::{Catalog, SyncRun, SyncState, SyncTrigger},
+    catalog::v1::{Availability, Catalog, SyncRun, SyncState, SyncTrigger},
     store::v1::Store,
 };
 use tokio::{
@@ -33,7 +33,7 @@ use crate::{
     pull::{PullError, Pulled, Puller},
     reviews::changed_items,
     schedule::{self, Schedule},
-    storage::{Begun, Content, Judged, OfferHead, Published, Storage, StoreKey},
+    storage::{Begun, Content, Judged, OfferHead, Published, Said, Storage, StoreKey},
 };
 
 /// How long before its caller stops waiting a call answers with the run as it is then.
@@ -60,8 +60,8 @@ pub(crate) struct Syncs {
 
 /// What a pull came to.
 enum Outcome {
-    /// Fit to be published by the run.
-    Fit(Box<(SyncRun, Content)>),
+    /// Fit to be published by the run; and what the POS counted.
+    Fit(Box<(SyncRun, Content, Vec<Availability>)>),
     /// The run as it ends without.
     Ended(Box<SyncRun>),
 }
@@ -280,13 +280,24 @@ impl Syncs {
     async fn try_record(&self, key: &StoreKey, store: &Arc<Store>, outcome: &Outcome) -> Result<Published, Error> {
         match outcome {
             Outcome::Fit(fit) => {
-                let (run, content) = &**fit;
+                let (run, content, counted) = &**fit;
                 let judged = self.judge(key, store, content).await?;
+                // First, so that whoever waits for the run's end finds them.
+                self.note_counts(key, counted).await?;
                 Ok(self.storage.publish(key, run, content.clone(), &judged).await?)
             }
             Outcome::Ended(ended) if self.storage.end_run(key, ended).await? => Ok(Published::Ended(ended.clone())),
             Outcome::Ended(_) => Ok(Published::LeaseLost),
         }
+    }
+
+    /// Notes how many are left. Of a store that counts nothing, nothing is written.
+    async fn note_counts(&self, key: &StoreKey, counted: &[Availability]) -> Result<(), Error> {
+        let is_count = |word: &Availability| word.remaining.is_some();
+        if !counted.is_empty() || self.storage.availability(key).await?.iter().any(is_count) {
+            self.storage.say_availability(key, &Said::Counted(counted.to_vec())).await?;
+        }
+        Ok(())
     }
 
     /// Compares content with the version that is current now.
@@ -319,9 +330,10 @@ async fn check(store: Arc<Store>, run: SyncRun, catalog: Catalog) -> Outcome {
     let work = move || {
         let sent = domain::counts(&catalog);
         match domain::sieve(catalog, &store) {
-            Ok(Sieved { catalog, problems, left_out }) => {
+            Ok(Sieved { mut catalog, problems, left_out }) => {
                 let run = SyncRun { problems, left_out: Some(left_out), ..run };
-                Outcome::Fit(Box::new((run, Content::new(catalog))))
+                let counted = domain::take_counts(&mut catalog, time::now());
+                Outcome::Fit(Box::new((run, Content::new(catalog), counted)))
             }
             Err(problems) => Outcome::Ended(Box::new(domain::quarantined(run, sent, problems))),
         }

@@ -20,6 +20,7 @@ use tonic::Status;
 use crate::{
     config::Config,
     diffs::{Diffs, Seen},
+    domain::Beside,
     error::Error,
     layers::{LayerCache, LayersMark},
     menus::Menus,
@@ -186,13 +187,21 @@ impl Watches {
         Ok(stream::unfold(watching, |mut watching| async { watching.next().await.map(|item| (item, watching)) }))
     }
 
-    /// What a watcher saw that comes back. What was said or laid over it then is known only if that is so still.
+    /// What a watcher saw that comes back; where that is not known any more, as a version 0.
     async fn seen_before(&self, wish: &Wish, told: Point, current: Point) -> Result<Seen, Error> {
-        let as_told = Point { head: OfferHead { version: told.head.version, ..current.head }, ..current };
-        if told != as_told {
-            return Ok(Seen { head: OfferHead { version: 0, ..told.head }, ..Seen::default() });
+        let unknown = Seen { head: OfferHead { version: 0, ..told.head }, ..Seen::default() };
+        if (told.own, told.of_brand) != (current.own, current.of_brand) {
+            return Ok(unknown);
         }
-        self.seen(wish, told).await
+        if told.head.revision == current.head.revision {
+            return self.seen(wish, told).await;
+        }
+        let revisions = (told.head.revision, current.head.revision);
+        let Some(availability) = self.storage.availability_at(&wish.key, revisions).await? else { return Ok(unknown) };
+        // Nothing but words changed.
+        let now = self.seen(wish, current).await?;
+        let beside = Arc::new(Beside { availability, ..Beside::clone(&now.beside) });
+        Ok(Seen { head: told.head, beside, ..now })
     }
 
     async fn seen(&self, Wish { key, store, .. }: &Wish, point: Point) -> Result<Seen, Error> {

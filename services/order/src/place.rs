@@ -58,11 +58,12 @@ impl Orders {
         product: Product,
         lines: &[OrderLineInput],
         pickup_ms: Option<i64>,
+        guest_locale: &str,
     ) -> Result<Quote, Error> {
         // A rehearsal may be quoted as well.
         let policy = accept::policy(store, product, OrderPurpose::Test)?;
         let at_ms = pickup_ms.unwrap_or_else(|| self.dispatcher.clock.now_unix_ms());
-        let mut quote = self.quote(store, product, lines, at_ms).await?;
+        let mut quote = self.quote(store, product, lines, (at_ms, guest_locale)).await?;
         if product == Product::ToGo {
             let kitchen = kitchen(store, policy, lines.iter().map(|line| line.item_id.as_str()))?;
             let now_ms = time::now_unix_ms();
@@ -78,11 +79,12 @@ impl Orders {
         store: &Store,
         product: Product,
         lines: &[OrderLineInput],
-        at_ms: i64,
+        (at_ms, guest_locale): (i64, &str),
     ) -> Result<Quote, Failure> {
         let catalog = self.reader.catalog(&store.store_id, product).await?;
         let closed = MenuTime::at(&catalog.catalog().menu_periods, &store.time_zone, at_ms).closed;
-        let terms = Terms { default_mode: default_service_mode(product), locales: &store.locales, closed: &closed };
+        let default_mode = default_service_mode(product);
+        let terms = Terms { default_mode, locales: &store.locales, guest_locale, closed: &closed };
         price_lines(&catalog, lines, terms).map_err(|problems| accept::from_problems(&problems))
     }
 
@@ -129,7 +131,7 @@ impl Orders {
         let link = self.reader.link(&request.store_id, product, kind.1).await;
         let gate = self.gate(who, &store, kind, (asked, now_ms), link.as_deref().ok()).await?;
         let wanted_ms = request.pickup_time.as_ref().map_or(now_ms, time::to_unix_ms);
-        let quote = self.quote(&store, product, &request.lines, wanted_ms).await?;
+        let quote = self.quote(&store, product, &request.lines, (wanted_ms, &request.locale)).await?;
         accept::check_known_tenders(&request.tenders, &*self.reader.catalog(&store.store_id, product).await?)?;
         accept::check_price(&request, &quote)?;
         let link = link?;

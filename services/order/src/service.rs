@@ -67,8 +67,10 @@ impl OrderService for Service {
         let product = accept::check_product(request.product)?;
         let now_ms = self.orders.dispatcher.clock.now_unix_ms();
         let pickup_ms = accept::check_pickup_time(product, request.pickup_time.as_ref(), now_ms)?;
+        accept::check_locale(&request.locale)?;
         let store = self.orders.reader.stores.get(&request.store_id).await?;
-        let quote = self.orders.quote_order(&call::identity(), &store, product, &request.lines, pickup_ms).await?;
+        let (who, QuoteOrderRequest { lines, locale, .. }) = (call::identity(), &request);
+        let quote = self.orders.quote_order(&who, &store, product, lines, pickup_ms, locale).await?;
         Ok(Response::new(QuoteOrderResponse { quote: Some(quote) }))
     }
 

@@ -13,6 +13,7 @@
 //! - **Tax is rounded once per rate and receipt**, or once per line, as the catalog's `tax_rounding` says. Inclusive
 //!   prices keep their total and the tax is taken out of it; exclusive ones get the tax on top. Prices of both kinds at
 //!   one rate are two groups, each rounded by itself, and so are taxes of one rate that the POS keeps apart (`tax_id`).
+//! - **What the POS counts is counted over all lines**, choices that are such an item included.
 //! - A line, with its modifiers, never costs less than zero.
 //! - **A service charge is a share of the lines**, of those in one service mode together, never of another charge. It is
 //!   rounded by its own rule, and taxed as one more amount of its tax class.
@@ -34,7 +35,7 @@ use posmesh_proto::{
 pub use charge::{MAX_CHARGE_RATE_BP, is_charged_in};
 pub use index::{CatalogIndex, UnusableCatalog};
 pub use money::{MAX_TOTAL, MAX_UNIT_PRICE, shown_amount};
-pub use problem::{Problem, Reason};
+pub use problem::{Problem, Reason, Shortage};
 pub use sold::{ClosedPeriods, is_choice_available, is_sold_in, is_sold_while};
 pub use text::{check_text, localized};
 
@@ -54,6 +55,8 @@ pub struct Terms<'a> {
     pub default_mode: ServiceMode,
     /// Languages of the names on the lines, the best first: the store's own.
     pub locales: &'a [String],
+    /// The guest's language: problems name things in it where it can be, else in `locales`. May be empty.
+    pub guest_locale: &'a str,
     /// The menu periods that do not go on at the order's time.
     pub closed: &'a ClosedPeriods,
 }

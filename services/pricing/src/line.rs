@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use posmesh_proto::{
-    catalog::v1::TaxClass,
+    catalog::v1::{Item, TaxClass},
     common::v1::{LocalizedText, Money, ServiceMode},
     order::v1::{LineModifier, ModifierInput, OrderLine, OrderLineInput},
 };
 
 use crate::{
-    CatalogIndex, MAX_DEPTH, MAX_NOTE_CHARS, MAX_QUANTITY, MAX_TOTAL, Problem, Reason, Terms, check_text, index,
-    is_choice_available, is_sold_in, is_sold_while, localized, money, sold::sold_again, text::shown,
+    CatalogIndex, MAX_DEPTH, MAX_NOTE_CHARS, MAX_QUANTITY, MAX_TOTAL, Problem, Reason, Shortage, Terms, check_text,
+    index, is_choice_available, is_sold_in, is_sold_while, localized, money, sold::sold_again, text::shown,
 };
 
 /// All lines priced, or all that is wrong with them (up to the limit).
@@ -19,7 +19,7 @@ pub(crate) fn resolve(
     lines: &[OrderLineInput],
     terms: Terms<'_>,
 ) -> Result<Vec<OrderLine>, Vec<Problem>> {
-    let mut resolver = Resolver { index, terms, problems: Vec::new() };
+    let mut resolver = Resolver { index, terms, problems: Vec::new(), wanted: HashMap::new() };
     let mut resolved = Vec::with_capacity(lines.len());
     for (at, line) in lines.iter().enumerate() {
         resolved.extend(resolver.line(&format!("lines[{at}]"), line));
@@ -34,6 +34,8 @@ struct Resolver<'a> {
     index: &'a CatalogIndex,
     terms: Terms<'a>,
     problems: Vec<Problem>,
+    /// How many of each item that the POS counts are wanted so far.
+    wanted: HashMap<&'a str, i64>,
 }
 
 /// What asks the questions that a list of choices answers.
@@ -43,6 +45,8 @@ struct Asker<'a> {
     group_ids: &'a [String],
     /// How many of it there are per unit of the line.
     count: i64,
+    /// Units of the line.
+    units: i64,
     /// 1 for the choices on the line itself.
     depth: usize,
 }
@@ -68,6 +72,7 @@ impl<'a> Resolver<'a> {
             let message = format!("{} is sold out; take it off the order", self.named(item.name.as_ref(), &item.id));
             self.problem(Reason::ItemUnavailable, format!("{path}.item_id"), message);
         }
+        self.want(path, item, line.quantity.into());
         if !is_sold_while(item, |id| self.terms.closed.contains_key(id)) {
             let again = match sold_again(item, self.terms.closed) {
                 Some(begin) => format!("it is sold again from {begin}"),
@@ -80,6 +85,7 @@ impl<'a> Resolver<'a> {
             name: format!("item {}", shown(&item.id)),
             group_ids: &item.modifier_group_ids,
             count: 1,
+            units: line.quantity.into(),
             depth: 1,
         };
         let modifiers = self.modifiers(path, &line.modifiers, &asker);
@@ -108,6 +114,22 @@ impl<'a> Resolver<'a> {
             tax_included: class.included_in_price,
             quantity_voided: 0,
         })
+    }
+
+    /// Counts what is wanted of an item against what is left of it, where the POS says how many there are.
+    fn want(&mut self, path: &str, item: &'a Item, quantity: i64) {
+        // What is sold out is refused as that.
+        let Some(remaining) = item.remaining.filter(|_| item.available) else { return };
+        let wanted = self.wanted.entry(&item.id).or_default();
+        *wanted += quantity;
+        let wanted = *wanted;
+        if wanted <= i64::from(remaining) {
+            return;
+        }
+        let item_name = self.named(item.name.as_ref(), &item.id);
+        let message = format!("{item_name}: {wanted} are wanted, {remaining} left; order fewer");
+        let shortage = Some(Shortage { item_id: item.id.clone(), item_name, remaining });
+        self.note(Problem { shortage, ..Problem::new(Reason::NotEnoughLeft, format!("{path}.quantity"), message) });
     }
 
     /// The mode of a line with the tax rate that goes with it.
@@ -187,6 +209,9 @@ impl<'a> Resolver<'a> {
             self.problem(Reason::QuantityOutOfRange, format!("{path}.quantity"), message);
             return None;
         }
+        if let Some(item) = index.item(&modifier.item_id) {
+            self.want(path, item, i64::from(quantity) * asker.units);
+        }
         let times = chosen.add(&input.group_id, &input.modifier_id, quantity.into());
         let most = i64::from(modifier.max_quantity.max(1)) * asker.count;
         if times > most {
@@ -197,6 +222,7 @@ impl<'a> Resolver<'a> {
             name: format!("modifier {}", shown(&modifier.id)),
             group_ids: &modifier.modifier_group_ids,
             count: quantity.into(),
+            units: asker.units,
             depth: asker.depth + 1,
         };
         Some(LineModifier {
@@ -231,7 +257,9 @@ impl<'a> Resolver<'a> {
 
     /// As a guest knows it.
     fn named(&self, name: Option<&LocalizedText>, id: &str) -> String {
-        match localized(name, self.terms.locales) {
+        let of_store = self.terms.locales.iter().map(String::as_str);
+        let locales: Vec<&str> = std::iter::once(self.terms.guest_locale).chain(of_store).collect();
+        match localized(name, &locales) {
             "" => shown(id),
             name => name.to_owned(),
         }

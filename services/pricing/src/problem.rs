@@ -11,6 +11,19 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what to do, for a person.
     pub message: String,
+    /// With [`Reason::NotEnoughLeft`].
+    pub shortage: Option<Shortage>,
+}
+
+/// An item of which less is left than is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// The item.
+    pub item_id: String,
+    /// As the guest knows it.
+    pub item_name: String,
+    /// How many are left.
+    pub remaining: i32,
 }
 
 impl Problem {
@@ -18,7 +31,7 @@ impl Problem {
     pub const MAX_REPORTED: usize = 50;
 
     pub(crate) fn new(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason, field: field.into(), message: message.into() }
+        Self { reason, field: field.into(), message: message.into(), shortage: None }
     }
 }
 
@@ -58,6 +71,8 @@ reasons! {
     ItemNotSoldNow = "ITEM_NOT_SOLD_NOW",
     /// The item is sold out or switched off.
     ItemUnavailable = "ITEM_UNAVAILABLE",
+    /// The POS counts the item, and less is left than the order wants.
+    NotEnoughLeft = "NOT_ENOUGH_LEFT",
     /// The item, or the choice, does not ask this question.
     ModifierGroupNotFound = "MODIFIER_GROUP_NOT_FOUND",
     /// The group has no such choice.
@@ -90,7 +105,7 @@ impl Reason {
     /// Whether the request itself is well-formed and only the state of the store speaks against it: the same request may
     /// succeed later.
     pub fn is_unavailability(self) -> bool {
-        matches!(self, Self::ItemUnavailable | Self::ItemNotSoldNow | Self::ModifierUnavailable)
+        matches!(self, Self::ItemUnavailable | Self::NotEnoughLeft | Self::ItemNotSoldNow | Self::ModifierUnavailable)
     }
 }
 

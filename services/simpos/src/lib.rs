@@ -69,6 +69,7 @@ mod pricing;
 mod rules;
 mod server;
 mod state;
+mod stock;
 mod ticket;
 mod writer;
 

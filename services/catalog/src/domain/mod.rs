@@ -18,7 +18,7 @@ pub(crate) use assemble::{Assembly, TooLarge};
 pub use content::Content;
 pub(crate) use content::{counts, shown_hash};
 pub(crate) use diff::{Diff, diff};
-pub(crate) use offer::{Beside, offer, pos_words};
+pub(crate) use offer::{Beside, offer, pos_words, take_counts};
 pub(crate) use overlay::{Layers, OverlayMap, lay_over, overlay_lines, subject_key};
 pub(crate) use resolve::{Question, effective_locale, locales, resolve_menu};
 pub(crate) use review::{Step, review_lines, reviewed, to_review, with_changes};

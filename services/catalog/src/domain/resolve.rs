@@ -132,6 +132,7 @@ impl<'a> Resolver<'a> {
             images: item.images.iter().map(|image| self.image(image)).collect(),
             allergens: item.allergens.clone(),
             course_id: item.course_id.clone(),
+            remaining: item.remaining,
         }
     }
 

@@ -77,6 +77,8 @@ contract! {
     a_word_ends_at_its_time_for_all_replicas_and_no_other_does,
     a_due_poll_is_claimed_by_one_with_what_was_seen_last,
     of_many_words_at_once_none_is_lost_and_each_moves_the_offer,
+    all_that_the_pos_counted_takes_the_place_of_its_counts_and_of_nothing_else,
+    what_was_said_at_an_earlier_revision_is_known_until_it_is_too_old,
     a_due_sync_is_claimed_by_one_and_falls_due_again_when_that_one_dies,
     of_many_that_claim_at_once_each_store_goes_to_one,
     only_the_newest_versions_and_runs_and_what_waits_are_kept,
@@ -514,6 +516,27 @@ async fn all_that_the_pos_says_takes_the_place_of_what_it_said_before_and_of_not
     assert!(!pos(Vec::new()).await);
 }
 
+async fn all_that_the_pos_counted_takes_the_place_of_its_counts_and_of_nothing_else(storage: Subject) {
+    let of_pos = |item_id, remaining| Availability {
+        available: remaining != Some(0),
+        source: AvailabilitySource::Pos.into(),
+        by: String::new(),
+        remaining,
+        ..sold_out(item_id)
+    };
+    let key = shibuya();
+    let say = async |said: Said| storage.say_availability(&key, &said).await.unwrap();
+    let (bread, staff) = (of_pos("bread", None), sold_out("tea"));
+    assert!(say(Said::Staff(Box::new(staff.clone()))).await);
+    assert!(say(Said::Pos(vec![bread.clone(), of_pos("cake", Some(2)), of_pos("tea", Some(9))])).await);
+    assert!(say(Said::Counted(vec![of_pos("cake", Some(1)), of_pos("soup", Some(0))])).await);
+    let expected = [bread, of_pos("cake", Some(1)), of_pos("soup", Some(0)), staff];
+    let said = storage.availability(&key).await.unwrap();
+    let known = |words: &[Availability]| words.iter().map(|x| (x.item_id.clone(), x.remaining)).collect::<Vec<_>>();
+    assert_eq!(known(&said), known(&expected));
+    assert!(!say(Said::Counted(vec![of_pos("soup", Some(0)), of_pos("cake", Some(1))])).await, "that is no news");
+}
+
 async fn a_word_ends_at_its_time_for_all_replicas_and_no_other_does(storage: Subject) {
     let (key, now_ms) = (shibuya(), time::now_unix_ms());
     publish(&storage, &key, "tea").await;
@@ -538,6 +561,37 @@ async fn of_many_words_at_once_none_is_lost_and_each_moves_the_offer(storage: Su
     assert!(futures_util::future::join_all(all).await.into_iter().all(Result::unwrap));
     assert_eq!(storage.availability(&shibuya()).await.unwrap().len(), 20);
     assert_eq!(storage.head(&shibuya()).await.unwrap(), Some(head(1, 20)));
+}
+
+async fn what_was_said_at_an_earlier_revision_is_known_until_it_is_too_old(storage: Subject) {
+    let (key, now_ms) = (shibuya(), time::now_unix_ms());
+    let at = async |revision, current| storage.availability_at(&key, (revision, current)).await.unwrap();
+    assert_eq!(at(0, 1).await, None, "nothing was ever said");
+    let of_pos =
+        |item_id| Availability { source: AvailabilitySource::Pos.into(), by: String::new(), ..sold_out(item_id) };
+    let soon = Availability { available_again_time: Some(time::from_unix_ms(now_ms - 1)), ..sold_out("cake") };
+    let (tea, because) = (sold_out("tea"), Availability { note: "no leaves".to_owned(), ..sold_out("tea") });
+    let mut said = vec![Vec::new()];
+    for word in [tea, soon, because] {
+        assert!(say(&storage, word).await);
+        said.push(storage.availability(&key).await.unwrap());
+    }
+    storage.end_availability().await.unwrap();
+    said.push(storage.availability(&key).await.unwrap());
+    let pos = Said::Pos(vec![of_pos("tea"), of_pos("bread")]);
+    assert!(storage.say_availability(&key, &pos).await.unwrap() && say(&storage, back("tea")).await);
+    for (revision, words) in (0..).zip(said) {
+        assert_eq!(at(revision, 6).await, Some(words), "at {revision}");
+    }
+    assert_eq!(storage.availability_at(&self::key("other", "shibuya"), (1, 6)).await.unwrap(), None);
+
+    let words = storage.availability(&key).await.unwrap();
+    for note in 0..super::KEPT_REVISIONS {
+        assert!(say(&storage, Availability { note: note.to_string(), ..sold_out("tea") }).await);
+    }
+    let current = 6 + super::KEPT_REVISIONS;
+    assert_eq!((at(5, current).await, at(6, current).await), (None, Some(words)));
+    assert_eq!(at(7, current + 1).await, None, "something else moved it");
 }
 
 async fn a_due_poll_is_claimed_by_one_with_what_was_seen_last(storage: Subject) {

@@ -14,9 +14,9 @@ use posmesh_proto::{
 use tokio::time::Instant;
 
 use super::{
-    Begun, Content, Judged, OfferHead, Published, Said, Storage, StorageError, StoreKey,
+    Begun, Content, Judged, KEPT_REVISIONS, OfferHead, Published, Said, Storage, StorageError, StoreKey,
     overlays::Shelf,
-    rules::{self, Head, Held, HeldChange, NewVersion, WordChange, Writes},
+    rules::{self, Head, Held, HeldChange, NewVersion, Place, Undo, WordChange, Writes},
 };
 use crate::domain;
 
@@ -48,8 +48,9 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Words {
     revision: i64,
-    /// By group, thing and source.
-    said: BTreeMap<(String, String, i32), Availability>,
+    said: BTreeMap<Place, Availability>,
+    /// By revision and place: what was said before.
+    log: BTreeMap<(i64, Place), Option<Availability>>,
 }
 
 #[derive(Debug)]
@@ -79,15 +80,18 @@ impl MemoryStorage {
 }
 
 impl Words {
-    fn apply(&mut self, change: &WordChange<'_>) {
-        let place = |word: &Availability| {
-            let (group_id, thing_id) = rules::thing(word);
-            (group_id.to_owned(), thing_id.to_owned(), word.source)
-        };
-        match change {
-            WordChange::Say(word) => drop(self.said.insert(place(word), (*word).clone())),
-            WordChange::Unsay(word) => drop(self.said.remove(&place(word))),
+    /// Counts a change, and makes it.
+    fn change(&mut self, changes: &[WordChange<'_>]) {
+        self.revision += 1;
+        for change in changes {
+            let place = rules::place(change.word());
+            let before = match change {
+                WordChange::Say(word) => self.said.insert(place.clone(), (*word).clone()),
+                WordChange::Unsay(_) => self.said.remove(&place),
+            };
+            self.log.insert((self.revision, place), before);
         }
+        self.log.retain(|(revision, _), _| *revision > self.revision - KEPT_REVISIONS);
     }
 }
 
@@ -362,6 +366,22 @@ impl Storage for MemoryStorage {
         Ok(words.map(|words| words.said.values().cloned().collect()).unwrap_or_default())
     }
 
+    async fn availability_at(
+        &self,
+        key: &StoreKey,
+        revisions: (i64, i64),
+    ) -> Result<Option<Vec<Availability>>, StorageError> {
+        let state = self.state();
+        let Some(words) = state.words.get(&of_store(key)) else { return Ok(None) };
+        let later = words.log.iter().rev().take_while(|((at, _), _)| *at > revisions.0);
+        let undo = |((revision, place), before): (&(i64, Place), &Option<Availability>)| Undo {
+            revision: *revision,
+            place: place.clone(),
+            before: before.clone(),
+        };
+        Ok(rules::words_at(revisions, words.said.values().cloned().collect(), later.map(undo).collect()))
+    }
+
     async fn say_availability(&self, key: &StoreKey, said: &Said) -> Result<bool, StorageError> {
         let mut state = self.state();
         let known = state.words.entry(of_store(key)).or_default();
@@ -370,8 +390,8 @@ impl Storage for MemoryStorage {
         if news.is_empty() {
             return Ok(false);
         }
-        news.iter().for_each(|change| known.apply(change));
-        state.move_offer(key);
+        known.change(&news);
+        state.moved.insert(of_store(key), Instant::now());
         Ok(true)
     }
 
@@ -383,13 +403,15 @@ impl Storage for MemoryStorage {
         };
         let mut ended = Vec::new();
         for ((tenant_id, store_id), words) in &mut state.words {
-            let before = words.said.len();
-            words.said.retain(|_, word| !is_over(word));
-            if words.said.len() < before {
+            let over: Vec<Availability> = words.said.values().filter(|word| is_over(word)).cloned().collect();
+            if !over.is_empty() {
+                words.change(&over.iter().map(WordChange::Unsay).collect::<Vec<_>>());
                 ended.push(StoreKey { tenant_id: tenant_id.as_str().into(), store_id: store_id.as_str().into() });
             }
         }
-        ended.iter().for_each(|key| state.move_offer(key));
+        for key in &ended {
+            state.moved.insert(of_store(key), Instant::now());
+        }
         Ok(ended)
     }
 

@@ -74,10 +74,19 @@ pub const MIGRATIONS: &[Script] = &[
         postgres: include_str!("migrations/0007_postgres.sql"),
         sqlite: include_str!("migrations/0007_sqlite.sql"),
     },
+    Script {
+        version: 8,
+        name: "what was said beside the versions before",
+        postgres: include_str!("migrations/0008_postgres.sql"),
+        sqlite: include_str!("migrations/0008_sqlite.sql"),
+    },
 ];
 
 /// Most changed stores that one look reads.
 const CHANGED_LIMIT: i64 = 10_000;
+
+/// Changes of what is said of a store that are kept, by its revision.
+const KEPT_REVISIONS: i64 = 256;
 
 /// Most stores whose words one sweep ends.
 const ENDING_LIMIT: i64 = 1_000;
@@ -141,6 +150,8 @@ pub enum Said {
     Staff(Box<Availability>),
     /// All that the POS says by now, in the place of all that it said before.
     Pos(Vec<Availability>),
+    /// All that the POS counted, in the place of all that it counted before.
+    Counted(Vec<Availability>),
 }
 
 /// The storage of the catalog service. Leases run on the storage's own clock, so that replicas need not agree on the time.
@@ -227,6 +238,14 @@ pub trait Storage: OverlayStorage + ReviewStorage + std::fmt::Debug + 'static {
 
     /// What is said of a store's items and choices beside the versions, by group and id.
     async fn availability(&self, key: &StoreKey) -> Result<Vec<Availability>, StorageError>;
+
+    /// What was said at the first of two revisions, the second of which is, or was, current. `None`: that is not kept any
+    /// more, or in between something else changed than what is said.
+    async fn availability_at(
+        &self,
+        key: &StoreKey,
+        revisions: (i64, i64),
+    ) -> Result<Option<Vec<Availability>>, StorageError>;
 
     /// Notes words about availability, and makes the head move. `false`: they are no news, and nothing was written.
     async fn say_availability(&self, key: &StoreKey, said: &Said) -> Result<bool, StorageError>;

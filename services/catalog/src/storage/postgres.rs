@@ -11,9 +11,9 @@ use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Begun, CHANGED_LIMIT, Content, ENDING_LIMIT, Judged, OfferHead, Published, SWEEP_LIMIT, Said, Storage,
-    StorageError, StoreKey, decode, decode_all, interrupted, millis, reviews, row_limit,
-    rules::{self, Head, Held, HeldChange, WordChange, Writes},
+    Begun, CHANGED_LIMIT, Content, ENDING_LIMIT, Judged, KEPT_REVISIONS, OfferHead, Published, SWEEP_LIMIT, Said,
+    Storage, StorageError, StoreKey, decode, decode_all, interrupted, millis, reviews, row_limit,
+    rules::{self, Head, Held, HeldChange, Undo, WordChange, Writes},
     sql,
 };
 use crate::domain;
@@ -67,7 +67,7 @@ const MOVE_HEAD: &str = "UPDATE catalog_heads SET version = $3, changed_ms = (ex
 
 const MOVE_OFFER: &str = "UPDATE catalog_heads \
      SET offer_revision = offer_revision + 1, changed_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
-     WHERE tenant_id = $1 AND store_id = $2";
+     WHERE tenant_id = $1 AND store_id = $2 RETURNING offer_revision";
 
 const PLAN_POLL: &str = "INSERT INTO catalog_polls (tenant_id, store_id, due_ms, fingerprint) \
      VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3, '') \
@@ -89,7 +89,7 @@ const ENDING: &str = "SELECT DISTINCT tenant_id, store_id FROM availability \
      WHERE end_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint LIMIT $1";
 
 const END: &str = "DELETE FROM availability \
-     WHERE tenant_id = $1 AND store_id = $2 AND end_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+     WHERE tenant_id = $1 AND store_id = $2 AND end_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint RETURNING word";
 
 #[derive(Debug)]
 pub(super) struct PostgresStorage {
@@ -200,11 +200,30 @@ async fn write(db: &mut PgConnection, key: &StoreKey, writes: &Writes) -> Result
     }
 }
 
-/// Counts a change of what is sold. Nobody else changes what is said of the store before this transaction ends.
-pub(super) async fn move_offer(db: &mut PgConnection, key: &StoreKey) -> Result<(), StorageError> {
-    for statement in [sql::ENSURE_HEAD, MOVE_OFFER] {
-        sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *db).await?;
+/// Counts a change of what is sold; returns the new count. Nobody else changes what is said of the store before this
+/// transaction ends.
+pub(super) async fn move_offer(db: &mut PgConnection, key: &StoreKey) -> Result<i64, StorageError> {
+    sqlx::query(sql::ENSURE_HEAD).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *db).await?;
+    let moved = sqlx::query_as(MOVE_OFFER).bind(&*key.tenant_id).bind(&*key.store_id);
+    let (revision,): (i64,) = moved.fetch_one(db).await?;
+    Ok(revision)
+}
+
+/// Keeps what a revision changes as it was, and forgets what is too old.
+async fn log(
+    db: &mut PgConnection,
+    key: &StoreKey,
+    revision: i64,
+    changes: &[(&Availability, Option<&Availability>)],
+) -> Result<(), StorageError> {
+    for (word, before) in changes {
+        let (group_id, thing_id, source) = rules::place(word);
+        let query = sqlx::query(sql::LOG).bind(&*key.tenant_id).bind(&*key.store_id).bind(revision);
+        let query = query.bind(group_id).bind(thing_id).bind(source).bind(before.map(|word| word.encode_to_vec()));
+        query.execute(&mut *db).await?;
     }
+    let query = sqlx::query(sql::PRUNE_LOG).bind(&*key.tenant_id).bind(&*key.store_id);
+    query.bind(revision - KEPT_REVISIONS).execute(db).await?;
     Ok(())
 }
 
@@ -214,13 +233,14 @@ async fn availability(db: &mut PgConnection, key: &StoreKey) -> Result<Vec<Avail
 }
 
 async fn say(db: &mut PgConnection, key: &StoreKey, change: &WordChange<'_>) -> Result<(), StorageError> {
-    let (statement, word) = match change {
-        WordChange::Say(word) => (sql::SAY, word),
-        WordChange::Unsay(word) => (sql::UNSAY, word),
+    let statement = match change {
+        WordChange::Say(_) => sql::SAY,
+        WordChange::Unsay(_) => sql::UNSAY,
     };
-    let (group_id, thing_id) = rules::thing(word);
+    let word = change.word();
+    let (group_id, thing_id, source) = rules::place(word);
     let mut query = sqlx::query(statement).bind(&*key.tenant_id).bind(&*key.store_id);
-    query = query.bind(group_id).bind(thing_id).bind(i64::from(word.source));
+    query = query.bind(group_id).bind(thing_id).bind(source);
     if matches!(change, WordChange::Say(_)) {
         let end_ms = word.available_again_time.as_ref().map(time::to_unix_ms);
         query = query.bind(end_ms).bind(word.encode_to_vec());
@@ -408,15 +428,34 @@ impl Storage for PostgresStorage {
         availability(&mut db, key).await
     }
 
+    async fn availability_at(
+        &self,
+        key: &StoreKey,
+        revisions: (i64, i64),
+    ) -> Result<Option<Vec<Availability>>, StorageError> {
+        // What changes between the two reads is in the log.
+        let now = self.availability(key).await?;
+        let query = sqlx::query_as(sql::LOGGED).bind(&*key.tenant_id).bind(&*key.store_id).bind(revisions.0);
+        let rows: Vec<(i64, String, String, i64, Option<Vec<u8>>)> = query.fetch_all(&self.pool).await?;
+        let undo = |(revision, group_id, thing_id, source, before): (i64, String, String, i64, Option<Vec<u8>>)| {
+            let before = before.map(|document| decode(&document)).transpose()?;
+            Ok(Undo { revision, place: (group_id, thing_id, source), before })
+        };
+        let later = rows.into_iter().map(undo).collect::<Result<_, StorageError>>()?;
+        Ok(rules::words_at(revisions, now, later))
+    }
+
     async fn say_availability(&self, key: &StoreKey, said: &Said) -> Result<bool, StorageError> {
         let mut tx = self.pool.begin().await?;
-        move_offer(&mut tx, key).await?;
+        let revision = move_offer(&mut tx, key).await?;
         let before = availability(&mut tx, key).await?;
         let news = rules::news(&before, said);
         if news.is_empty() {
             // Dropped, the transaction takes the move back.
             return Ok(false);
         }
+        let changes: Vec<_> = news.iter().map(|change| (change.word(), rules::known(&before, change.word()))).collect();
+        log(&mut tx, key, revision, &changes).await?;
         for change in &news {
             say(&mut tx, key, change).await?;
         }
@@ -430,10 +469,13 @@ impl Storage for PostgresStorage {
         for (tenant_id, store_id) in rows {
             let key = StoreKey { tenant_id: tenant_id.into(), store_id: store_id.into() };
             let mut tx = self.pool.begin().await?;
-            move_offer(&mut tx, &key).await?;
-            let deleted = sqlx::query(END).bind(&*key.tenant_id).bind(&*key.store_id).execute(&mut *tx).await?;
+            let revision = move_offer(&mut tx, &key).await?;
+            let deleted = sqlx::query_as(END).bind(&*key.tenant_id).bind(&*key.store_id).fetch_all(&mut *tx).await?;
+            let over: Vec<Availability> = decode_all(deleted)?;
             // Another replica may have been faster.
-            if deleted.rows_affected() > 0 {
+            if !over.is_empty() {
+                let changes: Vec<_> = over.iter().map(|word| (word, Some(word))).collect();
+                log(&mut tx, &key, revision, &changes).await?;
                 tx.commit().await?;
                 ended.push(key);
             }

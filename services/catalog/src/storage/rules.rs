@@ -1,7 +1,10 @@
 //! The rules of publishing, the same on every storage: from what stands at the head of a store's versions to what is
 //! written.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use posmesh_kit::time;
 use posmesh_proto::{
@@ -187,6 +190,58 @@ pub(super) enum WordChange<'a> {
     Unsay(&'a Availability),
 }
 
+impl<'a> WordChange<'a> {
+    /// What is said, or taken back.
+    pub(super) fn word(&self) -> &'a Availability {
+        match self {
+            Self::Say(word) | Self::Unsay(word) => word,
+        }
+    }
+}
+
+/// Where a word stands among those of a store: group, thing, source.
+pub(super) type Place = (String, String, i64);
+
+/// What stood at a place before a revision changed it.
+#[derive(Debug)]
+pub(super) struct Undo {
+    pub(super) revision: i64,
+    pub(super) place: Place,
+    /// `None`: nothing was said.
+    pub(super) before: Option<Availability>,
+}
+
+pub(super) fn place(word: &Availability) -> Place {
+    let (group_id, thing_id) = thing(word);
+    (group_id.to_owned(), thing_id.to_owned(), word.source.into())
+}
+
+/// What was said at the first of two revisions: what is said now, with each later change undone, the newest first.
+/// `None`: of a revision up to the second one no change is known.
+pub(super) fn words_at(
+    (revision, current): (i64, i64),
+    now: Vec<Availability>,
+    later: Vec<Undo>,
+) -> Option<Vec<Availability>> {
+    let known: BTreeSet<i64> = later.iter().map(|undo| undo.revision).collect();
+    if !(revision + 1..=current).all(|revision| known.contains(&revision)) {
+        return None;
+    }
+    let mut words: BTreeMap<Place, Availability> = now.into_iter().map(|word| (place(&word), word)).collect();
+    for Undo { place, before, .. } in later {
+        match before {
+            Some(word) => words.insert(place, word),
+            None => words.remove(&place),
+        };
+    }
+    Some(words.into_values().collect())
+}
+
+/// What is said already where a word is to stand.
+pub(super) fn known<'a>(before: &'a [Availability], word: &Availability) -> Option<&'a Availability> {
+    before.iter().find(|known| known.source == word.source && thing(known) == thing(word))
+}
+
 /// What a word is about: a group, empty for an item, and the item or the choice.
 pub(super) fn thing(word: &Availability) -> (&str, &str) {
     let id = if word.item_id.is_empty() { &word.modifier_id } else { &word.item_id };
@@ -211,9 +266,11 @@ pub(super) fn news<'a>(before: &'a [Availability], said: &'a Said) -> Vec<WordCh
                 (false, _) => Vec::new(),
             }
         }
-        Said::Pos(words) => {
+        Said::Pos(words) | Said::Counted(words) => {
+            let counts_alone = matches!(said, Said::Counted(_));
             let before_of_pos = before.iter().filter(of(AvailabilitySource::Pos));
-            let gone = before_of_pos.filter(|known| find(words, known, AvailabilitySource::Pos).is_none());
+            let replaced = before_of_pos.filter(move |known| !counts_alone || known.remaining.is_some());
+            let gone = replaced.filter(|known| find(words, known, AvailabilitySource::Pos).is_none());
             let new = words.iter().filter(|word| is_news(word, find(before, word, AvailabilitySource::Pos)));
             gone.map(WordChange::Unsay).chain(new.map(WordChange::Say)).collect()
         }

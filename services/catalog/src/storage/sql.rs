@@ -28,6 +28,15 @@ pub(super) const SAY: &str = "INSERT INTO availability (tenant_id, store_id, gro
 pub(super) const UNSAY: &str = "DELETE FROM availability \
      WHERE tenant_id = $1 AND store_id = $2 AND group_id = $3 AND thing_id = $4 AND source = $5";
 
+pub(super) const LOG: &str = "INSERT INTO availability_log \
+     (tenant_id, store_id, revision, group_id, thing_id, source, before) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+pub(super) const PRUNE_LOG: &str =
+    "DELETE FROM availability_log WHERE tenant_id = $1 AND store_id = $2 AND revision <= $3";
+
+pub(super) const LOGGED: &str = "SELECT revision, group_id, thing_id, source, before FROM availability_log \
+     WHERE tenant_id = $1 AND store_id = $2 AND revision > $3 ORDER BY revision DESC";
+
 pub(super) const CATALOG: &str =
     "SELECT catalog FROM catalog_versions WHERE tenant_id = $1 AND store_id = $2 AND version = $3";
 

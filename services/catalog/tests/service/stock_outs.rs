@@ -5,10 +5,10 @@ use std::time::Duration;
 use posmesh_catalog::Config;
 use posmesh_kit::{failure, time};
 use posmesh_proto::{
-    adapter::v1::CatalogState,
+    adapter::v1::{CatalogState, ItemCount},
     catalog::v1::{
         Catalog, GetOfferRequest, GetOfferResponse, ListAvailabilityRequest, ListSyncRunsRequest, PosTold,
-        SetAvailabilityRequest, SyncTrigger, WatchCatalogRequest,
+        SetAvailabilityRequest, SyncState, SyncTrigger, WatchCatalogRequest,
     },
     common::v1::Product,
 };
@@ -121,6 +121,34 @@ async fn what_is_sold_out_for_a_time_comes_back_by_itself_and_watchers_hear_of_b
 }
 
 #[tokio::test]
+async fn who_comes_back_after_stock_outs_hears_of_those_that_it_missed() {
+    let (mesh, one, other) = synced().await;
+    let watch = async |replica: &Replica, resume_token: &str| {
+        let (store_id, resume_token) = ("shibuya".into(), resume_token.into());
+        let request = WatchCatalogRequest { store_id, resume_token, locale: "en".into() };
+        let mut stream = replica.client.clone().watch_catalog(request).await.unwrap().into_inner();
+        tokio::time::timeout(Duration::from_secs(10), stream.message()).await.unwrap().unwrap().unwrap()
+    };
+    set(&one, sold_out("yakitori")).await.unwrap();
+    let seen = watch(&one, "").await;
+    set(&one, sold_out("beer")).await.unwrap();
+    set(&one, back("yakitori")).await.unwrap();
+    let missed = watch(&other, &seen.resume_token).await;
+    let lines: Vec<_> = missed.changes.iter().map(|change| change.text.as_str()).collect();
+    assert_eq!((missed.version, missed.from_version), (1, 1));
+    assert_eq!(lines, ["Draft beer: sold out", "Yakitori: back"]);
+    // Over a new version as well.
+    let mut dearer = catalog();
+    dearer.items[0].price = yen(600);
+    mesh.world.next(Pull::Sends(dearer));
+    one.sync().await;
+    let missed = watch(&other, &seen.resume_token).await;
+    let lines: Vec<_> = missed.changes.iter().map(|change| change.text.as_str()).collect();
+    assert_eq!((missed.version, missed.from_version), (2, 1));
+    assert_eq!(lines, ["Draft beer: price 545 → 600", "Draft beer: sold out", "Yakitori: back"]);
+}
+
+#[tokio::test]
 async fn a_new_version_does_not_bring_back_what_the_staff_said_and_they_do_not_bring_back_what_the_pos_has_not() {
     let (mesh, one, _) = synced().await;
     set(&one, sold_out("beer")).await.unwrap();
@@ -186,7 +214,48 @@ async fn the_pos_is_told_where_it_can_be_and_otherwise_the_staff_are_told_what_t
 
 fn state(fingerprint: &str, sold_out: &[&str]) -> Option<CatalogState> {
     let sold_out_item_ids = sold_out.iter().map(|id| (*id).to_owned()).collect();
-    Some(CatalogState { fingerprint: fingerprint.to_owned(), sold_out_item_ids, least_interval: None })
+    Some(CatalogState { fingerprint: fingerprint.to_owned(), sold_out_item_ids, ..CatalogState::default() })
+}
+
+/// Whether it is sold now, and how many are left.
+async fn left(replica: &Replica, item_id: &str) -> (bool, Option<i32>) {
+    let items = offer(replica, "").await.unwrap().catalog.unwrap().items;
+    let item = items.into_iter().find(|item| item.id == item_id).unwrap();
+    (item.available, item.remaining)
+}
+
+#[tokio::test]
+async fn what_the_pos_counts_is_offered_on_every_replica_and_makes_no_version() {
+    let mesh = Mesh::start().await;
+    mesh.world.sync_every(Duration::ZERO);
+    let asking = Config { poll_interval: Duration::from_millis(100), ..config() };
+    let (one, other) = (mesh.replica_with(asking.clone()).await, mesh.replica_with(asking).await);
+    let pulled = |remaining| {
+        let mut catalog = catalog();
+        catalog.items[0].remaining = remaining;
+        mesh.world.next(Pull::Sends(catalog));
+    };
+    pulled(Some(5));
+    one.sync().await;
+    assert_eq!((left(&one, "beer").await, left(&one, "yakitori").await), ((true, Some(5)), (true, None)));
+    pulled(Some(4));
+    let run = one.sync().await;
+    assert_eq!((run.state(), run.catalog_version), (SyncState::Unchanged, 1));
+    until("the new count", || async { left(&other, "beer").await == (true, Some(4)) }).await;
+    let menu = one.menu(|_| ()).await.unwrap().menu.unwrap();
+    assert_eq!(menu.items.iter().find(|item| item.id == "beer").unwrap().remaining, Some(4));
+
+    let counted = |remaining, sold_out: &[&str]| {
+        let counts = vec![ItemCount { item_id: "beer".into(), remaining }];
+        mesh.world.pos.lock().unwrap().state = state("1", sold_out).map(|state| CatalogState { counts, ..state });
+    };
+    counted(1, &[]);
+    until("one is left", || async { left(&other, "beer").await == (true, Some(1)) }).await;
+    counted(0, &["beer"]);
+    until("none is left", || async { left(&one, "beer").await == (false, Some(0)) }).await;
+    mesh.world.pos.lock().unwrap().state = state("1", &[]);
+    until("it is not counted any more", || async { left(&one, "beer").await == (true, None) }).await;
+    assert_eq!(one.menu_version().await, 1);
 }
 
 #[tokio::test]

@@ -197,7 +197,7 @@ impl Dispatcher {
         let wanted_ms = order.pickup_time.as_ref().map_or_else(|| self.clock.now_unix_ms(), time::to_unix_ms);
         let closed = MenuTime::at(&catalog.catalog().menu_periods, &store.time_zone, wanted_ms).closed;
         let default_mode = default_service_mode(order.product());
-        let terms = Terms { default_mode, locales: &store.locales, closed: &closed };
+        let terms = Terms { default_mode, locales: &store.locales, guest_locale: "", closed: &closed };
         match price_lines(&catalog, &lines, terms) {
             Err(problems) => {
                 let problem = problems.first()?;

@@ -1,7 +1,7 @@
 //! From a product's request to an order: what is checked before anything is stored.
 
 use posmesh_kit::{Failure, ambient, time};
-use posmesh_pricing::{CatalogIndex, Problem, check_text};
+use posmesh_pricing::{CatalogIndex, Problem, Shortage, check_text};
 use posmesh_proto::{
     adapter::v1::Limits,
     common::v1::{Money, Product},
@@ -18,6 +18,7 @@ const MAX_REQUEST_ID_CHARS: usize = 128;
 const MAX_NOTE_CHARS: usize = 200;
 const MAX_NAME_CHARS: usize = 64;
 const MAX_PAGER_CHARS: usize = 8;
+const MAX_LOCALE_CHARS: usize = 64;
 const MAX_TENDERS: usize = 10;
 const MAX_REFERENCE_CHARS: usize = 128;
 /// How far ahead a pickup time may lie.
@@ -31,6 +32,7 @@ pub(crate) fn check_request(request: &PlaceOrderRequest, now_ms: i64) -> Result<
     let product = check_product(request.product)?;
     text("note", &request.note, MAX_NOTE_CHARS)?;
     text("pager_number", &request.pager_number, MAX_PAGER_CHARS)?;
+    check_locale(&request.locale)?;
     if !request.pager_number.is_empty() && product != Product::Kiosk {
         return Err(Failure::field("NOT_ALLOWED", "pager_number", "only Kiosk orders have a pager"));
     }
@@ -55,6 +57,14 @@ pub(crate) fn check_request(request: &PlaceOrderRequest, now_ms: i64) -> Result<
         return Err(Failure::field("INVALID", "check_id", "is no id that OpenCheck gave"));
     }
     Ok(product)
+}
+
+/// A language tag, or nothing.
+pub(crate) fn check_locale(locale: &str) -> Result<(), Failure> {
+    if locale.len() <= MAX_LOCALE_CHARS && locale.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Ok(());
+    }
+    Err(Failure::field("LOCALE_INVALID", "locale", "a locale is a BCP 47 tag, e.g. ja or zh-Hant"))
 }
 
 /// 1 to 128 printable ASCII characters.
@@ -192,7 +202,11 @@ pub(crate) fn from_problems(problems: &[Problem]) -> Failure {
     let only_unavailable = problems.iter().all(|p| p.reason.is_unavailability());
     let code = if only_unavailable { Code::FailedPrecondition } else { Code::InvalidArgument };
     let reported = problems.iter().find(|p| only_unavailable || !p.reason.is_unavailability()).unwrap_or(first);
-    let failure = Failure::new(code, reported.reason.as_str(), reported.to_string());
+    let mut failure = Failure::new(code, reported.reason.as_str(), reported.to_string());
+    if let Some(Shortage { item_id, item_name, remaining }) = &reported.shortage {
+        failure = failure.meta("item_id", item_id).meta("item_name", item_name);
+        failure = failure.meta("remaining", remaining.to_string());
+    }
     problems.iter().fold(failure, |failure, p| failure.violation(&p.field, &p.message))
 }
 
@@ -278,7 +292,8 @@ fn check_tendered(tenders: &[ExternalTender], total: &Money) -> Result<(), Failu
 
 /// The hash of what the caller wants: the request without what may differ between repetitions.
 pub(crate) fn request_hash(request: &PlaceOrderRequest) -> Vec<u8> {
-    let normalized = PlaceOrderRequest { request_id: String::new(), wait: None, ..request.clone() };
+    let normalized =
+        PlaceOrderRequest { request_id: String::new(), wait: None, locale: String::new(), ..request.clone() };
     let mut hash = vec![HASH_VERSION];
     hash.extend(Sha256::digest(normalized.encode_to_vec()));
     hash

@@ -273,6 +273,8 @@ async fn the_same_request_again_is_the_same_order_even_when_the_item_is_off_the_
     };
     while replica.client.clone().quote_order(quote()).await.is_ok() {}
     assert_eq!(replica.place(request.clone()).await.unwrap().order_id, first.order_id);
+    let in_english = PlaceOrderRequest { locale: "en".into(), ..request.clone() };
+    assert_eq!(replica.place(in_english).await.unwrap().order_id, first.order_id);
     let other_body = PlaceOrderRequest { note: "cold".into(), ..request };
     let refused = replica.place(other_body).await.unwrap_err();
     assert_eq!(failure::reason(&refused), "REQUEST_ID_REUSED");
@@ -371,6 +373,7 @@ async fn bad_input_is_refused_with_reason_and_field_and_nothing_is_sent() {
         ("TEXT_TOO_LONG", "note", PlaceOrderRequest { note: "x".repeat(201), ..good() }),
         ("NOT_ALLOWED", "pager_number", PlaceOrderRequest { pager_number: "7".into(), ..good() }),
         ("NOT_ALLOWED", "check_id", PlaceOrderRequest { check_id: "c".into(), ..good() }),
+        ("LOCALE_INVALID", "locale", PlaceOrderRequest { locale: "日本語".into(), ..good() }),
         (
             "OUT_OF_RANGE",
             "wait",

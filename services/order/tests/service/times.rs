@@ -216,6 +216,7 @@ async fn what_is_sold_in_a_menu_period_is_ordered_for_a_pickup_within_it_and_ref
             product: Product::ToGo.into(),
             lines: vec![beer(1)],
             pickup_time,
+            ..Default::default()
         };
         let mut client = replica.client.clone();
         async move { client.quote_order(request).await.map_err(|refused| failure::reason(&refused)) }

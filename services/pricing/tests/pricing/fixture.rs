@@ -134,7 +134,8 @@ pub(crate) fn quote_while(
     lines: &[OrderLineInput],
     closed: &ClosedPeriods,
 ) -> Result<Quote, Vec<Problem>> {
-    price_lines(index, lines, Terms { default_mode: ServiceMode::DineIn, locales: &["ja".to_owned()], closed })
+    let locales = &["ja".to_owned()];
+    price_lines(index, lines, Terms { default_mode: ServiceMode::DineIn, locales, guest_locale: "", closed })
 }
 
 /// What a refused order names: reason and field.

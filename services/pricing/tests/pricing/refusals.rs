@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::fixture::{catalog, choice, group, index, item, line, modifier, problems, quote, quote_while, yen};
 use posmesh_pricing::{
-    CatalogIndex, ClosedPeriods, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, Terms, UnusableCatalog, price_lines,
+    CatalogIndex, ClosedPeriods, MAX_TOTAL, MAX_UNIT_PRICE, Problem, Reason, Shortage, Terms, UnusableCatalog,
+    price_lines,
 };
 use posmesh_proto::{
     catalog::v1::Item,
@@ -47,12 +48,16 @@ fn a_sold_out_item_or_choice_is_unavailable_and_nothing_else_is() {
 fn what_is_sold_out_is_named_as_the_guest_knows_it() {
     let index = index(catalog());
     let locales = ["en".to_owned(), "ja".to_owned()];
-    let said = |locales: &[String], lines: &[OrderLineInput]| {
-        let terms = Terms { default_mode: ServiceMode::DineIn, locales, closed: &ClosedPeriods::new() };
+    let said_to = |guest_locale: &str, locales: &[String], lines: &[OrderLineInput]| {
+        let closed = &ClosedPeriods::new();
+        let terms = Terms { default_mode: ServiceMode::DineIn, locales, guest_locale, closed };
         price_lines(&index, lines, terms).unwrap_err().remove(0).message
     };
+    let said = |locales: &[String], lines: &[OrderLineInput]| said_to("", locales, lines);
     assert_eq!(said(&locales, &[line("eel", 1)]), "eel en is sold out; take it off the order");
     assert_eq!(said(&locales[1..], &[line("eel", 1)]), "eel 和 is sold out; take it off the order");
+    assert_eq!(said_to("en-GB", &locales[1..], &[line("eel", 1)]), "eel en is sold out; take it off the order");
+    assert_eq!(said_to("ko", &locales[1..], &[line("eel", 1)]), "eel 和 is sold out; take it off the order");
     let blue = ModifierInput { modifiers: vec![choice("cheese", "blue", 1)], ..choice("patty", "beef", 1) };
     assert_eq!(said(&locales, &[burger(vec![blue])]), "blue en is sold out; choose another");
 }
@@ -262,4 +267,21 @@ fn a_catalog_that_cannot_be_priced_makes_no_index() {
     ));
     assert!(matches!(refused(|c| c.tax_classes[0].rates[0].rate_ppm = -1), UnusableCatalog::NoTaxRate { .. }));
     assert!(matches!(refused(|c| c.tax_classes[0].rates.truncate(1)), UnusableCatalog::NoTaxRate { .. }));
+}
+
+#[test]
+fn more_of_an_item_than_the_pos_has_left_is_refused_by_name_over_all_lines() {
+    let mut counted = catalog();
+    counted.items.iter_mut().find(|item| item.id == "gyoza").unwrap().remaining = Some(2);
+    let index = index(counted);
+    let locales = ["en".to_owned()];
+    let closed = &ClosedPeriods::new();
+    let terms = Terms { default_mode: ServiceMode::DineIn, locales: &locales, guest_locale: "", closed };
+    assert!(price_lines(&index, &[line("gyoza", 1), line("gyoza", 1)], terms).is_ok());
+    let found = price_lines(&index, &[line("gyoza", 2), line("gyoza", 1)], terms).unwrap_err().remove(0);
+    assert_eq!((found.reason, found.field.as_str()), (Reason::NotEnoughLeft, "lines[1].quantity"));
+    assert!(found.reason.is_unavailability());
+    assert_eq!(found.message, "gyoza en: 3 are wanted, 2 left; order fewer");
+    let shortage = Shortage { item_id: "gyoza".to_owned(), item_name: "gyoza en".to_owned(), remaining: 2 };
+    assert_eq!(found.shortage, Some(shortage));
 }

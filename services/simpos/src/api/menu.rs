@@ -156,6 +156,9 @@ pub struct Item {
     /// False while sold out.
     #[serde(default = "yes")]
     pub available: bool,
+    /// How many are left, where the staff count: orders lower it, and at 0 the item is sold out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u32>,
     /// False for what cannot leave the house (sashimi, draught beer).
     #[serde(default = "yes")]
     pub takeaway: bool,
@@ -266,6 +269,9 @@ pub struct TenderType {
 pub struct SetAvailability {
     /// False marks the item sold out.
     pub available: bool,
+    /// How many are left. Absent: as counted before; an item that is back although none was left is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u32>,
 }
 
 /// Answer of `PUT /api/items/{id}/availability`.
@@ -275,6 +281,9 @@ pub struct AvailabilityAnswer {
     pub item_id: String,
     /// As it is now.
     pub available: bool,
+    /// How many are left, where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u32>,
     /// Revision of the menu that holds it.
     pub revision: u64,
 }

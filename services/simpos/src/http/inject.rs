@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MAX_BODY_BYTES, Received};
 use crate::api::control::{Endpoint, Fault};
-use crate::api::{Refusal, cause};
+use crate::api::{Refusal, SetAvailability, cause};
 use crate::app::App;
 use crate::rules;
 
@@ -67,7 +67,9 @@ async fn handle(app: App, faults: Vec<Fault>, received: Instant, mut request: Re
                 }
             }
             Fault::SoldOut { item_id } => {
-                let mark = app.writer.write(received, move |state, _| rules::set_availability(state, &item_id, false));
+                let sold_out = SetAvailability { available: false, remaining: None };
+                let mark =
+                    app.writer.write(received, move |state, _| rules::set_availability(state, &item_id, &sold_out));
                 if let Err(refusal) = mark.await {
                     return Some(refusal.into_response());
                 }

@@ -132,9 +132,10 @@ pub(super) async fn set_availability(
     Path(item_id): Path<String>,
     body: Bytes,
 ) -> Answer<AvailabilityAnswer> {
-    let SetAvailability { available } = parse(&body)?;
+    let set: SetAvailability = parse(&body)?;
     let id = item_id.clone();
-    app.writer.write(received, move |state, _| rules::set_availability(state, &id, available)).await?;
+    let set = app.writer.write(received, move |state, _| rules::set_availability(state, &id, &set));
+    let (available, remaining) = set.await?;
     let revision = app.state.read().await.menu.revision;
-    Ok(Json(AvailabilityAnswer { item_id, available, revision }))
+    Ok(Json(AvailabilityAnswer { item_id, available, remaining, revision }))
 }

@@ -178,6 +178,9 @@ pub enum Event {
         item_id: String,
         /// As it is now.
         available: bool,
+        /// How many are left, where they are counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remaining: Option<u32>,
     },
     /// A price was changed.
     PriceChanged {

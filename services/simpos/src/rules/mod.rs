@@ -12,11 +12,13 @@ pub(crate) use order::submit;
 pub(crate) use split::split;
 
 use crate::api::{
-    Item, Line, LineInput, MAX_LINES, MAX_TENDERS, Menu, PrinterState, Refusal, Tender, TicketKind, TicketMark, cause,
+    Item, Line, LineInput, MAX_LINES, MAX_TENDERS, Menu, PrinterState, Refusal, SetAvailability, Tender, TicketKind,
+    TicketMark, cause,
 };
 use crate::journal::{Conditions, Event};
 use crate::pricing::price_line;
 use crate::state::{CheckRecord, State};
+use crate::stock;
 
 /// How long a caller should wait before asking a till that is closed or loading.
 const NOT_READY_RETRY_MS: u64 = 5_000;
@@ -24,11 +26,15 @@ const NOT_READY_RETRY_MS: u64 = 5_000;
 /// What was decided: the event to record, if any, and what the caller is told.
 pub(crate) type Decided<T> = Result<(Option<Event>, T), Refusal>;
 
-/// Marks an item sold out or available.
-pub(crate) fn set_availability(state: &State, item_id: &str, available: bool) -> Decided<()> {
+/// Marks an item sold out or available, or counts it. Answers whether it is available then, and how many are left.
+pub(crate) fn set_availability(state: &State, item_id: &str, set: &SetAvailability) -> Decided<(bool, Option<u32>)> {
     let item = known_item(state, item_id)?;
-    let event = Event::AvailabilityChanged { item_id: item_id.to_owned(), available };
-    Ok(((item.available != available).then_some(event), ()))
+    let counted_before = item.remaining.filter(|left| *left > 0 || !set.available);
+    let remaining = set.remaining.or(counted_before);
+    let available = set.available && remaining != Some(0);
+    let event = Event::AvailabilityChanged { item_id: item_id.to_owned(), available, remaining };
+    let is_news = (item.available, item.remaining) != (available, remaining);
+    Ok((is_news.then_some(event), (available, remaining)))
 }
 
 /// Changes a price.
@@ -109,6 +115,7 @@ fn price_lines(state: &State, inputs: &[LineInput], taken: impl Fn(&str) -> bool
             return Err(Refusal::new(400, cause::INVALID_REQUEST, message).at(format!("{at}.reference")));
         }
         lines.push(price_line(&state.menu, input, &at)?);
+        stock::check(&state.menu, &lines, &at)?;
     }
     Ok(lines)
 }

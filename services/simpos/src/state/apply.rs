@@ -12,6 +12,7 @@ use crate::api::{
     TicketMark,
 };
 use crate::journal::{CheckHead, Entry, Event, NewPart};
+use crate::stock;
 use crate::ticket;
 
 impl State {
@@ -64,6 +65,7 @@ impl State {
             Event::OrderLost { order_number, .. } => self.lose(*order_number, at),
             Event::CheckOpened { check } => self.add_check(check.clone(), at),
             Event::StaffEntered { check_number, by, lines, ticket } => {
+                lines.iter().for_each(|line| stock::lower(&mut self.menu, line));
                 self.enter(*check_number, None, by, lines.iter().cloned());
                 self.add_ticket(ticket.clone());
             }
@@ -101,9 +103,9 @@ impl State {
                 printed_tickets.iter().for_each(|number| self.mark_printed(*number, late_tickets.contains(number), at));
             }
             Event::SettingsChanged { settings } => self.set(*settings),
-            Event::AvailabilityChanged { item_id, available } => {
+            Event::AvailabilityChanged { item_id, available, remaining } => {
                 if let Some(item) = self.menu.item_mut(item_id) {
-                    item.available = *available;
+                    (item.available, item.remaining) = (*available, *remaining);
                 }
                 self.menu.revision += 1;
             }
@@ -122,6 +124,7 @@ impl State {
 
     fn add_order(&mut self, order: &Arc<Order>, closes_check: bool, at: i64) {
         let (number, reference) = (order.order_number, order.request.reference.clone());
+        order.lines.iter().for_each(|line| stock::lower(&mut self.menu, line));
         self.enter(order.check_number, Some(order), "api", order.lines.iter().cloned());
         if let Some(check) = self.touch(order.check_number) {
             check.tenders.extend(order.request.tenders.iter().cloned());
@@ -180,6 +183,10 @@ impl State {
             let voided = record.voided.entry(reference.clone()).or_default();
             more.push((reference.clone(), quantity_voided.saturating_sub(*voided)));
             *voided = (*voided).max(*quantity_voided);
+        }
+        for (reference, units) in &more {
+            let line = record.order.lines.iter().find(|line| line.reference == *reference);
+            line.into_iter().for_each(|line| stock::give_back(&mut self.menu, line, *units));
         }
         for check_number in checks {
             let Some(check) = self.touch(check_number) else { continue };

@@ -1,6 +1,6 @@
 //! Orders, checks, slips and money over real sockets.
 
-use crate::support::{in_memory, line, order, round};
+use crate::support::{cancel, in_memory, line, order, round, void};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -156,6 +156,43 @@ async fn a_sold_out_item_is_named_and_nothing_is_recorded() {
     assert_eq!((&error["field"], &error["final"]), (&json!("lines[0].item_id"), &json!(true)));
     assert!(!pos.has("t1").await);
     assert!(pos.get("/api/checks").await["checks"].as_array().unwrap().is_empty());
+    linked.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_staff_count_goes_down_with_orders_is_sold_out_at_none_and_comes_back_with_what_is_void() {
+    let linked = in_memory().await;
+    let pos = &linked.pos;
+    let edamame = async || {
+        let menu = pos.get("/api/menu").await;
+        let item = menu["categories"][0]["items"].as_array().unwrap().iter().find(|item| item["id"] == "edamame");
+        (item.unwrap()["available"].clone(), item.unwrap()["remaining"].clone())
+    };
+    let of = |reference: &str, lines: Value| {
+        let mut order = order(reference);
+        order["lines"] = lines;
+        order
+    };
+    assert_eq!(edamame().await, (json!(true), Value::Null), "nobody counts");
+    let set = async |body: Value| pos.ask(Method::PUT, "/api/items/edamame/availability", body).await.1;
+    assert_eq!(set(json!({"available": true, "remaining": 3})).await["remaining"], 3);
+    let four = json!([line("l1", "edamame", 2), line("l2", "edamame", 2)]);
+    assert_eq!(pos.refused("/api/orders", of("r1", four)).await, (422, "ITEM_SOLD_OUT".into()));
+    pos.post("/api/orders", of("r2", json!([line("l1", "edamame", 2)]))).await;
+    pos.post("/api/orders", of("r2", json!([line("l1", "edamame", 2)]))).await;
+    assert_eq!(edamame().await, (json!(true), json!(1)), "a repetition takes nothing more");
+    pos.post("/api/orders", order("r3")).await;
+    assert_eq!(edamame().await, (json!(false), json!(0)));
+    assert_eq!(pos.refused("/api/orders", order("r4")).await, (422, "ITEM_SOLD_OUT".into()));
+    for _ in 0..2 {
+        pos.post("/api/orders/r2/void", void("x1", "l1", 1)).await;
+        assert_eq!(edamame().await, (json!(true), json!(1)));
+    }
+    pos.post("/api/orders/r2/cancel", cancel("x2")).await;
+    assert_eq!(edamame().await, (json!(true), json!(2)));
+    set(json!({"available": false, "remaining": 0})).await;
+    set(json!({"available": true})).await;
+    assert_eq!(edamame().await, (json!(true), Value::Null), "there is some, and nobody knows how many");
     linked.stop().await;
 }
 

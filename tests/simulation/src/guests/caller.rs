@@ -143,7 +143,7 @@ async fn quote(client: &mut OrderServiceClient<Channel>, wish: &Wish) -> Result<
         store_id: STORE.to_owned(),
         product: wish.product.into(),
         lines: wish.lines(),
-        pickup_time: None,
+        ..QuoteOrderRequest::default()
     };
     let quote = client.quote_order(timed(request, CALL_TIMEOUT)).await?.into_inner().quote.unwrap_or_default();
     Ok(quote.price.and_then(|price| price.total).map_or(0, |total| total.amount))

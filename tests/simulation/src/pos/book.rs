@@ -305,6 +305,7 @@ impl Book {
             name: texts(id),
             price: *price,
             available: *available,
+            remaining: None,
             takeaway: true,
             groups: Vec::new(),
             code: None,

@@ -113,6 +113,11 @@ fn details_changed<'a>(differ: &mut Differ<'a>, names_of: &AllNames<'a>, what: W
         let text = format!("sold {} → {}", names(&was.menu_period_ids, before), names(&is.menu_period_ids, after));
         differ.tell(what, Kind::Changed, "menu_period_ids", text);
     }
+    match is.remaining {
+        remaining if remaining == was.remaining => {}
+        Some(left) => differ.tell(what, Kind::Changed, "remaining", format!("{left} left")),
+        None => differ.tell(what, Kind::Changed, "remaining", "no longer counted".to_owned()),
+    }
     details::allergens(differ, what, was.allergens.as_ref(), is.allergens.as_ref());
     if was.station_ids != is.station_ids {
         let words = ["now made at", "no longer made at", "its stations come in another order"];

@@ -90,8 +90,10 @@ fn row(item: &MenuItem, questions: &HashMap<&str, &MenuModifierGroup>) -> [Strin
     let asks = item.modifier_group_ids.iter().filter_map(|id| questions.get(id.as_str()));
     let asks: Vec<&str> = asks.map(|group| group.name.as_str()).collect();
     let mut notes = Vec::new();
-    if !item.available {
-        notes.push("SOLD OUT".to_owned());
+    match item.remaining {
+        _ if !item.available => notes.push("SOLD OUT".to_owned()),
+        Some(left) => notes.push(format!("{left} left")),
+        None => {}
     }
     if !asks.is_empty() {
         notes.push(format!("asks {}", asks.join(", ")));

@@ -118,7 +118,11 @@ fn listed(words: &[Availability]) -> String {
         };
         [
             thing,
-            if word.available { "available" } else { "sold out" }.to_owned(),
+            match word.remaining {
+                _ if !word.available => "sold out".to_owned(),
+                Some(left) => format!("{left} left"),
+                None => "available".to_owned(),
+            },
             at(word.time.as_ref()),
             at(word.available_again_time.as_ref()),
             who,
@@ -155,7 +159,10 @@ WHAT           IS        SINCE (UTC)          BACK (UTC)           WHO   WHY
 eel            sold out  2026-11-18 11:06:40  2026-11-18 12:06:40  Aiko  none at the market
 tare of sauce  sold out  2026-11-18 11:06:40                       Ben
 ";
-        assert_eq!(listed(&[word, choice]), expected);
+        assert_eq!(listed(&[word.clone(), choice]), expected);
+        let of_pos =
+            Availability { available: true, remaining: Some(3), source: AvailabilitySource::Pos.into(), ..word };
+        assert!(listed(&[of_pos]).contains("eel   3 left"), "what the POS counts");
         assert!(listed(&[]).starts_with("Nobody"));
     }
 

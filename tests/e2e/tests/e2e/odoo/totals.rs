@@ -128,7 +128,7 @@ impl Restaurant {
         let mut quotes = Vec::new();
         for lines in orders {
             let (store_id, product) = (market.store_id.to_owned(), Product::Kiosk.into());
-            let request = QuoteOrderRequest { store_id, product, lines: lines.clone(), pickup_time: None };
+            let request = QuoteOrderRequest { store_id, product, lines: lines.clone(), ..Default::default() };
             let quote = client.quote_order(request).await.unwrap().into_inner().quote.unwrap();
             quotes.push(amounts(&quote.price.unwrap()));
         }
