@@ -58,6 +58,7 @@ pub(crate) fn taken(store: usize) -> NewOrder {
         tax: Some(yen(95)),
         total: Some(yen(1050)),
         taxes: vec![tax],
+        ..Price::default()
     };
     let store_id = store_id(store);
     let attempt = Attempt {
