@@ -37,8 +37,13 @@ impl Replica {
     async fn sold(&self) -> Vec<(String, i64)> {
         let product = Product::Table.into();
         let request = GetOfferRequest { store_id: "shibuya".to_owned(), product, known_etag: String::new() };
-        let offer = self.client.clone().get_offer(request).await.unwrap().into_inner().catalog.unwrap();
-        let menu = self.menu(|_| ()).await.unwrap().menu.unwrap();
+        let offer = async || self.client.clone().get_offer(request.clone()).await.unwrap().into_inner();
+        let (mut told, mut menu) = (offer().await, self.menu(|_| ()).await.unwrap());
+        // What changed between the two answers is asked for again.
+        while offer().await.etag != told.etag {
+            (told, menu) = (offer().await, self.menu(|_| ()).await.unwrap());
+        }
+        let (offer, menu) = (told.catalog.unwrap(), menu.menu.unwrap());
         let mut ids: Vec<_> = offer.items.iter().map(|item| item.id.clone()).collect();
         let mut of_menu: Vec<_> = menu.items.into_iter().map(|item| item.id).collect();
         ids.sort();
