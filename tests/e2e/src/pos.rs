@@ -164,6 +164,12 @@ impl Pos {
         self.ask(Method::PUT, &format!("/api/items/{item_id}/availability"), Some(&body)).await;
     }
 
+    /// The staff count how many of an item are left.
+    pub async fn set_remaining(&self, item_id: &str, remaining: u32) {
+        let body = json!({ "available": true, "remaining": remaining });
+        self.ask(Method::PUT, &format!("/api/items/{item_id}/availability"), Some(&body)).await;
+    }
+
     /// Waits until it answers.
     pub async fn answers(&self) {
         eventually("the POS answers", async || self.try_ask(Method::GET, "/api/status", None).await.ok()).await;

@@ -6,8 +6,12 @@ use std::{
 };
 
 use posmesh_e2e::{Mesh, Options, Shape, Shop, eventually, line, refusal};
+use posmesh_kit::failure;
 use posmesh_proto::{
-    catalog::v1::{SetAvailabilityRequest, WatchCatalogRequest, catalog_service_client::CatalogServiceClient},
+    catalog::v1::{
+        GetMenuRequest, SetAvailabilityRequest, SyncState, WatchCatalogRequest,
+        catalog_service_client::CatalogServiceClient,
+    },
     common::v1::Product,
     order::v1::{OrderLineInput, QuoteOrderRequest},
 };
@@ -18,6 +22,7 @@ use crate::bad_input::item;
 posmesh_e2e::on_both_shapes!(
     what_the_staff_call_sold_out_is_refused_by_name_in_every_product_until_it_is_back,
     what_is_sold_out_at_the_pos_cannot_be_ordered_seconds_later_and_the_pos_is_told_by_the_staff_here,
+    what_the_pos_counts_is_on_the_menu_and_more_than_that_is_refused_by_name_in_the_guests_language,
     what_is_sold_out_for_a_time_can_be_ordered_again_after_it_without_anybody_acting,
 );
 
@@ -99,6 +104,61 @@ async fn what_is_sold_out_at_the_pos_cannot_be_ordered_seconds_later_and_the_pos
     shop.pos.replace_master(&master).await;
     let dearer = async || (shop.total(Product::Kiosk, &[line("ramune", 1)]).await == 390).then_some(());
     eventually("the new price counts", dearer).await;
+}
+
+async fn what_the_pos_counts_is_on_the_menu_and_more_than_that_is_refused_by_name_in_the_guests_language(shape: Shape) {
+    let settings = [("CATALOG__POLL_INTERVAL", "1s")];
+    let mesh = Mesh::start(shape, Options { settings: &settings, ..Options::default() }).await.unwrap();
+    let shop = Shop::open_in(Arc::new(mesh), &[], false).await.unwrap();
+    let catalog = CatalogServiceClient::new(shop.mesh.catalog().unwrap());
+    let versions = shop.sync().await.unwrap().catalog_version;
+    let order = async |quantity: i32| shop.request(Product::Kiosk, &[line("ramune", quantity)]).await;
+    let (three, one, other) = (order(3).await, order(1).await, order(1).await);
+    let one_more = order(1).await;
+
+    shop.pos.set_remaining("ramune", 2).await;
+    let left = async |wanted: i32| {
+        let menu = async || {
+            let request = GetMenuRequest {
+                store_id: shop.store_id.clone(),
+                product: Product::Kiosk.into(),
+                ..Default::default()
+            };
+            let menu = catalog.clone().get_menu(request).await.unwrap().into_inner().menu.unwrap();
+            let ramune = menu.items.into_iter().find(|item| item.id == "ramune").unwrap();
+            (ramune.remaining == Some(wanted) && ramune.available == (wanted > 0)).then_some(())
+        };
+        eventually("the menu shows what is left", menu).await;
+    };
+    left(2).await;
+    let too_many = async || {
+        let request = QuoteOrderRequest {
+            store_id: shop.store_id.clone(),
+            product: Product::Kiosk.into(),
+            lines: three.lines.clone(),
+            locale: "en-GB".into(),
+            ..Default::default()
+        };
+        shop.orders(0).quote_order(request).await.err()
+    };
+    let refused = eventually("three are refused", too_many).await;
+    assert_eq!(refusal(&refused), ("NOT_ENOUGH_LEFT".into(), "lines[0].quantity".into()));
+    assert!(refused.message().contains("Ramune: 3 are wanted, 2 left"), "{}", refused.message());
+    let told = |name: &str| failure::metadata(&refused, name).unwrap();
+    assert_eq!([told("item_id"), told("item_name"), told("remaining")], ["ramune", "Ramune", "2"]);
+    let refused = shop.place(0, three).await.unwrap_err();
+    assert_eq!(refusal(&refused).0, "NOT_ENOUGH_LEFT");
+    assert!(refused.message().contains("ラムネ"), "{}", refused.message());
+    assert!(shop.pos.orders().await.is_empty(), "nothing went out");
+
+    shop.placed(0, one).await;
+    left(1).await;
+    let run = shop.sync().await.unwrap();
+    assert_eq!((run.state(), run.catalog_version), (SyncState::Unchanged, versions), "a count makes no version");
+    shop.placed(0, other).await;
+    left(0).await;
+    is_refused_everywhere(&shop, "ramune", "ラムネ").await;
+    assert_eq!(refusal(&shop.place(0, one_more).await.unwrap_err()).0, "ITEM_UNAVAILABLE");
 }
 
 async fn what_is_sold_out_for_a_time_can_be_ordered_again_after_it_without_anybody_acting(shape: Shape) {
