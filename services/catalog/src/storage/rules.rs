@@ -91,6 +91,10 @@ impl Head {
         let waiting = self.held.as_ref().filter(|held| held.refusal.is_none())?;
         Some((waiting.run_id.clone(), by.to_owned()))
     }
+    /// What is held back is so no more; where nothing is, nothing is written.
+    fn no_longer_held(&self) -> HeldChange {
+        if self.held.is_some() { HeldChange::Clear } else { HeldChange::Keep }
+    }
 
     fn next(&self, content: Content, summary: CatalogVersion, changed: Changed) -> NewVersion {
         let version = self.version() + 1;
@@ -110,7 +114,7 @@ pub(super) fn publication(run: &SyncRun, content: Content, head: &Head, judged: 
     let ends = |run| Writes { run: Some(run), version: None, held: HeldChange::Keep, superseded: None };
     if head.current.as_ref().is_some_and(|(_, hash)| *hash == content.hash) {
         let run = domain::succeeded(run.clone(), counts, head.version(), false);
-        return Some(Writes { held: HeldChange::Clear, superseded: head.superseded(run_id), ..ends(run) });
+        return Some(Writes { held: head.no_longer_held(), superseded: head.superseded(run_id), ..ends(run) });
     }
     if judged.base_version != head.current.as_ref().map(|(version, _)| *version) {
         return None;
@@ -124,7 +128,7 @@ pub(super) fn publication(run: &SyncRun, content: Content, head: &Head, judged: 
         let version = head.next(content, summary, judged.changed_items.into());
         let run = domain::succeeded(run.clone(), counts, version.version, true);
         let superseded = head.superseded(run_id);
-        return Some(Writes { version: Some(version), held: HeldChange::Clear, superseded, ..ends(run) });
+        return Some(Writes { version: Some(version), held: head.no_longer_held(), superseded, ..ends(run) });
     }
     if let Some(waiting) = same {
         return Some(ends(domain::waits_already(run.clone(), counts, head.version(), &waiting.run_id)));
